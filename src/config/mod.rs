@@ -1,0 +1,5 @@
+//! Text -> [`Config`], with all problems at once.
+
+pub mod model;
+
+pub use model::Config;

@@ -1,0 +1,169 @@
+//! The configuration after lowering: valid, complete, free of serde.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::balance::Algorithm;
+use crate::base::address::{EndpointAddress, ListenAddress};
+use crate::health::check::ProbeSpec;
+use crate::health::policy::{Policy, Timing};
+use crate::report;
+use crate::traffic::policy::RoutePolicy;
+
+/// A whole configuration.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// The admin interface.
+    pub admin: Admin,
+    /// The metrics listener, if there is one.
+    pub metrics: Option<ListenAddress>,
+    /// Data-plane threads; `None`: as many as there are CPUs.
+    pub workers: Option<usize>,
+    /// How long readyz is already 503 while connections are still accepted.
+    pub drain_delay: Duration,
+    /// How long exchanges may take to finish.
+    pub drain_timeout: Duration,
+    /// What is logged, and how.
+    pub log: Log,
+    /// Sockets that requests come in by.
+    pub listeners: Vec<Listener>,
+    /// Groups of endpoints.
+    pub clusters: Vec<Cluster>,
+}
+
+/// The admin interface.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admin {
+    /// Where it listens.
+    pub address: ListenAddress,
+    /// The bearer token, read from `token_file`; `Debug` of it is never shown.
+    pub token: Option<Secret>,
+}
+
+/// A secret that no `Debug` output shows.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub Arc<str>);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// Logging.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// error, warn, info, debug or trace.
+    pub level: LogLevel,
+    /// How lines look.
+    pub format: LogFormat,
+}
+
+/// How much is logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogLevel {
+    /// Failures of our own.
+    Error,
+    /// And what needs attention.
+    Warn,
+    /// And every transition.
+    #[default]
+    Info,
+    /// And decisions.
+    Debug,
+    /// And everything.
+    Trace,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogFormat {
+    /// Text on a terminal, JSON otherwise.
+    #[default]
+    Auto,
+    /// Text.
+    Text,
+    /// JSON.
+    Json,
+}
+
+/// A listener.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Listener {
+    /// Its name, the label in metrics.
+    pub name: Arc<str>,
+    /// Where it listens.
+    pub address: ListenAddress,
+    /// Whose X-Forwarded-* is believed.
+    pub trusted_proxies: Vec<ipnet::IpNet>,
+    /// Bounds of what clients may do.
+    pub limits: ListenerLimits,
+    /// Its routes; the first that matches wins.
+    pub routes: Vec<RoutePolicy>,
+}
+
+/// Bounds of what clients may do on one listener, for the whole process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenerLimits {
+    /// Open connections.
+    pub connections: usize,
+    /// Bytes of a request's head.
+    pub head_bytes: usize,
+    /// Header lines of a request.
+    pub head_count: usize,
+    /// From the first byte of a head, or from accept, to the head's end.
+    pub head_timeout: Duration,
+    /// Between two requests.
+    pub keepalive_timeout: Duration,
+}
+
+/// A cluster.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Cluster {
+    /// Its name, the label in metrics.
+    pub name: Arc<str>,
+    /// Its endpoints, at least one.
+    pub endpoints: Vec<Endpoint>,
+    /// How requests are spread.
+    pub balance: Algorithm,
+    /// For a connection to an endpoint.
+    pub connect_timeout: Duration,
+    /// Idle connections kept.
+    pub pool: Pool,
+    /// How health is judged.
+    pub health: Policy,
+    /// The probes; names and order are those of `health.probes`.
+    pub probes: Vec<ProbeSpec>,
+    /// The report, unless `report` is off.
+    pub report: Option<report::spec::Spec>,
+    /// The pace of a report that is fetched from a path of its own.
+    pub report_timing: Timing,
+}
+
+/// An endpoint.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Endpoint {
+    /// Its address.
+    pub address: EndpointAddress,
+    /// Its share of traffic against the others', 1 to 1000.
+    pub weight: u32,
+    /// Gets traffic only when no primary is available.
+    pub backup: bool,
+}
+
+/// Idle connections, per endpoint and worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pool {
+    /// How long one may be idle.
+    pub idle_timeout: Duration,
+    /// How many are kept.
+    pub idle_connections: usize,
+}
+
+/// The path of the configuration file and the folder that relative paths count from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// The file.
+    pub file: PathBuf,
+}

@@ -1,0 +1,131 @@
+//! The settings of the health engine of one cluster.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::base::units::Ratio;
+
+/// Consecutive results that flip an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Thresholds {
+    /// Failed results in a row that make a healthy endpoint unhealthy.
+    pub fall: NonZeroU32,
+    /// Passed results in a row that make an unhealthy endpoint healthy.
+    pub rise: NonZeroU32,
+}
+
+/// How several probes of one endpoint are folded: how many of them must be passing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Require {
+    /// Every one.
+    #[default]
+    All,
+    /// At least one.
+    Any,
+    /// At least this many; lowering has checked that there are so many.
+    AtLeast(NonZeroU32),
+}
+
+/// What an endpoint counts as before its first probe result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Start {
+    /// Not available before the first pass.
+    #[default]
+    Unknown,
+    /// Available until a probe says otherwise.
+    Healthy,
+}
+
+/// When sicker tiers are let in.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub enum Panic {
+    /// Never: nobody available means 503.
+    #[default]
+    Off,
+    /// When the share of available endpoints is below this; 0 % means when none is available.
+    Below(Ratio),
+}
+
+/// Which side of a level is bad.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum When {
+    /// Values at or over the level.
+    #[default]
+    Above,
+    /// Values at or under the level.
+    Below,
+}
+
+/// How long a value must be past a level before the level acts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum For {
+    /// So many distinct reports in a row.
+    Reports(NonZeroU32),
+    /// So long, without a report in between that says otherwise.
+    Span(Duration),
+}
+
+/// One level of a rule: entered at `level`, left at `recover`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Level {
+    /// The value from which on it acts.
+    pub level: f64,
+    /// The value at which it lets go; on the good side of `level`.
+    pub recover: f64,
+}
+
+/// A rule on one metric of the report. At least one of `degrade` and `eject` is set.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rule {
+    /// The metric's name.
+    pub metric: Arc<str>,
+    /// Which side is bad.
+    pub when: When,
+    /// Where the endpoint becomes degraded.
+    pub degrade: Option<Level>,
+    /// Where the endpoint is ejected.
+    pub eject: Option<Level>,
+    /// How long it must last.
+    pub hold: For,
+    /// False: say what would happen, do nothing.
+    pub enforce: bool,
+}
+
+/// The pace of one probe.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Timing {
+    /// Start to start while all is well.
+    pub interval: Duration,
+    /// From connect to the last byte.
+    pub timeout: Duration,
+    /// Start to start while the verdict is in question.
+    pub fast_interval: Duration,
+    /// Start to start while the endpoint is unhealthy.
+    pub down_interval: Duration,
+    /// Each slot moves by up to this share of the interval, either way.
+    pub jitter: Ratio,
+}
+
+/// The whole policy of a cluster's health.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Policy {
+    /// The names of its probes, in order; none means that endpoints start healthy and only traffic judges them.
+    pub probes: Vec<Arc<str>>,
+    /// How they are folded.
+    pub require: Require,
+    /// Consecutive results that flip.
+    pub thresholds: Thresholds,
+    /// What an endpoint is before the first result.
+    pub start: Start,
+    /// Rules on the report.
+    pub rules: Vec<Rule>,
+    /// When a report is too old to hold anything against its endpoint.
+    pub report_max_age: Duration,
+    /// The metric whose free share scales the weight.
+    pub weight_by: Option<Arc<str>>,
+    /// Cap on soft ejections.
+    pub max_ejected: Ratio,
+    /// When sicker tiers are let in.
+    pub panic: Panic,
+}

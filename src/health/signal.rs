@@ -1,0 +1,111 @@
+//! One observation about an endpoint, from any source: the only thing that moves a verdict.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::base::ids::{ClusterId, EndpointId};
+use crate::base::time::Timestamp;
+use crate::report::Report;
+
+/// Why a probe failed; the code of the reason that it leaves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failure {
+    /// Nobody listens there.
+    Refused,
+    /// The time-out ran out, whether on connect, head or body.
+    Timeout(Duration),
+    /// The answer had a status that is not among those wanted.
+    Status(u16),
+    /// The body lacks the wanted text.
+    Body(String),
+    /// A status word in the report says that it fails.
+    ReportStatus(String),
+    /// Anything else: a reset, an answer that is not HTTP, a name that does not resolve.
+    Error(String),
+}
+
+/// What one run of a probe found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ProbeResult {
+    /// The endpoint is well as far as this probe can tell.
+    Pass,
+    /// It is not.
+    Fail(Failure),
+    /// It could not be told; changes no count.
+    Void(String),
+}
+
+/// One run of one probe.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ProbeRun {
+    /// Its position among the cluster's probes.
+    pub probe: usize,
+    /// When it started.
+    pub started: Timestamp,
+    /// From start to result.
+    pub latency: Duration,
+    /// What it found.
+    pub result: ProbeResult,
+    /// The first bytes of the answer, at most 256, for `explain`; empty if none came.
+    pub excerpt: Arc<str>,
+}
+
+/// What came of reading a report.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ReportReading {
+    /// It was read; single metrics may be void.
+    Read(Report),
+    /// It could not be read as a whole: fetch failed or malformed. The text says why and what would help.
+    Void(String),
+    /// There was none in the answer.
+    None,
+}
+
+/// The operator's state of an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OperatorState {
+    /// Gets traffic as far as it is well.
+    #[default]
+    Ready,
+    /// Finishes what it has, gets nothing new.
+    Draining,
+    /// Gets nothing.
+    Maintenance,
+}
+
+/// What was observed.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Observation {
+    /// A probe ran.
+    Probe(ProbeRun),
+    /// A report was read, or not.
+    Report(ReportReading),
+    /// Live traffic was refused a connection.
+    Refused,
+    /// Live traffic had its connection reset or closed before an answer.
+    Reset,
+    /// Live traffic was answered.
+    Answered,
+    /// The operator spoke.
+    Operator {
+        /// The wanted state.
+        state: OperatorState,
+        /// When it ends by itself.
+        until: Option<Timestamp>,
+        /// In the operator's words.
+        reason: Option<Arc<str>>,
+    },
+}
+
+/// One observation about one endpoint.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Signal {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// The endpoint.
+    pub endpoint: EndpointId,
+    /// When it was made.
+    pub at: Timestamp,
+    /// What was observed.
+    pub observation: Observation,
+}

@@ -1,0 +1,180 @@
+//! The verdict: one state, the reasons for it, and what it means for traffic.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::base::time::Timestamp;
+
+/// The state of an endpoint, in the order in which they take precedence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum State {
+    /// The operator took it out.
+    Maintenance,
+    /// The operator lets it finish what it has.
+    Draining,
+    /// Its probes fail, or live traffic is refused.
+    Unhealthy,
+    /// Taken out for what it reports or how it answers.
+    Ejected,
+    /// Evidence says trouble, not yet proved.
+    Suspect,
+    /// No result yet.
+    Unknown,
+    /// Well enough, at less weight.
+    Degraded,
+    /// Well.
+    Healthy,
+}
+
+impl State {
+    /// Every state, in order of precedence.
+    pub const ALL: [Self; 8] = [
+        Self::Maintenance,
+        Self::Draining,
+        Self::Unhealthy,
+        Self::Ejected,
+        Self::Suspect,
+        Self::Unknown,
+        Self::Degraded,
+        Self::Healthy,
+    ];
+
+    /// The name used in metrics, API and logs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Maintenance => "maintenance",
+            Self::Draining => "draining",
+            Self::Unhealthy => "unhealthy",
+            Self::Ejected => "ejected",
+            Self::Suspect => "suspect",
+            Self::Unknown => "unknown",
+            Self::Degraded => "degraded",
+            Self::Healthy => "healthy",
+        }
+    }
+}
+
+/// The code of a reason, the same in metrics, API, logs and `explain`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Code {
+    /// No probe result yet.
+    NotProbedYet,
+    /// The last failed probe was refused.
+    ProbeRefused,
+    /// The last failed probe ran out of time.
+    ProbeTimeout,
+    /// The last failed probe had a wrong status.
+    ProbeStatus,
+    /// The last failed probe had a wrong body.
+    ProbeBody,
+    /// The last failed probe ended otherwise.
+    ProbeError,
+    /// Live connects are refused.
+    Refused,
+    /// A report rule on this metric holds.
+    Report(Arc<str>),
+    /// The report's status word.
+    ReportStatus,
+    /// The operator drains it.
+    Draining,
+    /// The operator took it out.
+    Maintenance,
+    /// Verdicts of its cluster are frozen.
+    Frozen,
+}
+
+impl std::fmt::Display for Code {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::NotProbedYet => "not_probed_yet",
+            Self::ProbeRefused => "probe_refused",
+            Self::ProbeTimeout => "probe_timeout",
+            Self::ProbeStatus => "probe_status",
+            Self::ProbeBody => "probe_body",
+            Self::ProbeError => "probe_error",
+            Self::Refused => "refused",
+            Self::Report(metric) => return write!(f, "report_{metric}"),
+            Self::ReportStatus => "report_status",
+            Self::Draining => "draining",
+            Self::Maintenance => "maintenance",
+            Self::Frozen => "frozen",
+        })
+    }
+}
+
+/// One reason of a verdict.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reason {
+    /// Its code.
+    pub code: Code,
+    /// The probe it comes from.
+    pub probe: Option<Arc<str>>,
+    /// A sentence with the figures.
+    pub detail: String,
+    /// Since when it holds.
+    pub since: Timestamp,
+    /// When it ends by itself, if that is known.
+    pub until: Option<Timestamp>,
+}
+
+/// What the last run of a probe looked like.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ProbeView {
+    /// The probe.
+    pub name: Arc<str>,
+    /// `pass`, `fail`, `void`, or `None` before the first run.
+    pub result: Option<&'static str>,
+    /// Of the last run.
+    pub latency: Duration,
+    /// When the last run ended.
+    pub at: Timestamp,
+    /// Results in a row that contradict, or carry, its current opinion: passed ones if it counts as failing, failed ones if passing.
+    pub streak: u32,
+    /// Whether it counts as passing.
+    pub passing: bool,
+    /// First bytes of the last answer.
+    pub excerpt: Arc<str>,
+}
+
+/// Everything that is shown of one endpoint, made anew when a signal touched it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EndpointView {
+    /// The state.
+    pub state: State,
+    /// Whether it counts as available. Stays false while panic lets it in.
+    pub available: bool,
+    /// Whether it gets traffic now: available, or let in by panic, or suspect without an alternative, or backup in use.
+    pub admitted: bool,
+    /// Effective weight: configured weight times the factors in force; 0 if it gets none.
+    pub weight: f64,
+    /// When the state was entered.
+    pub since: Timestamp,
+    /// Why, most important first.
+    pub reasons: Vec<Reason>,
+    /// The last report's metrics, by name.
+    pub report: Vec<(Arc<str>, f64)>,
+    /// What could not be read in it, and hints: `(metric or empty, hint)`.
+    pub report_voids: Vec<(Arc<str>, String)>,
+    /// When the last report came.
+    pub report_at: Option<Timestamp>,
+    /// Its probes.
+    pub probes: Vec<ProbeView>,
+    /// When the verdict would next change by time alone.
+    pub next_change: Option<Timestamp>,
+}
+
+/// A change of state.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Transition {
+    /// The endpoint.
+    pub endpoint: crate::base::ids::EndpointId,
+    /// When.
+    pub at: Timestamp,
+    /// The state it left.
+    pub from: State,
+    /// The state it entered.
+    pub to: State,
+    /// Why.
+    pub reasons: Vec<Reason>,
+}

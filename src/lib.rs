@@ -1,0 +1,7 @@
+//! Pulsegate: a reverse proxy that sends requests only to healthy endpoints, and can say why.
+pub mod balance;
+pub mod base;
+pub mod config;
+pub mod health;
+pub mod report;
+pub mod traffic;

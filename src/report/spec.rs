@@ -1,0 +1,70 @@
+//! What the configuration wants of reports: where they come from, their format, unit and names.
+
+use std::sync::Arc;
+
+/// The format of a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Format {
+    /// Told from the content type and the shape of the body.
+    #[default]
+    Auto,
+    /// Any JSON object; numbers are found by dotted path.
+    Json,
+    /// `application/health+json` (draft-inadarei-api-health-check-06).
+    HealthJson,
+    /// Spring Boot actuator health.
+    Spring,
+    /// Prometheus text exposition.
+    Prometheus,
+    /// Answers are not read at all.
+    None,
+}
+
+/// How shares such as cpu and memory are written in a report. Never guessed from the size of a number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Unit {
+    /// 0 to 1.
+    #[default]
+    Ratio,
+    /// 0 to 100.
+    Percent,
+}
+
+/// Where the report comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Source {
+    /// The answer of the first http probe.
+    #[default]
+    FirstHttpProbe,
+    /// A path of its own, fetched at the probes' interval and without a vote.
+    Own {
+        /// Path and query.
+        path: Arc<str>,
+        /// Another port than the endpoint's.
+        port: Option<u16>,
+    },
+}
+
+/// What to read from an endpoint's report.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Spec {
+    /// Where it comes from.
+    pub source: Source,
+    /// Its format.
+    pub format: Format,
+    /// The unit of its shares.
+    pub unit: Unit,
+    /// Names of metrics, and where each stands: a dotted path, or a Prometheus selector such as `name{label="v"}`.
+    pub map: Vec<(Arc<str>, Arc<str>)>,
+    /// Metrics that a rule or `weight_by` needs; one that is missing is a void.
+    pub needed: Vec<Arc<str>>,
+}
+
+/// Whether a metric of this name is a share of a whole, whose level is written in percent: `cpu`, `memory`, `disk`, and
+/// names ending in `percent`, `pct`, `ratio` or `utilization`.
+#[must_use]
+pub fn is_share(metric: &str) -> bool {
+    let name = metric.to_ascii_lowercase();
+    matches!(name.as_str(), "cpu" | "memory" | "disk" | "load_share")
+        || ["percent", "pct", "ratio", "utilization", "cpu_usage", "memory_usage"].iter().any(|end| name.ends_with(end))
+}

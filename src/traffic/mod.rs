@@ -1,0 +1,3 @@
+//! Decisions about one request: which route, whether it may be tried again, what its headers become.
+
+pub mod policy;

@@ -1,0 +1,90 @@
+//! The settings of routes, as the request path uses them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue, Method};
+
+use crate::base::units::Ratio;
+
+/// A pattern for the request's host, in lower case and without a port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HostPattern {
+    /// This very name.
+    Exact(Arc<str>),
+    /// `*.example.com`: any name that ends in `.example.com`; holds the part from the dot on.
+    Suffix(Arc<str>),
+}
+
+/// What a request must be like. Within a list one must hold; all that are given must hold; nothing given matches all.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Match {
+    /// Hosts.
+    pub hosts: Vec<HostPattern>,
+    /// Whole paths.
+    pub paths: Vec<Arc<str>>,
+    /// Prefixes that end on a segment border: `/a` matches `/a` and `/a/b`, not `/ab`.
+    pub path_prefixes: Vec<Arc<str>>,
+    /// Methods.
+    pub methods: Vec<Method>,
+    /// Headers and the whole value that one of their lines must have.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// Changes to one direction's headers: removals first, then settings.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct HeaderRules {
+    /// Set to this value, whatever was there.
+    pub set: Vec<(HeaderName, HeaderValue)>,
+    /// Taken away.
+    pub remove: Vec<HeaderName>,
+}
+
+/// What may be tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RetryOn {
+    /// The connection could not be made.
+    pub connect: bool,
+    /// It was reset or closed before an answer.
+    pub reset: bool,
+    /// It was recalled, since the endpoint went silent or sick.
+    pub silence: bool,
+}
+
+/// When an exchange is tried again.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RetryPolicy {
+    /// Tries in all, 1 to 10; 1 means no retry.
+    pub attempts: u32,
+    /// Until one try's head; none by default.
+    pub per_try_timeout: Option<Duration>,
+    /// Failures that are tried again.
+    pub on: RetryOn,
+    /// Statuses that are tried again, 500 to 599 or 429.
+    pub statuses: Vec<u16>,
+    /// Retries over requests within 10 s, with a floor of 10 a second.
+    pub budget: Ratio,
+}
+
+/// One route.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RoutePolicy {
+    /// Its name, the label in metrics.
+    pub name: Arc<str>,
+    /// Which requests.
+    pub matches: Match,
+    /// The cluster they go to.
+    pub cluster: Arc<str>,
+    /// Until the answer's head, from the last byte of the request on.
+    pub timeout: Option<Duration>,
+    /// Between bytes of a body, either way.
+    pub idle_timeout: Option<Duration>,
+    /// Whether the matched prefix is taken off the path.
+    pub strip_prefix: bool,
+    /// Towards the endpoint.
+    pub request_headers: HeaderRules,
+    /// Towards the client.
+    pub response_headers: HeaderRules,
+    /// Tries.
+    pub retries: RetryPolicy,
+}
