@@ -68,7 +68,7 @@ fn parse_number(text: &str) -> Option<f64> {
 #[must_use]
 pub fn format_duration(span: Duration) -> String {
     let millis = span.as_millis();
-    if span.subsec_nanos() % 1_000_000 != 0 {
+    if !span.subsec_nanos().is_multiple_of(1_000_000) {
         return format!("{}ms", span.as_secs_f64() * 1000.0);
     }
     for (scale, unit) in [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s")] {
