@@ -1,7 +1,10 @@
 //! Pulsegate: a reverse proxy that sends requests only to healthy endpoints, and can say why.
 pub mod balance;
 pub mod base;
+pub mod cluster;
 pub mod config;
 pub mod health;
 pub mod report;
+pub mod runtime;
+pub mod telemetry;
 pub mod traffic;

@@ -11,3 +11,7 @@ pub enum Algorithm {
     /// The less loaded, by weight, of two drawn at random.
     LeastRequest,
 }
+
+/// Stands in until the pickers land.
+#[derive(Debug)]
+pub struct Picker;

@@ -1,3 +1,5 @@
 //! Decisions about one request: which route, whether it may be tried again, what its headers become.
 
+pub mod budget;
 pub mod policy;
+pub mod route;

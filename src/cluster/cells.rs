@@ -1,0 +1,174 @@
+//! What is counted, in cells with one writer each: a worker's, or control's.
+
+use crate::base::time::Timestamp;
+use crate::cluster::Token;
+use crate::telemetry::cell::{Counter, Gauge, Histogram, StatusCounters};
+
+/// How trying a connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Connect {
+    /// It was made.
+    Ok,
+    /// Nobody listens.
+    Refused,
+    /// Not within `connect_timeout`.
+    Timeout,
+    /// Otherwise, a name that does not resolve included.
+    Error,
+}
+
+impl Connect {
+    /// Every result, with its label.
+    pub const ALL: [(Self, &'static str); 4] =
+        [(Self::Ok, "ok"), (Self::Refused, "refused"), (Self::Timeout, "timeout"), (Self::Error, "error")];
+}
+
+/// How a retry ended, or why there was none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RetryResult {
+    /// The retry was answered, with a status that is not tried again.
+    Success,
+    /// It failed too.
+    Failure,
+    /// The budget forbade it.
+    Budget,
+}
+
+impl RetryResult {
+    /// Every result, with its label.
+    pub const ALL: [(Self, &'static str); 3] =
+        [(Self::Success, "success"), (Self::Failure, "failure"), (Self::Budget, "budget_exhausted")];
+}
+
+/// One worker's counts about one endpoint.
+#[derive(Debug, Default)]
+pub struct EndpointCells {
+    /// Answers by class, 1xx to 5xx, and attempts without one.
+    pub classes: [Counter; 6],
+    /// Sum of the times to the first byte, in nanoseconds.
+    pub first_byte_nanos: Counter,
+    /// Answers in that sum.
+    pub first_bytes: Counter,
+    /// Connections tried, in the order of [`Connect::ALL`].
+    pub connects: [Counter; 4],
+    /// Connections with an exchange on them.
+    pub active: Gauge,
+    /// Connections in the pool.
+    pub idle: Gauge,
+    /// Attempts that were answered with less than 500.
+    pub ok: Counter,
+    /// Attempts that failed or were answered with 500 or more.
+    pub error: Counter,
+    /// When the newest request that was answered had been sent, in nanoseconds of the monotonic clock.
+    pub newest_success_sent: Gauge,
+}
+
+impl EndpointCells {
+    /// Labels of `classes`.
+    pub const CLASSES: [&'static str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "error"];
+
+    /// Counts an answer to a request that was sent at `sent`.
+    pub fn answered(&self, status: u16, sent: Timestamp, now: Timestamp) {
+        self.classes[usize::from(status / 100).clamp(1, 5) - 1].inc();
+        self.first_byte_nanos.add(u64::try_from(now.since(sent).as_nanos()).unwrap_or(u64::MAX));
+        self.first_bytes.inc();
+        if status < 500 {
+            self.ok.inc();
+            self.newest_success_sent.set(sent.as_nanos());
+        } else {
+            self.error.inc();
+        }
+    }
+
+    /// Counts an attempt that ended without an answer.
+    pub fn failed(&self) {
+        self.classes[5].inc();
+        self.error.inc();
+    }
+
+    /// Counts a connection that was tried.
+    pub fn connected(&self, result: Connect) {
+        self.connects[result as usize].inc();
+    }
+}
+
+/// One worker's counts about one cluster.
+#[derive(Debug, Default)]
+pub struct ClusterCells {
+    /// Durations of whole exchanges.
+    pub durations: Histogram,
+    /// Retries, in the order of [`RetryResult::ALL`].
+    pub retries: [Counter; 3],
+}
+
+/// One worker's counts about one route.
+#[derive(Debug, Default)]
+pub struct RouteCells {
+    /// Exchanges by status.
+    pub statuses: StatusCounters,
+    /// Answers of our own, in the order of [`Token::ALL`].
+    pub local: [Counter; Token::ALL.len()],
+    /// Requests in recent seconds, for the retry budget.
+    pub recent_requests: crate::traffic::budget::Recent,
+    /// Retries in recent seconds.
+    pub recent_retries: crate::traffic::budget::Recent,
+}
+
+/// Why a client's connection ended badly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ListenerError {
+    /// The parser refused a head.
+    BadRequest,
+    /// A head did not come within `head_timeout`.
+    HeadTimeout,
+    /// The client went away in the middle of an exchange.
+    ClientGone,
+    /// A body stood still for `idle_timeout`.
+    IdleTimeout,
+    /// There were `limits.connections` already.
+    ConnectionLimit,
+    /// Accepting failed.
+    Accept,
+    /// The upstream broke off in the middle of a body.
+    UpstreamAborted,
+}
+
+impl ListenerError {
+    /// Every reason, with its label.
+    pub const ALL: [(Self, &'static str); 7] = [
+        (Self::BadRequest, "bad_request"),
+        (Self::HeadTimeout, "head_timeout"),
+        (Self::ClientGone, "client_gone"),
+        (Self::IdleTimeout, "idle_timeout"),
+        (Self::ConnectionLimit, "connection_limit"),
+        (Self::Accept, "accept"),
+        (Self::UpstreamAborted, "upstream_aborted"),
+    ];
+}
+
+/// One worker's counts about one listener.
+#[derive(Debug, Default)]
+pub struct ListenerCells {
+    /// Connections that ended badly, in the order of [`ListenerError::ALL`].
+    pub errors: [Counter; ListenerError::ALL.len()],
+    /// What no route was found for.
+    pub unrouted: RouteCells,
+}
+
+impl ListenerCells {
+    /// Counts a connection that ended badly.
+    pub fn error(&self, reason: ListenerError) {
+        self.errors[reason as usize].inc();
+    }
+}
+
+/// Control's counts about one probe of one endpoint.
+#[derive(Debug, Default)]
+pub struct ProbeCells {
+    /// Runs that passed.
+    pub pass: Counter,
+    /// Runs that failed.
+    pub fail: Counter,
+    /// Runs that could not tell.
+    pub void: Counter,
+}

@@ -1,0 +1,133 @@
+//! One endpoint as both planes see it: identity, in-flight count, addresses, cells, and the view that is shown.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+use arc_swap::ArcSwap;
+use crossbeam_utils::CachePadded;
+
+use crate::base::address::EndpointAddress;
+use crate::base::ids::{ClusterId, EndpointId};
+use crate::base::time::Timestamp;
+use crate::cluster::{EndpointCells, ProbeCells};
+use crate::health::verdict::{EndpointView, State};
+use crate::telemetry::cell::Counter;
+
+/// The socket addresses that an endpoint's name led to; never empty once it has resolved.
+pub type Addresses = Vec<SocketAddr>;
+
+/// One address in a cluster. It outlives snapshots and reloads as long as it stays configured.
+#[derive(Debug)]
+pub struct Endpoint {
+    /// Its id.
+    pub id: EndpointId,
+    /// Its cluster's id.
+    pub cluster_id: ClusterId,
+    /// Its cluster's name.
+    pub cluster: Arc<str>,
+    /// Its address as configured.
+    pub address: EndpointAddress,
+    in_flight: CachePadded<AtomicU32>,
+    resolved: ArcSwap<Addresses>,
+    workers: Box<[CachePadded<EndpointCells>]>,
+    view: ArcSwap<EndpointView>,
+    /// Control's probe counts, by probe name; replaced when the probes change.
+    pub probes: ArcSwap<Vec<(Arc<str>, Arc<ProbeCells>)>>,
+    /// Control's counts of reports: read, void, none.
+    pub reports: [Counter; 3],
+}
+
+impl Endpoint {
+    /// An endpoint with cells for `workers` workers, unknown until its first view is stored.
+    #[must_use]
+    pub fn new(
+        id: EndpointId,
+        cluster_id: ClusterId,
+        cluster: Arc<str>,
+        address: EndpointAddress,
+        workers: usize,
+        now: Timestamp,
+    ) -> Self {
+        let resolved = address.socket().map(|socket| vec![socket]).unwrap_or_default();
+        Self {
+            id,
+            cluster_id,
+            cluster,
+            address,
+            in_flight: CachePadded::new(AtomicU32::new(0)),
+            resolved: ArcSwap::from_pointee(resolved),
+            workers: (0..workers).map(|_| CachePadded::default()).collect(),
+            view: ArcSwap::from_pointee(unknown(now)),
+            probes: ArcSwap::default(),
+            reports: Default::default(),
+        }
+    }
+
+    /// Attempts in flight, from every worker.
+    #[must_use]
+    pub fn in_flight(&self) -> u32 {
+        self.in_flight.load(Relaxed)
+    }
+
+    /// Counts an attempt in; [`Self::leave`] must follow.
+    pub fn enter(&self) {
+        self.in_flight.fetch_add(1, Relaxed);
+    }
+
+    /// Counts an attempt out.
+    pub fn leave(&self) {
+        self.in_flight.fetch_sub(1, Relaxed);
+    }
+
+    /// A worker's own cells; workers are numbered from 0.
+    #[must_use]
+    pub fn cells(&self, worker: usize) -> &EndpointCells {
+        &self.workers[worker]
+    }
+
+    /// Every worker's cells, for summing.
+    pub fn all_cells(&self) -> impl Iterator<Item = &EndpointCells> {
+        self.workers.iter().map(|cells| &**cells)
+    }
+
+    /// The addresses to connect to, in order; empty if the name has not resolved yet.
+    #[must_use]
+    pub fn addresses(&self) -> Arc<Addresses> {
+        self.resolved.load_full()
+    }
+
+    /// Replaces the addresses. An empty list is ignored: the last good one stays.
+    pub fn resolve(&self, addresses: Addresses) {
+        if !addresses.is_empty() {
+            self.resolved.store(Arc::new(addresses));
+        }
+    }
+
+    /// What is shown of it.
+    #[must_use]
+    pub fn view(&self) -> Arc<EndpointView> {
+        self.view.load_full()
+    }
+
+    /// Shows it anew; control only.
+    pub fn show(&self, view: EndpointView) {
+        self.view.store(Arc::new(view));
+    }
+}
+
+fn unknown(now: Timestamp) -> EndpointView {
+    EndpointView {
+        state: State::Unknown,
+        available: false,
+        admitted: false,
+        weight: 0.0,
+        since: now,
+        reasons: Vec::new(),
+        report: Vec::new(),
+        report_voids: Vec::new(),
+        report_at: None,
+        probes: Vec::new(),
+        next_change: None,
+    }
+}

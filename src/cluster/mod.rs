@@ -1,0 +1,20 @@
+//! The live objects that both planes share: endpoints with their cells, immutable snapshots, and the one publish point.
+//!
+//! Control writes, workers read, and neither waits for the other. A reader sees a cluster as it was published, whole:
+//! members, weights and picker belong together and are swapped together.
+
+mod cells;
+mod endpoint;
+mod recall;
+mod route;
+mod signals;
+mod snapshot;
+mod world;
+
+pub use cells::{ClusterCells, Connect, EndpointCells, ListenerCells, ListenerError, ProbeCells, RetryResult, RouteCells};
+pub use endpoint::{Addresses, Endpoint};
+pub use recall::{Recall, RecallReceiver, RecallSender};
+pub use route::{Route, Token};
+pub use signals::{Dropped, Reporter, SignalQueue, signals};
+pub use snapshot::{Cluster, Member, Snapshot, Upstream};
+pub use world::{Listener, Live, Phase, World};

@@ -1,0 +1,90 @@
+//! A route as the request path holds it: its policy, where it leads, and each worker's cells.
+
+use std::sync::Arc;
+
+use crossbeam_utils::CachePadded;
+
+use crate::cluster::RouteCells;
+use crate::traffic::policy::RoutePolicy;
+
+/// The `error` of a Proxy-Status header (RFC 9209, section 2.3), for the failures that we answer ourselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Token {
+    /// No route.
+    DestinationNotFound,
+    /// Nobody available.
+    DestinationUnavailable,
+    /// A name that has not resolved.
+    DnsError,
+    /// No way to the address.
+    DestinationIpUnroutable,
+    /// Nobody listens.
+    ConnectionRefused,
+    /// Reset or closed before an answer.
+    ConnectionTerminated,
+    /// Not connected in time.
+    ConnectionTimeout,
+    /// A body stood still.
+    ConnectionReadTimeout,
+    /// No head in time.
+    HttpResponseTimeout,
+    /// What came is no HTTP answer.
+    HttpProtocolError,
+    /// A status that has no place there, such as 101 without an upgrade.
+    HttpUpgradeFailed,
+    /// Body framing that cannot be passed on.
+    HttpResponseTransferCoding,
+    /// A head that is too large.
+    HttpResponseHeaderSectionSize,
+    /// The request is at fault.
+    HttpRequestError,
+    /// The request is not allowed here.
+    HttpRequestDenied,
+    /// A bug of ours.
+    ProxyInternalError,
+    /// The proxy answers by itself, no failure.
+    ProxyInternalResponse,
+    /// A loop: our own Via came back too often.
+    ProxyLoopDetected,
+}
+
+impl Token {
+    /// Every token, with its spelling.
+    pub const ALL: [(Self, &'static str); 18] = [
+        (Self::DestinationNotFound, "destination_not_found"),
+        (Self::DestinationUnavailable, "destination_unavailable"),
+        (Self::DnsError, "dns_error"),
+        (Self::DestinationIpUnroutable, "destination_ip_unroutable"),
+        (Self::ConnectionRefused, "connection_refused"),
+        (Self::ConnectionTerminated, "connection_terminated"),
+        (Self::ConnectionTimeout, "connection_timeout"),
+        (Self::ConnectionReadTimeout, "connection_read_timeout"),
+        (Self::HttpResponseTimeout, "http_response_timeout"),
+        (Self::HttpProtocolError, "http_protocol_error"),
+        (Self::HttpUpgradeFailed, "http_upgrade_failed"),
+        (Self::HttpResponseTransferCoding, "http_response_transfer_coding"),
+        (Self::HttpResponseHeaderSectionSize, "http_response_header_section_size"),
+        (Self::HttpRequestError, "http_request_error"),
+        (Self::HttpRequestDenied, "http_request_denied"),
+        (Self::ProxyInternalError, "proxy_internal_error"),
+        (Self::ProxyInternalResponse, "proxy_internal_response"),
+        (Self::ProxyLoopDetected, "proxy_loop_detected"),
+    ];
+
+    /// Its spelling.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        Self::ALL[self as usize].1
+    }
+}
+
+/// A live route.
+#[derive(Debug)]
+pub struct Route {
+    /// Its policy.
+    pub policy: RoutePolicy,
+    /// The position of its cluster in [`crate::cluster::World::clusters`].
+    pub cluster: usize,
+    /// Shared with the route of the same name before a reload, so that counts go on.
+    pub cells: Arc<[CachePadded<RouteCells>]>,
+}

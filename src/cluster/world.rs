@@ -1,0 +1,114 @@
+//! Everything a request needs to know, behind one pointer, and the phase the process is in.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+
+use arc_swap::ArcSwap;
+use crossbeam_utils::CachePadded;
+
+use crate::cluster::{Cluster, ListenerCells, Route};
+use crate::config::model;
+use crate::traffic::route::RouteTable;
+
+/// What the process is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Phase {
+    /// Waiting for first verdicts.
+    Starting,
+    /// Serving.
+    Ready,
+    /// Finishing what it has.
+    Draining,
+    /// Done.
+    Stopped,
+}
+
+impl Phase {
+    /// The name used in the API.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Ready => "ready",
+            Self::Draining => "draining",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+/// A listener as the request path holds it.
+#[derive(Debug)]
+pub struct Listener {
+    /// As configured.
+    pub config: Arc<model::Listener>,
+    /// From request to route.
+    pub table: RouteTable,
+    /// The routes; the table's numbers are positions in it.
+    pub routes: Vec<Route>,
+    /// Each worker's cells; kept over reloads.
+    pub cells: Arc<[CachePadded<ListenerCells>]>,
+    /// Open connections of the whole process; kept over reloads.
+    pub connections: Arc<AtomicUsize>,
+}
+
+/// All listeners and clusters of one configuration.
+#[derive(Debug, Default)]
+pub struct World {
+    /// In the order of the configuration.
+    pub listeners: Vec<Listener>,
+    /// In the order of the configuration.
+    pub clusters: Vec<Arc<Cluster>>,
+}
+
+impl World {
+    /// The cluster of this name.
+    #[must_use]
+    pub fn cluster(&self, name: &str) -> Option<&Arc<Cluster>> {
+        self.clusters.iter().find(|cluster| &*cluster.name == name)
+    }
+}
+
+/// The world in force, and the phase.
+#[derive(Debug)]
+pub struct Live {
+    world: ArcSwap<World>,
+    phase: AtomicU8,
+    /// How many workers there are.
+    pub workers: usize,
+}
+
+impl Live {
+    /// An empty world for so many workers.
+    #[must_use]
+    pub fn new(workers: usize) -> Self {
+        Self { world: ArcSwap::default(), phase: AtomicU8::new(Phase::Starting as u8), workers }
+    }
+
+    /// The world's place, for readers that cache it.
+    #[must_use]
+    pub fn world(&self) -> &ArcSwap<World> {
+        &self.world
+    }
+
+    /// Publishes a world; control only.
+    pub fn publish(&self, world: World) {
+        self.world.store(Arc::new(world));
+    }
+
+    /// The phase now.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        match self.phase.load(Ordering::Acquire) {
+            0 => Phase::Starting,
+            1 => Phase::Ready,
+            2 => Phase::Draining,
+            _ => Phase::Stopped,
+        }
+    }
+
+    /// Enters a phase; phases only go forward.
+    pub fn enter(&self, phase: Phase) {
+        self.phase.fetch_max(phase as u8, Ordering::AcqRel);
+    }
+}

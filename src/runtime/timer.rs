@@ -1,0 +1,203 @@
+//! Coarse deadlines for a worker's connections and exchanges, on one tick per thread.
+//!
+//! Every request sets and clears several deadlines and hardly any is ever reached. A timer entry each would cost more
+//! than the rest of the bookkeeping; here a [`Deadline`] is made once per connection and moved by writing a cell. The
+//! tick visits an entry only when the deadline it was filed under has come, and files it again if that moved on.
+//! Deadlines are late by up to two ticks, never early.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::{Rc, Weak};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use crate::base::time::Timestamp;
+use crate::runtime::{clock, task};
+
+/// Length of a tick.
+pub const TICK: Duration = Duration::from_millis(20);
+
+/// How far ahead an entry is filed at most. It is visited then, so what was dropped meanwhile is forgotten soon: a flood of
+/// short connections must not leave minutes' worth of dead entries behind.
+const HORIZON: Duration = Duration::from_secs(2);
+
+/// One deadline that can be moved at no cost.
+#[derive(Debug)]
+pub struct Deadline(Rc<Entry>);
+
+#[derive(Debug)]
+struct Entry {
+    at: Cell<Timestamp>,
+    filed: Cell<Timestamp>,
+    waker: RefCell<Option<Waker>>,
+}
+
+#[derive(Debug, Default)]
+struct Wheel {
+    filed: BTreeMap<u64, Vec<Weak<Entry>>>,
+    ticking: bool,
+}
+
+thread_local! {
+    static WHEEL: RefCell<Wheel> = RefCell::default();
+}
+
+impl Deadline {
+    /// A deadline that is never reached until it is set.
+    #[must_use]
+    pub fn unset() -> Self {
+        Self(Rc::new(Entry { at: Cell::new(Timestamp::NEVER), filed: Cell::new(Timestamp::NEVER), waker: RefCell::new(None) }))
+    }
+
+    /// Moves it; [`Timestamp::NEVER`] clears it.
+    pub fn set(&self, at: Timestamp) {
+        self.0.at.set(at);
+        if at < self.0.filed.get() {
+            file(&self.0, at);
+        }
+    }
+
+    /// The moment it is set to.
+    #[must_use]
+    pub fn get(&self) -> Timestamp {
+        self.0.at.get()
+    }
+
+    /// Ready once the moment has come; the calling task is woken then. One task at a time may wait.
+    pub fn poll_reached(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.0.at.get() != Timestamp::NEVER && clock::now() >= self.0.at.get() {
+            return Poll::Ready(());
+        }
+        let mut waker = self.0.waker.borrow_mut();
+        if !waker.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
+            *waker = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    /// Whether the moment has come, by the given clock.
+    #[must_use]
+    pub fn is_reached(&self, now: Timestamp) -> bool {
+        now >= self.0.at.get()
+    }
+
+    /// Waits until the moment has come.
+    pub async fn reached(&self) {
+        std::future::poll_fn(|cx| self.poll_reached(cx)).await;
+    }
+}
+
+/// Waits a while; for what is rare. What is frequent keeps a [`Deadline`].
+pub async fn sleep(span: Duration) {
+    let deadline = Deadline::unset();
+    deadline.set(clock::now() + span);
+    deadline.reached().await;
+}
+
+fn file(entry: &Rc<Entry>, at: Timestamp) {
+    let at = at.min(clock::now() + HORIZON);
+    entry.filed.set(at);
+    let start = WHEEL.with_borrow_mut(|wheel| {
+        wheel.filed.entry(tick_after(at)).or_default().push(Rc::downgrade(entry));
+        !std::mem::replace(&mut wheel.ticking, true)
+    });
+    if start {
+        drop(task::spawn(tick()));
+    }
+}
+
+/// The number of the first tick that is not before `at`.
+fn tick_after(at: Timestamp) -> u64 {
+    let nanos = u64::try_from(TICK.as_nanos()).unwrap_or(u64::MAX);
+    at.as_nanos().div_ceil(nanos)
+}
+
+/// Ticks as long as anything is filed.
+async fn tick() {
+    let mut interval = tokio::time::interval(TICK);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        let now = clock::now();
+        for entry in due(now) {
+            visit(&entry, now);
+        }
+        let idle = WHEEL.with_borrow_mut(|wheel| {
+            wheel.ticking = !wheel.filed.is_empty();
+            !wheel.ticking
+        });
+        if idle {
+            return;
+        }
+    }
+}
+
+fn due(now: Timestamp) -> Vec<Rc<Entry>> {
+    WHEEL.with_borrow_mut(|wheel| {
+        let later = wheel.filed.split_off(&(tick_after(now) + 1));
+        let due = std::mem::replace(&mut wheel.filed, later);
+        due.into_values().flatten().filter_map(|entry| entry.upgrade()).collect()
+    })
+}
+
+fn visit(entry: &Rc<Entry>, now: Timestamp) {
+    entry.filed.set(Timestamp::NEVER);
+    let at = entry.at.get();
+    if now >= at {
+        if let Some(waker) = entry.waker.take() {
+            waker.wake();
+        }
+    } else if at != Timestamp::NEVER {
+        file(entry, at);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run<F: Future>(future: F) -> F::Output {
+        crate::runtime::thread::block_on(future).unwrap()
+    }
+
+    #[test]
+    fn a_deadline_is_never_early() {
+        run(async {
+            let start = clock::now();
+            sleep(Duration::from_millis(30)).await;
+            assert!(clock::now().since(start) >= Duration::from_millis(30));
+        });
+    }
+
+    #[test]
+    fn a_deadline_that_moves_nearer_is_kept() {
+        run(async {
+            let deadline = Deadline::unset();
+            deadline.set(clock::now() + Duration::from_secs(3600));
+            deadline.set(clock::now() + Duration::from_millis(1));
+            deadline.reached().await;
+        });
+    }
+
+    #[test]
+    fn a_deadline_that_moves_on_does_not_fire_for_its_old_moment() {
+        run(async {
+            let deadline = Deadline::unset();
+            let start = clock::now();
+            deadline.set(start + Duration::from_millis(20));
+            deadline.set(start + Duration::from_millis(120));
+            deadline.reached().await;
+            assert!(clock::now().since(start) >= Duration::from_millis(120));
+        });
+    }
+
+    #[test]
+    fn the_tick_ends_when_nothing_is_left_to_wait_for() {
+        run(async {
+            sleep(Duration::from_millis(1)).await;
+            while WHEEL.with_borrow(|wheel| wheel.ticking) {
+                tokio::time::sleep(TICK).await;
+            }
+        });
+    }
+}

@@ -1,0 +1,7 @@
+//! Metric names, each once, and the cells that the hot paths count in.
+//!
+//! Shared counters cost the request path a cache line per worker and request; here every cell has one writing thread and
+//! is summed when somebody scrapes.
+
+pub mod cell;
+pub mod names;
