@@ -4,6 +4,7 @@ pub mod base;
 pub mod cluster;
 pub mod config;
 pub mod health;
+pub mod net;
 pub mod report;
 pub mod runtime;
 pub mod telemetry;

@@ -1,0 +1,90 @@
+//! Connections to endpoints: every address of a name in turn, within one time-out.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum DialError {
+    /// The name has not resolved, so there is nowhere to connect to.
+    #[error("the name does not resolve")]
+    Unresolved,
+    /// Nobody listens there.
+    #[error("connection refused")]
+    Refused,
+    /// No answer within the time-out.
+    #[error("no connection within {0:?}")]
+    Timeout(Duration),
+    /// No way there: no route to the host or network.
+    #[error("not reachable: {0}")]
+    Unroutable(io::Error),
+    /// We could not try: out of descriptors, ports or memory. It says nothing about the endpoint.
+    #[error("could not try to connect: {0}")]
+    Local(io::Error),
+    /// Anything else.
+    #[error("connect failed: {0}")]
+    Other(io::Error),
+}
+
+/// Connects to the first address that accepts.
+///
+/// # Errors
+/// The error of the last address tried, or the time-out, which covers all of them.
+pub async fn connect(addresses: &[SocketAddr], timeout: Duration) -> Result<TcpStream, DialError> {
+    tokio::time::timeout(timeout, connect_any(addresses)).await.unwrap_or(Err(DialError::Timeout(timeout)))
+}
+
+/// Connects to the first address that accepts, without a time-out of its own: the caller has one.
+///
+/// # Errors
+/// The error of the last address tried.
+pub async fn connect_any(addresses: &[SocketAddr]) -> Result<TcpStream, DialError> {
+    let mut last = DialError::Unresolved;
+    for address in addresses {
+        match TcpStream::connect(address).await {
+            Ok(stream) => {
+                // Small heads and bodies are written whole; waiting to fill a segment only adds delay.
+                stream.set_nodelay(true).map_err(DialError::Local)?;
+                return Ok(stream);
+            }
+            Err(error) => last = classify(error),
+        }
+    }
+    Err(last)
+}
+
+fn classify(error: io::Error) -> DialError {
+    use io::ErrorKind as Kind;
+    // EMFILE and ENFILE have no kind of their own.
+    let out_of_descriptors = matches!(error.raw_os_error(), Some(23 | 24));
+    match error.kind() {
+        Kind::ConnectionRefused => DialError::Refused,
+        Kind::TimedOut => DialError::Other(error),
+        Kind::HostUnreachable | Kind::NetworkUnreachable => DialError::Unroutable(error),
+        Kind::AddrNotAvailable | Kind::AddrInUse | Kind::OutOfMemory | Kind::PermissionDenied => DialError::Local(error),
+        _ if out_of_descriptors => DialError::Local(error),
+        _ => DialError::Other(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::thread::block_on;
+
+    #[test]
+    fn the_second_address_is_tried_when_the_first_refuses() {
+        block_on(async {
+            let gone = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+            let open = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let stream = connect(&[gone, open.local_addr().unwrap()], Duration::from_secs(5)).await.unwrap();
+            assert_eq!(stream.peer_addr().unwrap(), open.local_addr().unwrap());
+            assert!(matches!(connect(&[gone], Duration::from_secs(5)).await, Err(DialError::Refused)));
+            assert!(matches!(connect(&[], Duration::from_secs(5)).await, Err(DialError::Unresolved)));
+        })
+        .unwrap();
+    }
+}

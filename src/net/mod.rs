@@ -1,0 +1,6 @@
+//! Sockets: how we listen and how we dial.
+//!
+//! Options that everybody would have to remember (no delay, address reuse, both families) are set here once.
+
+pub mod dial;
+pub mod listen;
