@@ -1,5 +1,8 @@
 //! Decisions about one request: which route, whether it may be tried again, what its headers become.
 
 pub mod budget;
+pub mod forward;
 pub mod policy;
+pub mod retry;
 pub mod route;
+pub mod target;

@@ -1,0 +1,305 @@
+//! What becomes of headers on their way through: hop-by-hop ones go, ours are added, rules apply.
+//!
+//! A header that only concerned the client's connection must not reach the endpoint's, and nobody but a trusted proxy
+//! may tell the endpoint where a request came from.
+
+use http::header::{CONNECTION, CONTENT_LENGTH, FORWARDED, HOST, TE, TRANSFER_ENCODING, UPGRADE, VIA};
+use http::{HeaderMap, HeaderName, HeaderValue, Version};
+
+use crate::traffic::policy::HeaderRules;
+
+/// How often a request may have passed a proxy of our name before it counts as a loop.
+pub const MAX_HOPS: usize = 16;
+
+const PSEUDONYM: &str = "pulsegate";
+
+static KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+static PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+static PROXY_AUTHORIZATION: HeaderName = HeaderName::from_static("proxy-authorization");
+static PROXY_AUTHENTICATE: HeaderName = HeaderName::from_static("proxy-authenticate");
+static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+static FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+static FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+static CLIENT_CERT: HeaderName = HeaderName::from_static("x-client-cert-subject");
+static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+static TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+
+/// What is known of the client that a request came from.
+#[derive(Debug, Clone)]
+pub struct Client {
+    /// Its address, ready to be sent.
+    pub address: HeaderValue,
+    /// Whether its X-Forwarded-* are believed.
+    pub trusted: bool,
+}
+
+/// Whether this request has passed so many proxies of our name that it must be going round.
+#[must_use]
+pub fn is_loop(headers: &HeaderMap) -> bool {
+    let hops = |value: &HeaderValue| value.to_str().map_or(0, |text| text.matches(PSEUDONYM).count());
+    headers.get_all(VIA).iter().map(hops).sum::<usize>() >= MAX_HOPS
+}
+
+/// Makes a client's headers into the endpoint's, but for Host and the body's framing.
+pub fn request(headers: &mut HeaderMap, client: &Client, host: Option<&HeaderValue>, version: Version, rng: &mut fastrand::Rng) {
+    let trailers = wants_trailers(headers);
+    remove_hop_by_hop(headers);
+    if trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+        headers.insert(CONNECTION, HeaderValue::from_static("te"));
+    }
+    forwarded(headers, client, host);
+    via(headers, version);
+    identify(headers, rng);
+}
+
+/// Makes an endpoint's headers into the client's, but for the body's framing.
+pub fn response(headers: &mut HeaderMap) {
+    remove_hop_by_hop(headers);
+}
+
+/// Applies a route's changes.
+pub fn apply(rules: &HeaderRules, headers: &mut HeaderMap) {
+    for name in &rules.remove {
+        headers.remove(name);
+    }
+    for (name, value) in &rules.set {
+        headers.insert(name.clone(), value.clone());
+    }
+}
+
+fn wants_trailers(headers: &HeaderMap) -> bool {
+    let lists = |value: &HeaderValue| {
+        let names = |text: &str| text.split(',').any(|coding| coding.trim().eq_ignore_ascii_case("trailers"));
+        value.to_str().is_ok_and(names)
+    };
+    headers.get_all(TE).iter().any(lists)
+}
+
+/// RFC 9110, section 7.6.1: the fields that Connection names, and those that always concern one connection only.
+fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    if headers.contains_key(CONNECTION) {
+        let named: Vec<HeaderName> =
+            headers.get_all(CONNECTION).iter().filter_map(|v| v.to_str().ok()).flat_map(nominated).collect();
+        headers.remove(CONNECTION);
+        for name in named {
+            headers.remove(name);
+        }
+    }
+    for name in [&KEEP_ALIVE, &PROXY_CONNECTION, &TE, &TRANSFER_ENCODING, &UPGRADE, &PROXY_AUTHORIZATION, &PROXY_AUTHENTICATE] {
+        headers.remove(name);
+    }
+}
+
+/// Names in a Connection value, without those that no sender may take from us.
+fn nominated(value: &str) -> impl Iterator<Item = HeaderName> + '_ {
+    let names = value.split(',').filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok());
+    names.filter(|name| *name != HOST && *name != CONTENT_LENGTH)
+}
+
+fn forwarded(headers: &mut HeaderMap, client: &Client, host: Option<&HeaderValue>) {
+    headers.remove(&CLIENT_CERT);
+    if !client.trusted {
+        remove_forwarded(headers);
+    }
+    match joined(headers, &FORWARDED_FOR, &client.address) {
+        Some(extended) => headers.insert(&FORWARDED_FOR, extended),
+        None => headers.insert(&FORWARDED_FOR, client.address.clone()),
+    };
+    if !headers.contains_key(&FORWARDED_PROTO) {
+        headers.insert(&FORWARDED_PROTO, HeaderValue::from_static("http"));
+    }
+    if let Some(host) = host.filter(|_| !headers.contains_key(&FORWARDED_HOST)) {
+        headers.insert(&FORWARDED_HOST, host.clone());
+    }
+}
+
+/// Everything that claims to say where the request came from.
+fn remove_forwarded(headers: &mut HeaderMap) {
+    headers.remove(FORWARDED);
+    let claims = |name: &&HeaderName| name.as_str().starts_with("x-forwarded-");
+    if headers.keys().any(|name| claims(&name)) {
+        let names: Vec<HeaderName> = headers.keys().filter(claims).cloned().collect();
+        for name in names {
+            headers.remove(name);
+        }
+    }
+}
+
+/// All lines of a field and one more element as a single value.
+fn joined(headers: &HeaderMap, name: &HeaderName, last: &HeaderValue) -> Option<HeaderValue> {
+    let mut text = Vec::new();
+    for value in headers.get_all(name) {
+        text.extend_from_slice(value.as_bytes());
+        text.extend_from_slice(b", ");
+    }
+    if text.is_empty() {
+        return None;
+    }
+    text.extend_from_slice(last.as_bytes());
+    HeaderValue::from_bytes(&text).ok()
+}
+
+fn via(headers: &mut HeaderMap, version: Version) {
+    let ours = if version == Version::HTTP_10 {
+        HeaderValue::from_static("1.0 pulsegate")
+    } else {
+        HeaderValue::from_static("1.1 pulsegate")
+    };
+    let value = joined(headers, &VIA, &ours).unwrap_or(ours);
+    headers.insert(VIA, value);
+}
+
+/// A request id and a trace context: kept if well-formed, made otherwise.
+fn identify(headers: &mut HeaderMap, rng: &mut fastrand::Rng) {
+    if !single(headers, &REQUEST_ID).is_some_and(is_request_id) {
+        headers.insert(&REQUEST_ID, hex_value(&format!("{:032x}", rng.u128(..))));
+    }
+    if !single(headers, &TRACEPARENT).is_some_and(is_traceparent) {
+        headers.remove(&TRACESTATE);
+        let (trace, span) = (rng.u128(1..), rng.u64(1..));
+        headers.insert(&TRACEPARENT, hex_value(&format!("00-{trace:032x}-{span:016x}-00")));
+    }
+}
+
+fn hex_value(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).expect("hexadecimal digits and dashes are a header value")
+}
+
+fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next()?;
+    values.next().is_none().then(|| first.as_bytes())
+}
+
+/// 1 to 128 characters that are safe in a log line and a URL.
+fn is_request_id(value: &[u8]) -> bool {
+    let safe = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.~:+/=@".contains(byte);
+    (1..=128).contains(&value.len()) && value.iter().all(safe)
+}
+
+/// W3C Trace Context, version 00: `00-` 32 hex `-` 16 hex `-` 2 hex in lower case, ids not all zero.
+fn is_traceparent(value: &[u8]) -> bool {
+    let hex = |part: &[u8], length: usize| part.len() == length && part.iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    let id = |part: &[u8], length: usize| hex(part, length) && part.iter().any(|b| *b != b'0');
+    let mut parts = value.split(|b| *b == b'-');
+    let (Some(version), Some(trace), Some(span), Some(flags)) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
+        return false;
+    };
+    let whole = version != b"00" || parts.next().is_none();
+    hex(version, 2) && version != b"ff" && id(trace, 32) && id(span, 16) && hex(flags, 2) && whole
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(*name, HeaderValue::from_str(value).unwrap());
+        }
+        headers
+    }
+
+    fn forward(lines: &[(&'static str, &str)], trusted: bool) -> HeaderMap {
+        let mut headers = headers(lines);
+        let client = Client { address: HeaderValue::from_static("192.0.2.1"), trusted };
+        let host = HeaderValue::from_static("shop:80");
+        request(&mut headers, &client, Some(&host), Version::HTTP_11, &mut fastrand::Rng::with_seed(1));
+        headers
+    }
+
+    fn values<'a>(headers: &'a HeaderMap, name: &str) -> Vec<&'a str> {
+        headers.get_all(name).iter().map(|value| value.to_str().unwrap()).collect()
+    }
+
+    #[test]
+    fn hop_by_hop_headers_go_and_those_that_connection_names() {
+        let sent = forward(
+            &[
+                ("connection", "close, X-Secret, host"),
+                ("x-secret", "1"),
+                ("keep-alive", "5"),
+                ("upgrade", "h2c"),
+                ("te", "gzip"),
+                ("x-kept", "1"),
+            ],
+            false,
+        );
+        for gone in ["connection", "x-secret", "keep-alive", "upgrade", "te"] {
+            assert!(!sent.contains_key(gone), "{gone}");
+        }
+        assert_eq!(values(&sent, "x-kept"), ["1"]);
+    }
+
+    #[test]
+    fn the_wish_for_trailers_is_passed_on() {
+        assert_eq!(values(&forward(&[("te", "trailers, gzip")], false), "te"), ["trailers"]);
+    }
+
+    #[test]
+    fn an_untrusted_client_cannot_say_where_it_comes_from() {
+        let sent = forward(
+            &[
+                ("x-forwarded-for", "10.0.0.1"),
+                ("x-forwarded-port", "1"),
+                ("forwarded", "for=1"),
+                ("x-client-cert-subject", "CN=root"),
+            ],
+            false,
+        );
+        assert_eq!(values(&sent, "x-forwarded-for"), ["192.0.2.1"]);
+        assert_eq!(values(&sent, "x-forwarded-host"), ["shop:80"]);
+        assert_eq!(values(&sent, "x-forwarded-proto"), ["http"]);
+        for gone in ["x-forwarded-port", "forwarded", "x-client-cert-subject"] {
+            assert!(!sent.contains_key(gone), "{gone}");
+        }
+    }
+
+    #[test]
+    fn a_trusted_proxy_is_believed_and_extended() {
+        let sent = forward(
+            &[
+                ("x-forwarded-for", "10.0.0.1"),
+                ("x-forwarded-for", "10.0.0.2"),
+                ("x-forwarded-proto", "https"),
+                ("x-client-cert-subject", "CN=x"),
+            ],
+            true,
+        );
+        assert_eq!(values(&sent, "x-forwarded-for"), ["10.0.0.1, 10.0.0.2, 192.0.2.1"]);
+        assert_eq!(values(&sent, "x-forwarded-proto"), ["https"]);
+        assert!(!sent.contains_key("x-client-cert-subject"));
+    }
+
+    #[test]
+    fn via_is_appended_and_a_loop_is_seen() {
+        assert_eq!(values(&forward(&[("via", "1.0 other")], false), "via"), ["1.0 other, 1.1 pulsegate"]);
+        assert!(!is_loop(&headers(&[("via", "1.1 pulsegate")])));
+        assert!(is_loop(&headers(&[("via", &["1.1 pulsegate"; MAX_HOPS].join(", "))])));
+    }
+
+    #[test]
+    fn ids_are_kept_only_if_well_formed() {
+        let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let sent = forward(&[("x-request-id", "abc-1"), ("traceparent", trace), ("tracestate", "a=1")], false);
+        assert_eq!(values(&sent, "x-request-id"), ["abc-1"]);
+        assert_eq!(values(&sent, "traceparent"), [trace]);
+        assert_eq!(values(&sent, "tracestate"), ["a=1"]);
+        let made = forward(&[("x-request-id", "a b"), ("traceparent", "00-0-0-0"), ("tracestate", "a=1")], false);
+        assert_eq!(values(&made, "x-request-id")[0].len(), 32);
+        assert!(is_traceparent(values(&made, "traceparent")[0].as_bytes()));
+        assert!(!made.contains_key("tracestate"));
+    }
+
+    #[test]
+    fn rules_remove_first_and_then_set() {
+        let name = HeaderName::from_static("x-team");
+        let rules = HeaderRules { set: vec![(name.clone(), HeaderValue::from_static("a"))], remove: vec![name] };
+        let mut map = headers(&[("x-team", "b"), ("x-team", "c")]);
+        apply(&rules, &mut map);
+        assert_eq!(values(&map, "x-team"), ["a"]);
+    }
+}
