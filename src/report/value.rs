@@ -42,3 +42,22 @@ impl Report {
         self.metrics.iter().find(|(metric, _)| &**metric == name).map(|(_, value)| *value)
     }
 }
+
+/// Why a whole answer could not be read as a report.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{why}; {hint}")]
+pub struct Unreadable {
+    /// What is wrong, as a clause.
+    pub why: String,
+    /// What would help, as a clause.
+    pub hint: String,
+}
+
+/// A number in an answer, whether it is wanted or not.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Found {
+    /// Where it stands, as `map` would say it: a dotted path or a Prometheus selector.
+    pub path: String,
+    /// The number as it is written there.
+    pub value: f64,
+}

@@ -1,0 +1,108 @@
+//! The status words of the frameworks, each once, and what it means.
+//!
+//! Every framework has words of its own for the same three things. A word that is not here means nothing: the HTTP status
+//! decides then, because taking an unknown word for a failure would eject well endpoints.
+
+use super::value::StatusWord;
+
+/// Most bytes of a status word that are kept for people to read.
+const MAX_WORD: usize = 64;
+
+const HEALTHY: &[&str] =
+    &["up", "ok", "pass", "passed", "passing", "healthy", "ready", "live", "alive", "serving", "running", "available", "green"];
+
+const DEGRADED: &[&str] = &["warn", "warning", "degraded", "partial", "partially_available", "yellow"];
+
+/// `starting` and `shutting_down` are here because requests sent to either are lost.
+const FAILING: &[&str] = &[
+    "down",
+    "fail",
+    "failed",
+    "failing",
+    "error",
+    "critical",
+    "unhealthy",
+    "unavailable",
+    "out_of_service",
+    "not_ready",
+    "not_serving",
+    "starting",
+    "stopping",
+    "stopped",
+    "shutting_down",
+    "dead",
+    "red",
+];
+
+/// What a status word means, whatever its case and whether its parts are joined by spaces, hyphens or underscores; `None`
+/// for a word that is unknown, among them `UNKNOWN` itself.
+#[must_use]
+pub fn meaning(word: &str) -> Option<StatusWord> {
+    if word.len() > MAX_WORD {
+        return None;
+    }
+    let word: String = word.trim().chars().map(|c| if matches!(c, ' ' | '-') { '_' } else { c.to_ascii_lowercase() }).collect();
+    let among = |words: &[&str]| words.contains(&word.as_str());
+    if among(HEALTHY) {
+        Some(StatusWord::Healthy)
+    } else if among(DEGRADED) {
+        Some(StatusWord::Degraded)
+    } else if among(FAILING) {
+        Some(StatusWord::Failing)
+    } else {
+        None
+    }
+}
+
+/// The word as people may read it: at most 64 bytes, without control characters.
+pub(super) fn shown(word: &str) -> String {
+    let mut end = word.len().min(MAX_WORD);
+    while !word.is_char_boundary(end) {
+        end -= 1;
+    }
+    word[..end].chars().filter(|c| !c.is_control()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_of_the_frameworks() {
+        let check = |words: &[&str], wanted: Option<StatusWord>| {
+            for word in words {
+                assert_eq!(meaning(word), wanted, "{word}");
+            }
+        };
+        check(&["UP", "up", "pass", "OK", "ok", "Healthy", "passing", "SERVING", " up "], Some(StatusWord::Healthy));
+        check(&["warn", "WARNING", "Degraded", "Partially Available"], Some(StatusWord::Degraded));
+        check(
+            &[
+                "DOWN",
+                "fail",
+                "error",
+                "OUT_OF_SERVICE",
+                "out-of-service",
+                "Unhealthy",
+                "Unavailable",
+                "critical",
+                "shutting_down",
+            ],
+            Some(StatusWord::Failing),
+        );
+        check(&["UNKNOWN", "", "upp", "u p", "yes", "ÜP", &"up".repeat(100)], None);
+    }
+
+    #[test]
+    fn no_word_means_two_things() {
+        let all: Vec<_> = HEALTHY.iter().chain(DEGRADED).chain(FAILING).collect();
+        let distinct: std::collections::BTreeSet<_> = all.iter().collect();
+        assert_eq!(all.len(), distinct.len());
+    }
+
+    #[test]
+    fn a_shown_word_is_short_and_printable() {
+        assert_eq!(shown("a\u{1b}[31mb\n"), "a[31mb");
+        assert!(shown(&"é".repeat(100)).len() <= 64);
+    }
+}
