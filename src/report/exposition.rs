@@ -204,7 +204,9 @@ fn quoted(text: &str) -> Result<(Cow<'_, str>, &str), &'static str> {
 mod tests {
     use super::*;
 
-    fn one(line: &str) -> Result<(String, Vec<(String, String)>, f64), String> {
+    type Plain = (String, Vec<(String, String)>, f64);
+
+    fn one(line: &str) -> Result<Plain, String> {
         let samples = parse(line, false).map_err(|fault| fault.to_string())?;
         assert_eq!(samples.len(), 1, "{line}");
         let Sample { series, value } = &samples[0];

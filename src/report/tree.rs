@@ -78,10 +78,10 @@ impl Node {
 }
 
 fn unreadable(error: &serde_json::Error, body: &[u8]) -> Unreadable {
-    let names_no_number = |name: &str| body.windows(name.len()).any(|window| window == name.as_bytes());
+    let holds = |name: &str| body.windows(name.len()).any(|window| window == name.as_bytes());
     let hint = if error.is_eof() {
         "the answer ends in the middle; is it cut short?"
-    } else if error.is_syntax() && (names_no_number("NaN") || names_no_number("Infinity")) {
+    } else if error.is_syntax() && (holds("NaN") || holds("Infinity")) {
         "JSON knows no NaN and no Infinity; leave the field out instead"
     } else {
         "set `report.format` to what the endpoint answers with, or to none"
