@@ -7,5 +7,6 @@ pub mod health;
 pub mod net;
 pub mod report;
 pub mod runtime;
+pub mod sample;
 pub mod telemetry;
 pub mod traffic;

@@ -61,6 +61,12 @@ impl ListenAddress {
     }
 }
 
+impl From<SocketAddr> for ListenAddress {
+    fn from(socket: SocketAddr) -> Self {
+        Self(socket)
+    }
+}
+
 impl fmt::Display for ListenAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
