@@ -6,6 +6,8 @@ use http::{HeaderMap, Method};
 
 use crate::base::address::EndpointAddress;
 use crate::health::policy::Timing;
+use crate::health::signal::{Failure, ProbeResult};
+use crate::report::{Report, StatusWord};
 
 /// A range of statuses, both ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,4 +57,82 @@ pub struct ProbeSpec {
     pub port: Option<u16>,
     /// Its pace.
     pub timing: Timing,
+}
+
+impl HttpCheck {
+    /// Judges an answer that came whole and in time. `report` is what was read from its body, if reports are read from it.
+    ///
+    /// The status is looked at first, then the body, then the report's word: an endpoint may say `DOWN` with a 200, and
+    /// that is a failed probe. An answer outside 2xx that the user lists as passing passes whatever its words say.
+    #[must_use]
+    pub fn judge(&self, status: u16, body: &[u8], report: Option<&Report>) -> ProbeResult {
+        let passing = self.status.iter().any(|range| (range.low..=range.high).contains(&status));
+        if !passing {
+            return ProbeResult::Fail(Failure::Status(status));
+        }
+        if let Some(wanted) = self.body_contains.as_ref().filter(|wanted| !contains(body, wanted.as_bytes())) {
+            return ProbeResult::Fail(Failure::Body(wanted.to_string()));
+        }
+        match report {
+            Some(report) if report.status == Some(StatusWord::Failing) && (200..300).contains(&status) => {
+                ProbeResult::Fail(Failure::ReportStatus(report.word.clone().unwrap_or_default()))
+            }
+            _ => ProbeResult::Pass,
+        }
+    }
+}
+
+fn contains(body: &[u8], wanted: &[u8]) -> bool {
+    wanted.is_empty() || body.windows(wanted.len()).any(|window| window == wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(status: &[(u16, u16)], body_contains: Option<&str>) -> HttpCheck {
+        HttpCheck {
+            path: Arc::from("/health"),
+            method: Method::GET,
+            host: None,
+            headers: HeaderMap::new(),
+            status: status.iter().map(|(low, high)| StatusRange { low: *low, high: *high }).collect(),
+            body_contains: body_contains.map(Arc::from),
+        }
+    }
+
+    fn says(word: &str, status: StatusWord) -> Report {
+        Report { status: Some(status), word: Some(word.to_owned()), ..Report::default() }
+    }
+
+    #[test]
+    fn the_status_is_within_a_range_or_fails() {
+        let http = check(&[(200, 299), (404, 404)], None);
+        for (status, passes) in [(199, false), (200, true), (299, true), (300, false), (404, true), (503, false)] {
+            let expected = if passes { ProbeResult::Pass } else { ProbeResult::Fail(Failure::Status(status)) };
+            assert_eq!(http.judge(status, b"", None), expected, "{status}");
+        }
+    }
+
+    #[test]
+    fn the_body_holds_the_text_or_fails() {
+        let http = check(&[(200, 299)], Some("ok"));
+        for (body, passes) in [("ok", true), ("all is ok here", true), ("OK", false), ("o k", false), ("", false), ("o", false)] {
+            let expected = if passes { ProbeResult::Pass } else { ProbeResult::Fail(Failure::Body("ok".to_owned())) };
+            assert_eq!(http.judge(200, body.as_bytes(), None), expected, "{body}");
+        }
+        assert_eq!(check(&[(200, 299)], Some("")).judge(200, b"\xff", None), ProbeResult::Pass);
+    }
+
+    #[test]
+    fn a_failing_word_fails_a_2xx_answer() {
+        let http = check(&[(200, 299), (503, 503)], None);
+        let down = says("DOWN", StatusWord::Failing);
+        assert_eq!(http.judge(200, b"", Some(&down)), ProbeResult::Fail(Failure::ReportStatus("DOWN".to_owned())));
+        assert_eq!(http.judge(503, b"", Some(&down)), ProbeResult::Pass);
+        assert_eq!(http.judge(500, b"", Some(&down)), ProbeResult::Fail(Failure::Status(500)));
+        assert_eq!(http.judge(200, b"", Some(&says("warn", StatusWord::Degraded))), ProbeResult::Pass);
+        assert_eq!(http.judge(200, b"", Some(&says("UP", StatusWord::Healthy))), ProbeResult::Pass);
+        assert_eq!(http.judge(200, b"", Some(&Report::default())), ProbeResult::Pass);
+    }
 }

@@ -2,8 +2,42 @@
 //!
 //! Everything here is pure: signals and `now` go in, transitions come out. It never forgets why an endpoint is out,
 //! because the reason is the state.
+//!
+//! | file | decides |
+//! |---|---|
+//! | `probes` | what each probe thinks, and how the opinions are folded |
+//! | `refused` | what refused and reset connections of live traffic mean |
+//! | `rules`, `reports` | what an endpoint's own figures and status word mean |
+//! | `operator` | what the operator ordered |
+//! | `endpoint` | the fold of all of these for one endpoint |
+//! | `budget` | who of those that should be ejected for soft reasons may be |
+//! | `admission` | who gets traffic, panic and backups included |
+//! | `weight` | how much of it |
+//! | `history` | what is remembered for `explain` |
+//! | `schedule` | when a probe runs next |
+//! | `cluster` | the order in which all of this happens |
 
+mod admission;
+mod budget;
 pub mod check;
+mod cluster;
+mod endpoint;
+mod history;
+mod operator;
 pub mod policy;
+mod probes;
+mod refused;
+mod reports;
+mod rules;
+pub mod schedule;
 pub mod signal;
 pub mod verdict;
+mod weight;
+
+#[cfg(test)]
+mod tests;
+
+pub use admission::Admission;
+pub use cluster::{Changes, Cluster, Member};
+pub use history::{Entry, HISTORY, Kind};
+pub use schedule::Pace;

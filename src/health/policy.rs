@@ -27,6 +27,18 @@ pub enum Require {
     AtLeast(NonZeroU32),
 }
 
+impl Require {
+    /// How many of `n` probes must be passing.
+    #[must_use]
+    pub fn of(self, n: usize) -> usize {
+        match self {
+            Self::All => n,
+            Self::Any => n.min(1),
+            Self::AtLeast(k) => usize::try_from(k.get()).unwrap_or(usize::MAX).min(n),
+        }
+    }
+}
+
 /// What an endpoint counts as before its first probe result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Start {
@@ -55,6 +67,26 @@ pub enum When {
     Above,
     /// Values at or under the level.
     Below,
+}
+
+impl When {
+    /// Whether `value` is at or past `level`.
+    #[must_use]
+    pub fn past(self, value: f64, level: f64) -> bool {
+        match self {
+            Self::Above => value >= level,
+            Self::Below => value <= level,
+        }
+    }
+
+    /// Whether `value` lies on the good side of `recover`, which does not include it.
+    #[must_use]
+    pub fn recovered(self, value: f64, recover: f64) -> bool {
+        match self {
+            Self::Above => value < recover,
+            Self::Below => value > recover,
+        }
+    }
 }
 
 /// How long a value must be past a level before the level acts.

@@ -1,10 +1,13 @@
 //! One observation about an endpoint, from any source: the only thing that moves a verdict.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::ids::{ClusterId, EndpointId};
 use crate::base::time::Timestamp;
+use crate::base::units::format_duration;
+use crate::health::verdict::Code;
 use crate::report::Report;
 
 /// Why a probe failed; the code of the reason that it leaves.
@@ -24,6 +27,34 @@ pub enum Failure {
     Error(String),
 }
 
+impl Failure {
+    /// The code of the reason that this failure leaves.
+    #[must_use]
+    pub const fn code(&self) -> Code {
+        match self {
+            Self::Refused => Code::ProbeRefused,
+            Self::Timeout(_) => Code::ProbeTimeout,
+            Self::Status(_) => Code::ProbeStatus,
+            Self::Body(_) => Code::ProbeBody,
+            Self::ReportStatus(_) => Code::ReportStatus,
+            Self::Error(_) => Code::ProbeError,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused => f.write_str("connection refused"),
+            Self::Timeout(span) => write!(f, "no complete answer within {}", format_duration(*span)),
+            Self::Status(status) => write!(f, "status {status}"),
+            Self::Body(wanted) => write!(f, "the body lacks {wanted:?}"),
+            Self::ReportStatus(word) => write!(f, "its report says {word:?}"),
+            Self::Error(what) => f.write_str(what),
+        }
+    }
+}
+
 /// What one run of a probe found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ProbeResult {
@@ -33,6 +64,18 @@ pub enum ProbeResult {
     Fail(Failure),
     /// It could not be told; changes no count.
     Void(String),
+}
+
+impl ProbeResult {
+    /// `pass`, `fail` or `void`, as metrics and API show it.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Fail(_) => "fail",
+            Self::Void(_) => "void",
+        }
+    }
 }
 
 /// One run of one probe.
@@ -71,6 +114,18 @@ pub enum OperatorState {
     Draining,
     /// Gets nothing.
     Maintenance,
+}
+
+impl OperatorState {
+    /// The name used in API and logs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Draining => "draining",
+            Self::Maintenance => "maintenance",
+        }
+    }
 }
 
 /// What was observed.

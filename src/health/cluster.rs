@@ -1,0 +1,417 @@
+//! The health of one cluster: takes signals and time in, gives transitions out.
+//!
+//! One caller owns it and calls it with every signal, in any order they come. The order of work is always the same: the
+//! signal moves its axis, the axes are folded, the budget grants or withholds soft ejections, states are entered, weights
+//! and admission follow. A signal that changes no verdict costs the same in a cluster of ten thousand as in one of three:
+//! whatever concerns all endpoints (the budget, the tiers, the mean free share) is kept as a count.
+//!
+//! While the cluster is frozen the axes go on counting, and only the fold stands still, so that a thaw acts on what is
+//! true then. Orders of the operator are no verdicts and act at once.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::base::ids::EndpointId;
+use crate::base::time::Timestamp;
+use crate::health::admission::{Admission, Cut, Rank, Tally};
+use crate::health::budget::{Budget, Stand};
+use crate::health::endpoint::{Context, Endpoint, Soft};
+use crate::health::history::{Entry, Kind};
+use crate::health::policy::Policy;
+use crate::health::schedule::Pace;
+use crate::health::signal::Signal;
+use crate::health::verdict::{Code, EndpointView, Transition};
+use crate::health::weight;
+
+/// One endpoint as the configuration has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// Its id, kept for as long as it stays in the cluster.
+    pub id: EndpointId,
+    /// Its address as configured.
+    pub address: Arc<str>,
+    /// Its share of traffic against the others', 1 to 1000.
+    pub weight: u32,
+    /// Gets traffic only when no primary is available.
+    pub backup: bool,
+}
+
+/// What a call changed.
+#[derive(Debug, Clone, PartialEq, Default)]
+#[must_use]
+pub struct Changes {
+    /// States entered, in the order in which they were.
+    pub transitions: Vec<Transition>,
+    /// Soft ejections that were withheld, once for each onset.
+    pub withheld: Vec<(EndpointId, Code)>,
+    /// Whether [`Cluster::admission`] differs from before.
+    pub admission_changed: bool,
+    /// Endpoints whose [`Cluster::view`] may differ from before, each once.
+    pub touched: Vec<EndpointId>,
+}
+
+impl Changes {
+    fn finish(mut self) -> Self {
+        if self.touched.len() > 1 {
+            self.touched.sort_unstable();
+            self.touched.dedup();
+        }
+        self
+    }
+}
+
+/// The health of one cluster.
+#[derive(Debug, Clone)]
+pub struct Cluster {
+    policy: Policy,
+    report_interval: Duration,
+    endpoints: Vec<Endpoint>,
+    index: HashMap<EndpointId, usize>,
+    frozen: Option<Timestamp>,
+    budget: Budget,
+    tally: Tally,
+    cut: Cut,
+    mean: weight::Mean,
+    wakes: BTreeSet<(Timestamp, usize)>,
+    unsettled: usize,
+}
+
+impl Cluster {
+    /// A cluster of which nothing is known yet.
+    #[must_use]
+    pub fn new(policy: Policy, members: Vec<Member>, now: Timestamp) -> Self {
+        let mut cluster = Self {
+            policy,
+            report_interval: Duration::ZERO,
+            endpoints: Vec::new(),
+            index: HashMap::new(),
+            frozen: None,
+            budget: Budget::default(),
+            tally: Tally::default(),
+            cut: Cut::default(),
+            mean: weight::Mean::default(),
+            wakes: BTreeSet::new(),
+            unsettled: 0,
+        };
+        cluster.endpoints = members.into_iter().map(|member| Endpoint::new(member, &cluster.policy, now)).collect();
+        cluster.recount(now, &mut Changes::default());
+        cluster
+    }
+
+    /// Tells how often reports come when nothing is in question. A rule's `for` counts distinct report intervals; reports
+    /// closer together than half of this, as they come at the fast pace, count once. Zero, the default, counts every one.
+    pub const fn set_report_interval(&mut self, interval: Duration) {
+        self.report_interval = interval;
+    }
+
+    /// Takes on a changed policy and changed members. Whoever stays, by id, keeps its state, its probes theirs by name.
+    pub fn reconfigure(&mut self, policy: Policy, members: Vec<Member>, now: Timestamp) -> Changes {
+        let weigher_stays = self.policy.weight_by == policy.weight_by;
+        let probes_stay = self.policy.probes == policy.probes && self.policy.require == policy.require;
+        self.policy = policy;
+        let mut old: HashMap<EndpointId, Endpoint> = self.endpoints.drain(..).map(|endpoint| (endpoint.id(), endpoint)).collect();
+        for member in members {
+            let endpoint = match old.remove(&member.id) {
+                Some(mut kept) => {
+                    kept.member = member;
+                    if !probes_stay {
+                        kept.probes.reconfigure(&self.policy, now);
+                    }
+                    kept.reports.reconfigure(&self.policy, weigher_stays);
+                    kept
+                }
+                None => Endpoint::new(member, &self.policy, now),
+            };
+            self.endpoints.push(endpoint);
+        }
+        let mut changes = Changes { admission_changed: true, ..Changes::default() };
+        changes.touched.extend(self.endpoints.iter().map(Endpoint::id));
+        self.recount(now, &mut changes);
+        changes.finish()
+    }
+
+    /// Takes in a signal. One about an endpoint or a probe that is not here is ignored: it was under way when it left.
+    pub fn apply(&mut self, signal: &Signal, now: Timestamp) -> Changes {
+        let mut changes = Changes::default();
+        let Some(index) = self.index.get(&signal.endpoint).copied() else { return changes };
+        let context = Context { policy: &self.policy, report_interval: self.report_interval, now };
+        let endpoint = &mut self.endpoints[index];
+        let settled = endpoint.probes.well().is_some();
+        endpoint.expire(context);
+        endpoint.observe(signal, context);
+        if !settled && endpoint.probes.well().is_some() {
+            self.unsettled -= 1;
+        }
+        self.settle(index, now, &mut changes);
+        self.level(&mut changes);
+        changes.finish()
+    }
+
+    /// Lets time pass: reports grow old, spans run out, orders and holds end. Call it at [`Self::next_change`] or later.
+    pub fn tick(&mut self, now: Timestamp) -> Changes {
+        let mut changes = Changes::default();
+        let due: Vec<usize> = self.wakes.iter().take_while(|(at, _)| *at <= now).map(|(_, index)| *index).collect();
+        for index in due {
+            let context = Context { policy: &self.policy, report_interval: self.report_interval, now };
+            self.endpoints[index].expire(context);
+            self.settle(index, now, &mut changes);
+        }
+        self.level(&mut changes);
+        changes.finish()
+    }
+
+    /// When [`Self::tick`] should be called, unless a signal comes before.
+    #[must_use]
+    pub fn next_change(&self) -> Option<Timestamp> {
+        self.wakes.first().map(|(at, _)| *at)
+    }
+
+    /// From now on no verdict changes; orders of the operator still act.
+    pub fn freeze(&mut self, now: Timestamp) -> Changes {
+        if self.frozen.is_some() {
+            return Changes::default();
+        }
+        self.frozen = Some(now);
+        self.mark_all(now, Kind::Freeze)
+    }
+
+    /// Verdicts follow what has been observed meanwhile, and change again.
+    pub fn thaw(&mut self, now: Timestamp) -> Changes {
+        if self.frozen.take().is_none() {
+            return Changes::default();
+        }
+        let mut changes = self.mark_all(now, Kind::Thaw);
+        self.settle_all(now, &mut changes);
+        changes.finish()
+    }
+
+    /// Whether verdicts are frozen.
+    #[must_use]
+    pub const fn is_frozen(&self) -> bool {
+        self.frozen.is_some()
+    }
+
+    /// Who gets traffic.
+    #[must_use]
+    pub fn admission(&self) -> Admission {
+        let admitted = self.endpoints.iter().filter(|endpoint| self.cut.admits(endpoint.seat));
+        Admission {
+            panic: self.cut.panic,
+            available: self.tally.available(),
+            admitted: admitted.map(|endpoint| (endpoint.id(), endpoint.weight)).collect(),
+        }
+    }
+
+    /// Everything that is shown of one endpoint.
+    #[must_use]
+    pub fn view(&self, id: EndpointId) -> Option<EndpointView> {
+        let endpoint = self.get(id)?;
+        let admitted = self.cut.admits(endpoint.seat);
+        Some(EndpointView {
+            state: endpoint.state,
+            available: self.tally.is_available(endpoint.seat.rank),
+            admitted,
+            weight: if admitted { endpoint.weight } else { 0.0 },
+            since: endpoint.since,
+            reasons: endpoint.reasons(self.frozen),
+            report: endpoint.reports.metrics(),
+            report_voids: endpoint.reports.voids(),
+            report_at: endpoint.reports.at(),
+            probes: endpoint.probes.views(),
+            next_change: endpoint.next_change(&self.policy, self.is_frozen()),
+        })
+    }
+
+    /// How often an endpoint should be probed; normally, if it is not here.
+    #[must_use]
+    pub fn pace(&self, id: EndpointId) -> Pace {
+        self.get(id).map_or(Pace::Normal, Endpoint::pace)
+    }
+
+    /// Whether every endpoint has had its first verdict, or needs none.
+    #[must_use]
+    pub const fn settled(&self) -> bool {
+        self.unsettled == 0
+    }
+
+    /// The last signals and transitions that moved an endpoint, oldest first; none if it is not here.
+    #[must_use]
+    pub fn history(&self, id: EndpointId) -> Vec<Entry> {
+        self.get(id).map(|endpoint| endpoint.history.to_vec()).unwrap_or_default()
+    }
+
+    fn get(&self, id: EndpointId) -> Option<&Endpoint> {
+        self.index.get(&id).map(|index| &self.endpoints[*index])
+    }
+
+    /// Counts everything from scratch after members or policy changed.
+    fn recount(&mut self, now: Timestamp, changes: &mut Changes) {
+        self.index = self.endpoints.iter().enumerate().map(|(index, endpoint)| (endpoint.id(), index)).collect();
+        self.budget = Budget::default();
+        self.tally = Tally::default();
+        self.mean = weight::Mean::default();
+        self.wakes.clear();
+        self.unsettled = self.endpoints.iter().filter(|endpoint| endpoint.probes.well().is_none()).count();
+        for endpoint in &mut self.endpoints {
+            endpoint.stand = Stand::default();
+            endpoint.share = None;
+            endpoint.wake = None;
+            endpoint.seat = endpoint.wanted_seat();
+            self.tally.count(endpoint.seat, true);
+        }
+        self.settle_all(now, changes);
+    }
+
+    /// Brings every verdict in line with its axes. Grants are settled once all claims are in: an ejection that stands must
+    /// not be withheld for the moment in which only half of the endpoints have been looked at.
+    fn settle_all(&mut self, now: Timestamp, changes: &mut Changes) {
+        let acting = self.frozen.is_none();
+        for (index, endpoint) in self.endpoints.iter_mut().enumerate() {
+            if acting {
+                endpoint.judge(&self.policy, now);
+            }
+            let stand = endpoint.wanted_stand();
+            let before = std::mem::replace(&mut endpoint.stand, stand);
+            if acting && stand.claim.is_none() {
+                endpoint.soft = Soft::Unclaimed;
+            }
+            self.budget.replace(index, before, stand);
+        }
+        if acting {
+            self.settle_grants(now, changes);
+        }
+        for index in 0..self.endpoints.len() {
+            self.enter(index, now, changes);
+            self.schedule(index);
+        }
+        self.level(changes);
+    }
+
+    /// Brings one endpoint's verdict in line with its axes, and others' where these depend on it.
+    fn settle(&mut self, index: usize, now: Timestamp, changes: &mut Changes) {
+        if self.frozen.is_none() {
+            self.endpoints[index].judge(&self.policy, now);
+            self.claim(index, now, changes);
+        }
+        self.enter(index, now, changes);
+        self.schedule(index);
+        changes.touched.push(self.endpoints[index].id());
+    }
+
+    /// Tells the budget what an endpoint asks for, and acts on whatever it grants or takes back.
+    fn claim(&mut self, index: usize, now: Timestamp, changes: &mut Changes) {
+        let endpoint = &mut self.endpoints[index];
+        let stand = endpoint.wanted_stand();
+        let before = std::mem::replace(&mut endpoint.stand, stand);
+        if stand.claim.is_none() {
+            endpoint.soft = Soft::Unclaimed;
+        }
+        if self.budget.replace(index, before, stand) {
+            self.settle_grants(now, changes);
+        }
+    }
+
+    fn settle_grants(&mut self, now: Timestamp, changes: &mut Changes) {
+        let endpoints = &self.endpoints;
+        let grants = self.budget.grants(endpoints.len(), self.policy.max_ejected, |index| endpoints[index].stand.well);
+        for (claimant, granted) in grants {
+            self.grant(claimant, granted, now, changes);
+        }
+    }
+
+    fn grant(&mut self, index: usize, granted: bool, now: Timestamp, changes: &mut Changes) {
+        let endpoint = &mut self.endpoints[index];
+        let soft = if granted { Soft::Granted } else { Soft::Withheld };
+        if endpoint.soft == soft {
+            return;
+        }
+        endpoint.soft = soft;
+        if let (Soft::Withheld, Some(code)) = (soft, endpoint.claim_code()) {
+            endpoint.history.push(Entry::new(now, Kind::Withheld, format!("ejection for {code} withheld")));
+            changes.withheld.push((endpoint.id(), code));
+        }
+        changes.touched.push(endpoint.id());
+        self.enter(index, now, changes);
+    }
+
+    /// Enters the state that the fold asks for, with the weight and rank that go with it.
+    fn enter(&mut self, index: usize, now: Timestamp, changes: &mut Changes) {
+        let endpoint = &mut self.endpoints[index];
+        let (from, to) = (endpoint.state, endpoint.wanted_state());
+        if from != to {
+            endpoint.state = to;
+            endpoint.since = now;
+            let reasons = endpoint.reasons(self.frozen);
+            let detail = reasons.first().map(|reason| format!("{}: {}", reason.code, reason.detail)).unwrap_or_default();
+            let entry = Entry::new(now, Kind::Transition, detail);
+            endpoint.history.push(Entry { from: Some(from), to: Some(to), ..entry });
+            changes.transitions.push(Transition { endpoint: endpoint.id(), at: now, from, to, reasons });
+        }
+        let seat = endpoint.wanted_seat();
+        if seat != endpoint.seat {
+            self.tally.count(endpoint.seat, false);
+            self.tally.count(seat, true);
+            changes.admission_changed |= self.cut.admits(endpoint.seat) != self.cut.admits(seat);
+            endpoint.seat = seat;
+        }
+        endpoint.free = weight::free(endpoint.free, endpoint.reports.weigher());
+        let share = endpoint.free.filter(|_| seat.rank == Some(Rank::Available));
+        self.mean.replace(endpoint.share, share);
+        endpoint.share = share;
+        self.weigh(index, changes);
+    }
+
+    fn weigh(&mut self, index: usize, changes: &mut Changes) {
+        let endpoint = &mut self.endpoints[index];
+        let weight = endpoint.wanted_weight(&self.mean);
+        if (weight - endpoint.weight).abs() > f64::EPSILON {
+            endpoint.weight = weight;
+            changes.touched.push(endpoint.id());
+            changes.admission_changed |= self.cut.admits(endpoint.seat);
+        }
+    }
+
+    /// Brings what concerns all endpoints in line with the counts: the mean free share and the tiers that get traffic.
+    fn level(&mut self, changes: &mut Changes) {
+        if self.mean.adopt() {
+            for index in 0..self.endpoints.len() {
+                self.weigh(index, changes);
+            }
+        }
+        let cut = Cut::of(&self.tally, self.policy.panic);
+        if cut == self.cut {
+            return;
+        }
+        for endpoint in &self.endpoints {
+            if cut.admits(endpoint.seat) != self.cut.admits(endpoint.seat) {
+                changes.touched.push(endpoint.id());
+            }
+        }
+        self.cut = cut;
+        changes.admission_changed = true;
+    }
+
+    fn schedule(&mut self, index: usize) {
+        let endpoint = &mut self.endpoints[index];
+        let wake = endpoint.next_wake(&self.policy);
+        if wake == endpoint.wake {
+            return;
+        }
+        if let Some(old) = std::mem::replace(&mut endpoint.wake, wake) {
+            self.wakes.remove(&(old, index));
+        }
+        if let Some(at) = wake {
+            self.wakes.insert((at, index));
+        }
+    }
+
+    fn mark_all(&mut self, now: Timestamp, kind: Kind) -> Changes {
+        let mut changes = Changes::default();
+        for endpoint in &mut self.endpoints {
+            endpoint.history.push(Entry::new(now, kind, ""));
+            changes.touched.push(endpoint.id());
+        }
+        changes
+    }
+}

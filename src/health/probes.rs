@@ -1,0 +1,239 @@
+//! Keeps what each probe of one endpoint thinks of it, and folds the opinions into one.
+//!
+//! | opinion | on pass | on fail | on void |
+//! |---|---|---|---|
+//! | none yet | passing | failing | none yet |
+//! | passing | passing | failing after `fall` in a row | passing |
+//! | failing | passing after `rise` in a row | failing | failing |
+//!
+//! A fold that is not certain yet (a probe has not reported, and its opinion would matter) leaves the last certain one
+//! standing. So a reload that adds a probe takes nobody out, and a dead endpoint is found dead without waiting for the rest.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::base::time::Timestamp;
+use crate::health::history::clip;
+use crate::health::policy::{Policy, Start};
+use crate::health::signal::{Failure, ProbeResult, ProbeRun};
+use crate::health::verdict::{Code, ProbeView, Reason};
+
+/// The probes of one endpoint.
+#[derive(Debug, Clone)]
+pub(super) struct Probes {
+    each: Vec<Probe>,
+    /// The last certain fold; `None` as long as there was none.
+    well: Option<bool>,
+}
+
+#[derive(Debug, Clone)]
+struct Probe {
+    name: Arc<str>,
+    passing: Option<bool>,
+    /// When the opinion was formed.
+    since: Timestamp,
+    passes: u32,
+    fails: u32,
+    failure: Option<Failure>,
+    last: Option<Last>,
+}
+
+#[derive(Debug, Clone)]
+struct Last {
+    result: ProbeResult,
+    latency: Duration,
+    at: Timestamp,
+    excerpt: Arc<str>,
+}
+
+impl Probes {
+    pub(super) fn new(policy: &Policy, now: Timestamp) -> Self {
+        let presumed = (policy.start == Start::Healthy).then_some(true);
+        let each = policy.probes.iter().map(|name| Probe::new(name, presumed, now)).collect();
+        let mut probes = Self { each, well: presumed };
+        probes.fold(policy);
+        probes
+    }
+
+    /// Takes on a changed policy. Probes keep their state by name. One that joins a well endpoint is presumed to pass, so
+    /// that `fall` holds for it too; one that joins an endpoint that is not well decides with its first result.
+    pub(super) fn reconfigure(&mut self, policy: &Policy, now: Timestamp) {
+        let presumed = self.well.filter(|well| *well);
+        let mut old = std::mem::take(&mut self.each);
+        for name in &policy.probes {
+            let kept = old.iter().position(|probe| probe.name == *name).map(|at| old.swap_remove(at));
+            self.each.push(kept.unwrap_or_else(|| Probe::new(name, presumed, now)));
+        }
+        self.fold(policy);
+        if self.well == Some(false) && !self.each.iter().any(|probe| probe.passing == Some(false)) {
+            self.well = None;
+        }
+    }
+
+    /// Takes in a run. Returns whether it is worth remembering: it moved a count or an opinion, or failed in a new way.
+    pub(super) fn record(&mut self, run: &ProbeRun, policy: &Policy, at: Timestamp) -> bool {
+        let Some(probe) = self.each.get_mut(run.probe) else { return false };
+        let remarkable = probe.record(run, policy, at);
+        self.fold(policy);
+        remarkable
+    }
+
+    fn fold(&mut self, policy: &Policy) {
+        let needed = policy.require.of(self.each.len());
+        let passing = self.each.iter().filter(|probe| probe.passing == Some(true)).count();
+        let undecided = self.each.iter().filter(|probe| probe.passing.is_none()).count();
+        if passing >= needed {
+            self.well = Some(true);
+        } else if passing + undecided < needed {
+            self.well = Some(false);
+        }
+    }
+
+    /// Whether the endpoint is well by its probes; `None` before that is certain. Without probes it is well.
+    pub(super) const fn well(&self) -> Option<bool> {
+        self.well
+    }
+
+    pub(super) const fn is_empty(&self) -> bool {
+        self.each.is_empty()
+    }
+
+    /// Whether any run came to an end, of whatever result.
+    pub(super) fn tried(&self) -> bool {
+        self.each.iter().any(|probe| probe.last.is_some())
+    }
+
+    /// Begins to count passes anew: bad evidence from elsewhere must be outweighed by newer passes alone.
+    pub(super) fn restart_rise(&mut self) {
+        for probe in &mut self.each {
+            probe.passes = 0;
+        }
+    }
+
+    /// Whether as many probes as are required have passed `rise` times in a row.
+    pub(super) fn risen(&self, policy: &Policy) -> bool {
+        let rise = policy.thresholds.rise.get();
+        let risen = self.each.iter().filter(|probe| probe.passes >= rise).count();
+        risen >= policy.require.of(self.each.len())
+    }
+
+    /// Passes so far on the way back, the most of any probe.
+    pub(super) fn rising(&self) -> u32 {
+        self.each.iter().map(|probe| probe.passes).max().unwrap_or(0)
+    }
+
+    /// Whether a failing probe has begun to pass.
+    pub(super) fn is_rising(&self) -> bool {
+        self.each.iter().any(|probe| probe.passing == Some(false) && probe.passes > 0)
+    }
+
+    /// Whether a passing probe has begun to fail.
+    pub(super) fn is_falling(&self) -> bool {
+        self.each.iter().any(|probe| probe.passing == Some(true) && probe.fails > 0)
+    }
+
+    /// One reason for each failing probe.
+    pub(super) fn failing<'a>(&'a self, policy: &'a Policy) -> impl Iterator<Item = Reason> + 'a {
+        self.each.iter().filter_map(|probe| probe.reason(policy))
+    }
+
+    /// Why nothing is known.
+    pub(super) fn unknown(&self, since: Timestamp) -> Reason {
+        let waiting = || self.each.iter().filter(|probe| probe.passing.is_none());
+        let void = waiting().find_map(|probe| match &probe.last {
+            Some(Last { result: ProbeResult::Void(why), .. }) => Some((&probe.name, why)),
+            _ => None,
+        });
+        let (code, probe, detail) = match void {
+            Some((name, why)) => (Code::ProbeError, Some(Arc::clone(name)), why.clone()),
+            None => {
+                let names: Vec<&str> = waiting().map(|probe| &*probe.name).collect();
+                (Code::NotProbedYet, None, format!("no result yet of: {}", names.join(", ")))
+            }
+        };
+        Reason { code, probe, detail: clip(detail), since, until: None }
+    }
+
+    pub(super) fn views(&self) -> Vec<ProbeView> {
+        self.each.iter().map(Probe::view).collect()
+    }
+
+    pub(super) fn name(&self, probe: usize) -> Option<&Arc<str>> {
+        self.each.get(probe).map(|probe| &probe.name)
+    }
+}
+
+impl Probe {
+    fn new(name: &Arc<str>, passing: Option<bool>, now: Timestamp) -> Self {
+        Self { name: Arc::clone(name), passing, since: now, passes: 0, fails: 0, failure: None, last: None }
+    }
+
+    fn record(&mut self, run: &ProbeRun, policy: &Policy, at: Timestamp) -> bool {
+        let remarkable = match &run.result {
+            ProbeResult::Pass => self.pass(policy.thresholds.rise.get(), at),
+            ProbeResult::Fail(failure) => self.fail(failure, policy.thresholds.fall.get(), at),
+            ProbeResult::Void(_) => !matches!(&self.last, Some(Last { result: ProbeResult::Void(_), .. })),
+        };
+        self.last = Some(Last { result: run.result.clone(), latency: run.latency, at, excerpt: Arc::clone(&run.excerpt) });
+        remarkable
+    }
+
+    fn pass(&mut self, rise: u32, at: Timestamp) -> bool {
+        let remarkable = self.passing != Some(true) || self.fails > 0;
+        self.passes = self.passes.saturating_add(1);
+        self.fails = 0;
+        match self.passing {
+            None => self.turn(true, at),
+            Some(false) if self.passes >= rise => self.turn(true, at),
+            Some(_) => {}
+        }
+        remarkable
+    }
+
+    fn fail(&mut self, failure: &Failure, fall: u32, at: Timestamp) -> bool {
+        let known = self.failure.as_ref().is_some_and(|last| last.code() == failure.code());
+        let remarkable = self.passing != Some(false) || self.passes > 0 || !known;
+        self.fails = self.fails.saturating_add(1);
+        self.passes = 0;
+        self.failure = Some(failure.clone());
+        match self.passing {
+            None => self.turn(false, at),
+            Some(true) if self.fails >= fall => self.turn(false, at),
+            Some(_) => {}
+        }
+        remarkable
+    }
+
+    const fn turn(&mut self, passing: bool, at: Timestamp) {
+        self.passing = Some(passing);
+        self.since = at;
+    }
+
+    fn reason(&self, policy: &Policy) -> Option<Reason> {
+        let failure = self.failure.as_ref().filter(|_| self.passing == Some(false))?;
+        let rise = policy.thresholds.rise.get();
+        let back = if rise == 1 { "a pass brings it back".to_owned() } else { format!("{rise} passes in a row bring it back") };
+        let sofar = if self.passes > 0 { format!(", {} so far", self.passes) } else { String::new() };
+        Some(Reason {
+            code: failure.code(),
+            probe: Some(Arc::clone(&self.name)),
+            detail: clip(format!("{failure}; {back}{sofar}")),
+            since: self.since,
+            until: None,
+        })
+    }
+
+    fn view(&self) -> ProbeView {
+        let passing = self.passing == Some(true);
+        let streak = match self.passing {
+            Some(true) => self.fails,
+            Some(false) => self.passes,
+            None => 0,
+        };
+        let (result, latency, at, excerpt) = match &self.last {
+            Some(last) => (Some(last.result.as_str()), last.latency, last.at, Arc::clone(&last.excerpt)),
+            None => (None, Duration::ZERO, self.since, Arc::from("")),
+        };
+        ProbeView { name: Arc::clone(&self.name), result, latency, at, streak, passing, excerpt }
+    }
+}

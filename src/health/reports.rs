@@ -1,0 +1,202 @@
+//! Keeps what one endpoint last said about itself, and what the rules and the status word make of it.
+//!
+//! What could not be read changes nothing: a missing metric leaves its rule as it stands. But silence is no accusation for
+//! ever: when a value is older than `max_age`, what rests on it alone is lifted.
+//!
+//! A warning word degrades at once, and so does a failing one. If the answer it stood in belongs to a voting probe, that
+//! probe has failed besides, and `fall` of those make the endpoint unhealthy.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::base::time::Timestamp;
+use crate::health::history::clip;
+use crate::health::policy::Policy;
+use crate::health::rules::{RuleState, Told};
+use crate::health::signal::ReportReading;
+use crate::health::verdict::{Code, Reason, State};
+use crate::report::{Report, StatusWord};
+
+/// What one endpoint reports.
+#[derive(Debug, Clone)]
+pub(super) struct Reports {
+    rules: Vec<RuleState>,
+    last: Option<(Report, Timestamp)>,
+    /// What the last reading lacked.
+    voids: Vec<(Arc<str>, String)>,
+    /// The last report that counted as one of an interval of its own.
+    counted: Option<Timestamp>,
+    warning: Option<Warning>,
+    /// The metric that scales the weight, and when it was reported.
+    weigher: Option<(f64, Timestamp)>,
+}
+
+#[derive(Debug, Clone)]
+struct Warning {
+    word: String,
+    since: Timestamp,
+}
+
+impl Reports {
+    pub(super) fn new(policy: &Policy) -> Self {
+        let rules = policy.rules.iter().cloned().map(RuleState::new).collect();
+        Self { rules, last: None, voids: Vec::new(), counted: None, warning: None, weigher: None }
+    }
+
+    pub(super) fn reconfigure(&mut self, policy: &Policy, weigher_stays: bool) {
+        let mut old = std::mem::take(&mut self.rules);
+        for rule in &policy.rules {
+            let kept = old.iter().position(|state| state.continues_as(rule)).map(|at| old.remove(at));
+            self.rules.push(match kept {
+                Some(mut state) => {
+                    state.reconfigure(rule.clone());
+                    state
+                }
+                None => RuleState::new(rule.clone()),
+            });
+        }
+        if !weigher_stays {
+            self.weigher = None;
+        }
+    }
+
+    /// Takes in a reading. Reports closer together than half of `interval` count as one.
+    pub(super) fn read(&mut self, reading: &ReportReading, at: Timestamp, policy: &Policy, interval: Duration) -> Vec<Told> {
+        match reading {
+            ReportReading::Read(report) => self.take(report, at, policy, interval),
+            ReportReading::Void(hint) => {
+                self.voids = vec![(Arc::from(""), clip(hint.clone()))];
+                Vec::new()
+            }
+            ReportReading::None => {
+                let wanted = !policy.rules.is_empty() || policy.weight_by.is_some();
+                self.voids.clear();
+                if wanted {
+                    self.voids.push((Arc::from(""), "the answer carried no report".to_owned()));
+                }
+                Vec::new()
+            }
+        }
+    }
+
+    fn take(&mut self, report: &Report, at: Timestamp, policy: &Policy, interval: Duration) -> Vec<Told> {
+        let distinct = self.counted.is_none_or(|counted| at.since(counted) >= interval / 2);
+        if distinct {
+            self.counted = Some(at);
+        }
+        let mut told = Vec::new();
+        for rule in &mut self.rules {
+            if let Some(value) = report.metric(rule.metric()).filter(|value| value.is_finite()) {
+                rule.observe(value, at, distinct, &mut told);
+            }
+        }
+        self.take_word(report, at, &mut told);
+        if let Some(value) = policy.weight_by.as_ref().and_then(|name| report.metric(name)).filter(|value| value.is_finite()) {
+            self.weigher = Some((value, at));
+        }
+        self.voids = report.voids.iter().map(|void| (Arc::clone(&void.metric), clip(void.hint.clone()))).collect();
+        self.last = Some((report.clone(), at));
+        told
+    }
+
+    fn take_word(&mut self, report: &Report, at: Timestamp, told: &mut Vec<Told>) {
+        let warns = matches!(report.status, Some(StatusWord::Degraded | StatusWord::Failing));
+        let text = match (&mut self.warning, warns) {
+            (None, false) => return,
+            (Some(warning), true) => {
+                warning.word = word(report);
+                return;
+            }
+            (None, true) => {
+                self.warning = Some(Warning { word: word(report), since: at });
+                format!("degrade: its report says {:?}", word(report))
+            }
+            (Some(_), false) => {
+                self.warning = None;
+                format!("no longer degrade: its report says {:?}", word(report))
+            }
+        };
+        told.push(Told { enforced: true, text });
+    }
+
+    /// Lets time pass.
+    pub(super) fn expire(&mut self, now: Timestamp, policy: &Policy) -> Vec<Told> {
+        let mut told = Vec::new();
+        let max_age = policy.report_max_age;
+        for rule in &mut self.rules {
+            rule.expire(now, max_age, &mut told);
+        }
+        if self.weigher.is_some_and(|(_, at)| now >= at + max_age) {
+            self.weigher = None;
+        }
+        let Some((report, at)) = &mut self.last else { return told };
+        if now >= *at + max_age {
+            report.metrics.clear();
+            if self.warning.take().is_some() {
+                told.push(Told { enforced: true, text: "no longer degrade: no report for too long".to_owned() });
+            }
+        }
+        told
+    }
+
+    /// When time alone would change the verdict.
+    pub(super) fn next_change(&self, policy: &Policy) -> Option<Timestamp> {
+        let max_age = policy.report_max_age;
+        let rules = self.rules.iter().filter_map(|rule| rule.next_change(max_age));
+        let warning = self.warning.as_ref().and(self.last.as_ref()).map(|(_, at)| *at + max_age);
+        rules.chain(warning).min()
+    }
+
+    /// When time alone would change anything, weight and figures shown included.
+    pub(super) fn wake(&self, policy: &Policy) -> Option<Timestamp> {
+        let max_age = policy.report_max_age;
+        let weigher = self.weigher.map(|(_, at)| at + max_age);
+        let figures = self.last.as_ref().filter(|(report, _)| !report.metrics.is_empty()).map(|(_, at)| *at + max_age);
+        [self.next_change(policy), weigher, figures].into_iter().flatten().min()
+    }
+
+    /// The states that rules and word ask for and why: one reason a metric, the graver one.
+    pub(super) fn reasons(&self) -> Vec<(State, Reason)> {
+        let mut reasons: Vec<(State, Reason)> = self.rules.iter().filter_map(RuleState::reason).collect();
+        if let Some(warning) = &self.warning {
+            let detail = clip(format!("its report says {:?}", warning.word));
+            let reason = Reason { code: Code::ReportStatus, probe: None, detail, since: warning.since, until: None };
+            reasons.push((State::Degraded, reason));
+        }
+        if reasons.len() > 1 {
+            reasons.sort_by_key(|(state, _)| *state);
+            let mut seen: Vec<Code> = Vec::new();
+            reasons.retain(|(_, reason)| {
+                let new = !seen.contains(&reason.code);
+                if new {
+                    seen.push(reason.code.clone());
+                }
+                new
+            });
+        }
+        reasons
+    }
+
+    /// The value of the metric that scales the weight, if it is fresh.
+    pub(super) fn weigher(&self) -> Option<f64> {
+        self.weigher.map(|(value, _)| value)
+    }
+
+    /// The last report's metrics; none if it was older than `max_age` when time last passed.
+    pub(super) fn metrics(&self) -> Vec<(Arc<str>, f64)> {
+        self.last.as_ref().map(|(report, _)| report.metrics.clone()).unwrap_or_default()
+    }
+
+    pub(super) fn voids(&self) -> Vec<(Arc<str>, String)> {
+        self.voids.clone()
+    }
+
+    /// When the last report came.
+    pub(super) fn at(&self) -> Option<Timestamp> {
+        self.last.as_ref().map(|(_, at)| *at)
+    }
+}
+
+fn word(report: &Report) -> String {
+    clip(report.word.clone().unwrap_or_default())
+}

@@ -1,0 +1,295 @@
+//! Decides when a probe of one endpoint runs next: start-to-start slots with a phase of their own.
+//!
+//! Probes that are planned from the end of the last one come later the sicker an endpoint is, and probes that all start
+//! together hit every endpoint in one burst. Here the first slot comes at once, since nothing is known; the second after
+//! the probe's phase, a share of the interval drawn from the hash of endpoint and probe; every other one an interval,
+//! moved by jitter, after the last. So with a time-out T, fall k and fast interval F a dead endpoint is found within
+//! I(1+j) + (k-1)·max(F(1+j), T) + T.
+//!
+//! A slot that passes while the last run is under way, or while the process stands still, is skipped: the next run starts
+//! as soon as the caller asks, and the slots after it are where they would have been, less those that are too close.
+//! That at most one run is under way is the caller's affair: it asks for a [`Slot`] only when it can start one.
+
+use std::time::Duration;
+
+use crate::base::ids::EndpointId;
+use crate::base::time::Timestamp;
+use crate::base::units::Ratio;
+use crate::health::policy::Timing;
+
+/// How often an endpoint is to be probed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Pace {
+    /// All is as it was.
+    #[default]
+    Normal,
+    /// The verdict is in question: no verdict yet, a row of contradicting results, rising, or live traffic in trouble.
+    Fast,
+    /// Unhealthy, and nothing says that it recovers.
+    Down,
+}
+
+/// One run that may start now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Slot {
+    /// Runs before this one.
+    pub seq: u64,
+    /// Whether it takes a connection of its own: every fifth does, the first included, so that accepting is probed too.
+    pub fresh: bool,
+}
+
+/// The slots of one probe of one endpoint.
+#[derive(Debug, Clone)]
+pub struct Slots {
+    timing: Timing,
+    /// From the first slot to the second, as a share of the interval.
+    phase: f64,
+    pace: Pace,
+    next: Timestamp,
+    /// The slot of the last run: when it was due, not when it started.
+    slot: Timestamp,
+    /// When the last run started.
+    started: Option<Timestamp>,
+    runs: u64,
+}
+
+/// Slots lie on multiples of this after their origin where no jitter moves them, so that timers fire together.
+const GRAIN: Duration = Duration::from_millis(10);
+
+impl Slots {
+    /// Slots from `now` on, the first one at once.
+    #[must_use]
+    pub fn new(timing: Timing, endpoint: EndpointId, probe: &str, now: Timestamp) -> Self {
+        Self { timing, phase: phase(endpoint, probe), pace: Pace::Fast, next: now, slot: now, started: None, runs: 0 }
+    }
+
+    /// When the next run is due.
+    #[must_use]
+    pub const fn next(&self) -> Timestamp {
+        self.next
+    }
+
+    /// The run that is due at `now`, and the slot after it planned; `None` if none is due yet.
+    pub fn take(&mut self, now: Timestamp, rng: &mut fastrand::Rng) -> Option<Slot> {
+        if now < self.next {
+            return None;
+        }
+        let first = self.started.is_none();
+        self.slot = self.next;
+        self.started = Some(now);
+        self.plan(first, rng);
+        self.skip_missed(now);
+        let slot = Slot { seq: self.runs, fresh: self.runs.is_multiple_of(5) };
+        self.runs += 1;
+        Some(slot)
+    }
+
+    /// Changes the pace. The next slot is planned anew from the last one, which brings it forward when the pace grows.
+    pub fn set_pace(&mut self, pace: Pace, now: Timestamp, rng: &mut fastrand::Rng) {
+        if pace == self.pace {
+            return;
+        }
+        let calm = pace == Pace::Normal;
+        self.pace = pace;
+        self.replan(calm, now, rng);
+    }
+
+    /// Takes on another timing, as after a reload.
+    pub fn set_timing(&mut self, timing: Timing, now: Timestamp, rng: &mut fastrand::Rng) {
+        if timing != self.timing {
+            self.timing = timing;
+            self.replan(false, now, rng);
+        }
+    }
+
+    fn replan(&mut self, from_phase: bool, now: Timestamp, rng: &mut fastrand::Rng) {
+        // A first slot that was never taken stays where it is: at once.
+        if self.started.is_some() {
+            self.plan(from_phase, rng);
+            self.next = self.next.max(now);
+        }
+    }
+
+    /// Plans the slot after the last one. From the phase, endpoints that were probed together part again.
+    fn plan(&mut self, from_phase: bool, rng: &mut fastrand::Rng) {
+        let interval = self.interval();
+        let gap = if from_phase && self.pace == Pace::Normal {
+            round(interval.mul_f64(self.phase)).clamp(self.spacing().min(interval), interval)
+        } else {
+            moved(interval, self.timing.jitter, rng)
+        };
+        self.next = self.slot + gap;
+    }
+
+    /// Moves the next slot by whole intervals until it is far enough after `now`.
+    fn skip_missed(&mut self, now: Timestamp) {
+        let interval = self.interval().max(GRAIN);
+        // Half of it, so that a timer that fires a little late never costs a slot.
+        let earliest = now + self.spacing().mul_f64(0.5 * (1.0 - self.timing.jitter.get()));
+        let behind = earliest.since(self.next);
+        if !behind.is_zero() && self.slot < now {
+            let missed = behind.as_nanos().div_ceil(interval.as_nanos());
+            self.next = self.next + interval.saturating_mul(u32::try_from(missed).unwrap_or(u32::MAX));
+        }
+    }
+
+    const fn interval(&self) -> Duration {
+        match self.pace {
+            Pace::Normal => self.timing.interval,
+            Pace::Fast => self.timing.fast_interval,
+            Pace::Down => self.timing.down_interval,
+        }
+    }
+
+    /// The least time between two runs that are both on schedule.
+    fn spacing(&self) -> Duration {
+        self.timing.fast_interval.min(self.timing.interval)
+    }
+}
+
+/// `interval`, moved either way by up to the share `jitter` of it.
+fn moved(interval: Duration, jitter: Ratio, rng: &mut fastrand::Rng) -> Duration {
+    interval.mul_f64(1.0 + jitter.get() * (2.0 * rng.f64() - 1.0))
+}
+
+fn round(span: Duration) -> Duration {
+    let grains = (span.as_nanos() + GRAIN.as_nanos() / 2) / GRAIN.as_nanos();
+    GRAIN.saturating_mul(u32::try_from(grains).unwrap_or(u32::MAX))
+}
+
+/// Where in the interval the probe has its slots: the same for the same endpoint and probe, spread evenly over all.
+#[expect(clippy::cast_precision_loss, reason = "the upper half of the hash is all that is used")]
+fn phase(endpoint: EndpointId, probe: &str) -> f64 {
+    const PRIME: u64 = 0x0000_0100_0000_01b3;
+    let bytes = endpoint.0.to_le_bytes().into_iter().chain(probe.bytes());
+    let hash = bytes.fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(PRIME));
+    // The hash of short inputs has poor upper bits until they are mixed once more.
+    let mixed = (hash ^ (hash >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (mixed >> 32) as f64 / f64::from(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn timing(interval: u64, fast: u64, down: u64, jitter: f64) -> Timing {
+        Timing {
+            interval: Duration::from_millis(interval),
+            timeout: Duration::from_millis(200),
+            fast_interval: Duration::from_millis(fast),
+            down_interval: Duration::from_millis(down),
+            jitter: Ratio::try_new(jitter).unwrap(),
+        }
+    }
+
+    const fn at(millis: u64) -> Timestamp {
+        Timestamp::from_millis(millis)
+    }
+
+    /// Runs every slot on time for `millis` and returns the starts.
+    fn starts(slots: &mut Slots, millis: u64, rng: &mut fastrand::Rng) -> Vec<u64> {
+        let mut starts = Vec::new();
+        while slots.next() < at(millis) {
+            let now = slots.next();
+            slots.take(now, rng).expect("it is due");
+            starts.push(now.as_nanos() / 1_000_000);
+        }
+        starts
+    }
+
+    #[test]
+    fn the_first_slot_is_at_once_and_nothing_is_due_before_its_time() {
+        let rng = &mut fastrand::Rng::with_seed(1);
+        let mut slots = Slots::new(timing(1000, 250, 1000, 0.0), EndpointId(1), "ready", at(7));
+        assert_eq!(slots.take(at(6), rng), None);
+        assert_eq!(slots.take(at(7), rng), Some(Slot { seq: 0, fresh: true }));
+        assert_eq!(slots.take(at(7), rng), None);
+    }
+
+    #[test]
+    fn every_fifth_run_is_fresh() {
+        let rng = &mut fastrand::Rng::with_seed(1);
+        let mut slots = Slots::new(timing(100, 100, 100, 0.0), EndpointId(1), "ready", at(0));
+        let fresh: Vec<u64> =
+            (0..11).filter_map(|_| slots.take(slots.next(), rng)).filter(|slot| slot.fresh).map(|slot| slot.seq).collect();
+        assert_eq!(fresh, [0, 5, 10]);
+    }
+
+    #[test]
+    fn phases_are_stable_and_spread() {
+        let phases: Vec<f64> = (0..1000).map(|id| phase(EndpointId(id), "ready")).collect();
+        assert!((phases[7] - phase(EndpointId(7), "ready")).abs() < f64::EPSILON);
+        for tenth in 0..10 {
+            let low = f64::from(tenth) / 10.0;
+            let within = phases.iter().filter(|phase| (low..low + 0.1).contains(*phase)).count();
+            assert!((60..140).contains(&within), "{within} of 1000 phases lie in tenth {tenth}");
+        }
+        assert!((phase(EndpointId(7), "ready") - phase(EndpointId(7), "port")).abs() > 1e-6);
+    }
+
+    #[test]
+    fn gaps_stay_within_the_jitter() {
+        let rng = &mut fastrand::Rng::with_seed(3);
+        let mut slots = Slots::new(timing(1000, 500, 1000, 0.1), EndpointId(5), "ready", at(0));
+        slots.set_pace(Pace::Normal, at(0), rng);
+        let starts = starts(&mut slots, 1_000_000, rng);
+        for gap in starts[1..].windows(2).map(|pair| pair[1] - pair[0]) {
+            assert!((899..=1101).contains(&gap), "{gap} ms between two slots");
+        }
+        assert!((980..=1020).contains(&starts.len()), "{} slots in 1000 s", starts.len());
+        assert!((500..=1000).contains(&starts[1]), "the second slot comes after {} ms", starts[1]);
+    }
+
+    #[test]
+    fn the_fast_pace_brings_the_next_slot_forward_but_not_into_the_past() {
+        let rng = &mut fastrand::Rng::with_seed(1);
+        let mut slots = Slots::new(timing(2000, 500, 2000, 0.0), EndpointId(1), "ready", at(0));
+        slots.take(at(0), rng);
+        slots.set_pace(Pace::Normal, at(1), rng);
+        slots.take(slots.next(), rng);
+        let last = slots.slot;
+        assert_eq!(slots.next(), last + Duration::from_secs(2));
+        let mut late = slots.clone();
+        slots.set_pace(Pace::Fast, last + Duration::from_millis(100), rng);
+        assert_eq!(slots.next(), last + Duration::from_millis(500));
+        late.set_pace(Pace::Fast, last + Duration::from_millis(900), rng);
+        assert_eq!(late.next(), last + Duration::from_millis(900));
+    }
+
+    #[test]
+    fn asking_for_the_fast_pace_again_never_delays() {
+        let rng = &mut fastrand::Rng::with_seed(1);
+        let mut slots = Slots::new(timing(2000, 500, 2000, 0.1), EndpointId(1), "ready", at(0));
+        slots.take(at(0), rng);
+        let next = slots.next();
+        slots.set_pace(Pace::Fast, at(300), rng);
+        assert_eq!(slots.next(), next);
+    }
+
+    #[test]
+    fn missed_slots_are_skipped() {
+        let rng = &mut fastrand::Rng::with_seed(1);
+        let mut slots = Slots::new(timing(1000, 250, 1000, 0.0), EndpointId(1), "ready", at(0));
+        slots.take(at(0), rng);
+        slots.set_pace(Pace::Normal, at(1), rng);
+        slots.take(slots.next(), rng);
+        let due = slots.next();
+        let woken = due + Duration::from_millis(20_300);
+        assert!(slots.take(woken, rng).is_some());
+        assert_eq!(slots.next(), due + Duration::from_secs(21), "the phase is kept");
+        assert!(slots.take(woken, rng).is_none());
+        let due = slots.next();
+        assert!(slots.take(due + Duration::from_millis(900), rng).is_some());
+        assert_eq!(slots.next(), due + Duration::from_secs(2), "a slot 100 ms after a late run would be a burst");
+    }
+
+    #[test]
+    fn runs_that_hang_follow_each_other_without_a_pause() {
+        let rng = &mut fastrand::Rng::with_seed(1);
+        let mut slots = Slots::new(timing(2000, 500, 2000, 0.0), EndpointId(1), "ready", at(0));
+        slots.take(at(0), rng);
+        assert!(slots.take(at(1000), rng).is_some(), "the last run timed out after a second");
+        assert!(slots.next() <= at(2000));
+        assert!(slots.take(at(2000), rng).is_some());
+    }
+}
