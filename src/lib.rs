@@ -3,6 +3,7 @@ pub mod balance;
 pub mod base;
 pub mod cluster;
 pub mod config;
+pub mod control;
 pub mod health;
 pub mod net;
 pub mod report;
