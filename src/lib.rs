@@ -6,6 +6,7 @@ pub mod config;
 pub mod control;
 pub mod health;
 pub mod net;
+pub mod proxy;
 pub mod report;
 pub mod runtime;
 pub mod sample;

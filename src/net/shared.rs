@@ -1,0 +1,79 @@
+//! A TCP stream with two holders: the HTTP machinery that reads and writes it, and we, who ask it how it is.
+//!
+//! hyper takes its socket away for good, but whether a pooled connection is still open, or whether a client has sent
+//! something at the last moment, can only be asked of the socket itself.
+
+use std::cell::RefCell;
+use std::io;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+/// A handle on a stream that other handles of the same thread share.
+#[derive(Debug, Clone)]
+pub struct Shared(Rc<RefCell<TcpStream>>);
+
+/// What is waiting to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waiting {
+    /// Nothing; the other side is there.
+    Nothing,
+    /// Bytes.
+    Bytes,
+    /// The end: the other side has closed or reset.
+    End,
+}
+
+impl Shared {
+    /// The first handle.
+    #[must_use]
+    pub fn new(stream: TcpStream) -> Self {
+        Self(Rc::new(RefCell::new(stream)))
+    }
+
+    /// Asks the system what is waiting, without taking it.
+    #[must_use]
+    pub fn waiting(&self) -> Waiting {
+        let stream = self.0.borrow();
+        let mut byte = [MaybeUninit::uninit()];
+        match SockRef::from(&*stream).peek(&mut byte) {
+            Ok(0) => Waiting::End,
+            Ok(_) => Waiting::Bytes,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Waiting::Nothing,
+            Err(_) => Waiting::End,
+        }
+    }
+}
+
+impl AsyncRead for Shared {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.0.borrow_mut()).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Shared {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut *self.0.borrow_mut()).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut *self.0.borrow_mut()).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.0.borrow_mut()).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,93 @@
+//! Answers of our own: problem+json (RFC 9457) with a Proxy-Status (RFC 9209), so that nobody takes them for an endpoint's.
+
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+
+use crate::cluster::Token;
+
+static PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
+
+/// An answer of our own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Local {
+    pub(crate) status: StatusCode,
+    pub(crate) token: Token,
+    detail: String,
+    retry_after: Option<u32>,
+    close: bool,
+}
+
+impl Local {
+    /// An answer; `detail` names the setting that caused it, if one did.
+    pub(crate) const fn new(status: StatusCode, token: Token, detail: String) -> Self {
+        Self { status, token, detail, retry_after: None, close: false }
+    }
+
+    /// Says when to come back, in seconds.
+    pub(crate) const fn retry_after(mut self, seconds: u32) -> Self {
+        self.retry_after = Some(seconds);
+        self
+    }
+
+    /// Closes the connection afterwards.
+    pub(crate) const fn closing(mut self) -> Self {
+        self.close = true;
+        self
+    }
+
+    /// The answer as it is sent.
+    pub(crate) fn response(&self, request_id: Option<&HeaderValue>) -> (Response<()>, Bytes) {
+        let mut response = Response::new(());
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Ok(value) = HeaderValue::from_str(&format!("pulsegate; error={}", self.token.as_str())) {
+            headers.insert(&PROXY_STATUS, value);
+        }
+        self.add_optional(headers);
+        let id = request_id.and_then(|id| id.to_str().ok());
+        (response, Bytes::from(self.problem(id)))
+    }
+
+    fn add_optional(&self, headers: &mut HeaderMap) {
+        if let Some(seconds) = self.retry_after {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.close {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+    }
+
+    fn problem(&self, request_id: Option<&str>) -> String {
+        let mut problem = serde_json::json!({
+            "type": format!("urn:pulsegate:{}", self.token.as_str()),
+            "title": self.status.canonical_reason().unwrap_or("Error"),
+            "status": self.status.as_u16(),
+            "detail": self.detail,
+        });
+        if let Some(id) = request_id {
+            problem["instance"] = id.into();
+        }
+        format!("{problem}\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_own_answers_say_whose_they_are() {
+        let local =
+            Local::new(StatusCode::SERVICE_UNAVAILABLE, Token::DestinationUnavailable, "panic is off".to_owned()).retry_after(1);
+        let (response, body) = local.response(Some(&HeaderValue::from_static("r-1")));
+        assert_eq!(response.headers()["content-type"], "application/problem+json");
+        assert_eq!(response.headers()["proxy-status"], "pulsegate; error=destination_unavailable");
+        assert_eq!(response.headers()["retry-after"], "1");
+        let problem: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(problem["status"], 503);
+        assert_eq!(problem["detail"], "panic is off");
+        assert_eq!(problem["instance"], "r-1");
+    }
+}

@@ -1,0 +1,155 @@
+//! An answer's body on its way to the client: the endpoint's, passed on frame by frame, or our own.
+//!
+//! It is never held as a whole: a frame is taken from the endpoint when the client's socket has room. When the last
+//! one has gone, the connection to the endpoint returns to its pool and the exchange is settled.
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use crate::cluster::ListenerError;
+use crate::proxy::attempt::Lease;
+use crate::proxy::ledger::Ledger;
+use crate::proxy::source::Source;
+use crate::runtime::clock;
+
+/// Why a body that had begun could not be finished; the client's connection is closed so that it notices.
+#[derive(Debug, thiserror::Error)]
+#[error("the endpoint broke off in the middle of its answer")]
+pub(crate) struct Broken;
+
+/// The body of an answer.
+#[derive(Debug)]
+pub(crate) struct AnswerBody {
+    inner: Inner,
+    ledger: Ledger,
+}
+
+#[derive(Debug)]
+enum Inner {
+    Own(Option<Bytes>),
+    Relayed(Relay),
+    Done,
+}
+
+/// What it takes to pass an endpoint's body on.
+#[derive(Debug)]
+pub(crate) struct Relay {
+    pub(crate) incoming: Incoming,
+    pub(crate) lease: Lease,
+    pub(crate) source: Option<Rc<Source>>,
+    pub(crate) idle_timeout: Option<Duration>,
+}
+
+impl AnswerBody {
+    /// A body of our own.
+    pub(crate) fn own(bytes: Bytes, mut ledger: Ledger, is_head: bool) -> Self {
+        if is_head {
+            ledger.complete();
+        }
+        Self { inner: Inner::Own(Some(bytes)), ledger }
+    }
+
+    /// An endpoint's body.
+    pub(crate) fn relayed(relay: Relay, ledger: Ledger) -> Self {
+        let ended = relay.incoming.is_end_stream();
+        let mut body = Self { inner: Inner::Relayed(relay), ledger };
+        if ended {
+            body.finish();
+        }
+        body
+    }
+
+    fn finish(&mut self) {
+        if let Inner::Relayed(relay) = std::mem::replace(&mut self.inner, Inner::Done) {
+            relay.lease.finish(relay.source.as_deref());
+        }
+        self.ledger.complete();
+    }
+
+    fn fail(&mut self, reason: ListenerError) -> Broken {
+        self.inner = Inner::Done;
+        self.ledger.broken(reason);
+        Broken
+    }
+
+    fn poll_own(&mut self) -> Option<Frame<Bytes>> {
+        let Inner::Own(bytes) = &mut self.inner else { return None };
+        let frame = bytes.take().map(Frame::data);
+        self.ledger.complete();
+        frame
+    }
+}
+
+impl Relay {
+    /// Waits for the idle time-out, counted from the last byte in either direction.
+    fn poll_idle(&self, ledger: &Ledger, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(limit) = self.idle_timeout else { return Poll::Pending };
+        let deadline = &ledger.context().deadline;
+        loop {
+            ready!(deadline.poll_reached(cx));
+            let moved = self.source.as_ref().map(|source| source.progress() + limit);
+            match moved.filter(|until| *until > clock::now()) {
+                Some(until) => deadline.set(until),
+                None => return Poll::Ready(()),
+            }
+        }
+    }
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = Broken;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        let body = &mut *self;
+        let Inner::Relayed(relay) = &mut body.inner else {
+            return Poll::Ready(body.poll_own().map(Ok));
+        };
+        match Pin::new(&mut relay.incoming).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                if let Some(limit) = relay.idle_timeout {
+                    body.ledger.context().deadline.set(clock::now() + limit);
+                }
+                // hyper does not ask again once a body of known length is complete.
+                if relay.incoming.is_end_stream() {
+                    body.finish();
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(error))) => {
+                tracing::debug!("an endpoint broke off in the middle of its answer: {error}");
+                Poll::Ready(Some(Err(body.fail(ListenerError::UpstreamAborted))))
+            }
+            Poll::Ready(None) => {
+                body.finish();
+                Poll::Ready(None)
+            }
+            Poll::Pending => {
+                ready!(relay.poll_idle(&body.ledger, cx));
+                Poll::Ready(Some(Err(body.fail(ListenerError::IdleTimeout))))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.inner {
+            Inner::Own(bytes) => bytes.is_none(),
+            Inner::Relayed(relay) => relay.incoming.is_end_stream(),
+            Inner::Done => true,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.inner {
+            Inner::Own(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Inner::Relayed(relay) => relay.incoming.size_hint(),
+            Inner::Done => SizeHint::with_exact(0),
+        }
+    }
+}

@@ -1,0 +1,386 @@
+//! One request and its answer: admit, route, then pick and try until there is an answer to pass on.
+
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::rc::Rc;
+use std::task::{Context as TaskContext, Poll};
+
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, RETRY_AFTER, TRANSFER_ENCODING};
+use http::request::Parts;
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
+use http_body::Body;
+use hyper::body::Incoming;
+
+use crate::base::ids::EndpointId;
+use crate::base::time::Timestamp;
+use crate::cluster::{Endpoint, Listener, RetryResult, Route, Token, Upstream as Settings};
+use crate::proxy::answer::Local;
+use crate::proxy::attempt::{self, Answer};
+use crate::proxy::body::{AnswerBody, Relay};
+use crate::proxy::connection::Context;
+use crate::proxy::failure::Failure;
+use crate::proxy::ledger::Ledger;
+use crate::proxy::source::{Fault, RequestBody, Source};
+use crate::proxy::upstream::Upstream;
+use crate::proxy::view::{ClusterView, Roster};
+use crate::proxy::worker::Worker;
+use crate::runtime::clock;
+use crate::traffic::retry::{self, Ending};
+use crate::traffic::route::Target;
+use crate::traffic::{budget, forward, target};
+
+/// When to come back after a 503, in seconds: about as long as a probe takes to notice that somebody is back.
+const RETRY_AFTER_SECONDS: u32 = 1;
+
+/// One exchange on its way through attempts.
+#[derive(Debug)]
+pub(crate) struct Exchange<'a> {
+    worker: &'a Rc<Worker>,
+    context: &'a Rc<Context>,
+    route: &'a Route,
+    head: Parts,
+    source: Option<Rc<Source>>,
+    started: Timestamp,
+    pub(crate) idempotent: bool,
+    pub(crate) sent: Cell<bool>,
+    tried: Vec<EndpointId>,
+}
+
+/// Serves one request.
+pub(crate) async fn serve(
+    worker: Rc<Worker>,
+    context: Rc<Context>,
+    request: Request<Incoming>,
+) -> Result<Response<AnswerBody>, Infallible> {
+    let started = clock::now();
+    context.activity.busy();
+    let view = worker.view();
+    let mut ledger = Ledger::open(Rc::clone(&worker), Rc::clone(&context), Rc::clone(&view), started);
+    let is_head = request.method() == Method::HEAD;
+    let id = request.headers().get("x-request-id").cloned();
+    let Some(listener) = view.listener(context.socket) else {
+        return Ok(own(&worker, ledger, &not_found(), None, is_head));
+    };
+    let (mut parts, incoming) = request.into_parts();
+    let admitted = admit(&worker, &context, listener, &mut parts, &mut ledger);
+    let route = match admitted {
+        Ok(route) => route,
+        Err(local) => {
+            context.activity.leave_unread(!incoming.is_end_stream());
+            return Ok(own(&worker, ledger, &local, id.as_ref(), is_head));
+        }
+    };
+    let id = parts.headers.get("x-request-id").cloned();
+    let cluster = Rc::clone(view.cluster(route));
+    let mut exchange = Exchange::new(&worker, &context, route, parts, incoming, started);
+    let outcome = exchange.run(&cluster, &mut ledger).await;
+    exchange.note_unread();
+    Ok(match outcome {
+        Ok(answer) => exchange.relay(answer, ledger),
+        Err(local) => own(&worker, ledger, &local, id.as_ref(), is_head),
+    })
+}
+
+/// Whether the request may pass, and where it leads; its headers become the endpoint's.
+fn admit<'a>(
+    worker: &Worker,
+    context: &Context,
+    listener: &'a Listener,
+    parts: &mut Parts,
+    ledger: &mut Ledger,
+) -> Result<&'a Route, Local> {
+    let asked = target::check(&parts.method, &parts.uri, &parts.headers, parts.version)
+        .map_err(|refusal| Local::new(refusal.status, Token::HttpRequestError, refusal.detail.to_owned()).closing())?;
+    if forward::is_loop(&parts.headers) {
+        return Err(Local::new(
+            StatusCode::BAD_GATEWAY,
+            Token::ProxyLoopDetected,
+            "the request goes round in circles".to_owned(),
+        ));
+    }
+    let wanted = Target { host: &asked.host, path: asked.path, method: &parts.method, headers: &parts.headers };
+    let found = listener.table.find(wanted).ok_or_else(not_found)?;
+    ledger.routed(found.route);
+    let route = &listener.routes[found.route];
+    let host = asked.host_header;
+    let prefix = if route.policy.strip_prefix { found.prefix } else { 0 };
+    parts.uri = origin_form(&parts.uri, prefix);
+    if let Some(host) = &host {
+        parts.headers.insert(HOST, host.clone());
+    }
+    forward::request(&mut parts.headers, &context.client, host.as_ref(), parts.version, &mut worker.rng.borrow_mut());
+    forward::apply(&route.policy.request_headers, &mut parts.headers);
+    Ok(route)
+}
+
+fn not_found() -> Local {
+    Local::new(StatusCode::NOT_FOUND, Token::DestinationNotFound, "no route of this listener matches the request".to_owned())
+}
+
+/// What is sent as the request's target: path and query as received, less the prefix.
+fn origin_form(uri: &Uri, prefix: usize) -> Uri {
+    if prefix == 0 && uri.authority().is_none() {
+        return uri.clone();
+    }
+    target::stripped(uri, prefix).parse().unwrap_or_else(|_| Uri::from_static("/"))
+}
+
+/// An answer of our own.
+fn own(worker: &Worker, mut ledger: Ledger, local: &Local, id: Option<&HeaderValue>, is_head: bool) -> Response<AnswerBody> {
+    ledger.answered(local.status.as_u16(), Some(local.token));
+    let (mut response, bytes) = local.response(id);
+    close_if_leaving(worker, &mut response);
+    response.map(|()| AnswerBody::own(bytes, ledger, is_head))
+}
+
+fn close_if_leaving<B>(worker: &Worker, response: &mut Response<B>) {
+    if worker.is_closing() {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+}
+
+impl<'a> Exchange<'a> {
+    fn new(
+        worker: &'a Rc<Worker>,
+        context: &'a Rc<Context>,
+        route: &'a Route,
+        mut head: Parts,
+        incoming: Incoming,
+        started: Timestamp,
+    ) -> Self {
+        let source = (!incoming.is_end_stream()).then(|| {
+            let expects = head.headers.get(EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+            if incoming.size_hint().exact().is_none() {
+                head.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+            }
+            Rc::new(Source::new(incoming, expects, route.policy.idle_timeout, started))
+        });
+        head.version = Version::HTTP_11;
+        context.activity.body_limit.set(route.policy.idle_timeout);
+        let idempotent = retry::is_idempotent(&head.method);
+        Self { worker, context, route, head, source, started, idempotent, sent: Cell::new(false), tried: Vec::new() }
+    }
+
+    /// Picks and tries until there is an answer to pass on, or nothing more to try.
+    async fn run(&mut self, cluster: &ClusterView, ledger: &mut Ledger) -> Result<Answer, Local> {
+        self.cells().recent_requests.inc(self.started);
+        let mut last_answer = None;
+        loop {
+            let Some((roster, upstream)) = cluster.pick(self.worker, &self.tried) else {
+                return last_answer.ok_or_else(|| self.nobody(cluster));
+            };
+            let settings = self.settings(&roster);
+            let tried = attempt::run(self, &upstream, settings).await;
+            let ended = tried.and_then(Self::check_answer);
+            if let Err(failure) = &ended {
+                self.note(&upstream, failure);
+            }
+            let again = self.is_tried_again(&ended, ledger);
+            match ended {
+                Ok(answer) if again => last_answer = Some(answer),
+                Ok(answer) => return Ok(answer),
+                Err(_) if again => {}
+                Err(failure) => return last_answer.ok_or_else(|| failure.answer()),
+            }
+        }
+    }
+
+    fn settings(&self, roster: &Roster) -> Settings {
+        roster.snapshot.upstream
+    }
+
+    /// Refuses answers whose framing two readers could take differently.
+    fn check_answer(answer: Answer) -> Result<Answer, Failure> {
+        if answer.response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return Err(Failure::Upgrade);
+        }
+        let headers = answer.response.headers();
+        let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+        let plain =
+            codings.next().is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked")) && codings.next().is_none();
+        let twice = headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH);
+        if plain && !twice { Ok(answer) } else { Err(Failure::TransferCoding) }
+    }
+
+    /// Counts a failure and tells control of what it wants to know.
+    fn note(&self, upstream: &Upstream, failure: &Failure) {
+        if !failure.blames_endpoint() {
+            return;
+        }
+        let endpoint = &upstream.endpoint;
+        tracing::debug!(cluster = &*endpoint.cluster, endpoint = endpoint.address.as_str(), "an attempt failed: {failure}");
+        upstream.cells().failed();
+        let now = clock::now();
+        match failure {
+            Failure::Dial(crate::net::dial::DialError::Refused) => upstream.report_refused(&self.worker.reporter, now),
+            Failure::Reset(_) | Failure::Dial(_) | Failure::Protocol(_) => upstream.report_reset(&self.worker.reporter, now),
+            _ => {}
+        }
+    }
+
+    /// Whether policy, method and budget allow another try after this one.
+    fn is_tried_again(&self, ended: &Result<Answer, Failure>, ledger: &Ledger) -> bool {
+        let ending = match ended {
+            Ok(answer) => Some(Ending::Status {
+                status: answer.response.status().as_u16(),
+                retry_after: answer.response.headers().contains_key(RETRY_AFTER),
+            }),
+            Err(failure) => failure.ending(),
+        };
+        // A recall has been judged and paid for before it was heeded.
+        let again =
+            matches!(ended, Err(Failure::Recalled)) || ending.is_some_and(|ending| self.is_affordable(ending, Some(ledger)));
+        if self.tried.len() > 1 && !again {
+            let success = matches!(ended, Ok(answer) if answer.response.status().as_u16() < 500);
+            ledger.retried(if success { RetryResult::Success } else { RetryResult::Failure });
+        }
+        again
+    }
+
+    /// Whether the exchange may leave an endpoint that it waits for.
+    pub(crate) fn may_leave(&self) -> bool {
+        self.is_affordable(Ending::Silence, None)
+    }
+
+    fn is_affordable(&self, ending: Ending, ledger: Option<&Ledger>) -> bool {
+        let policy = &self.route.policy.retries;
+        let so_far = retry::Exchange {
+            tries: u32::try_from(self.tried.len()).unwrap_or(u32::MAX),
+            idempotent: self.idempotent,
+            body_begun: self.source.as_ref().is_some_and(|source| source.begun()),
+            sent: self.sent.get(),
+        };
+        if !retry::may_retry(policy, so_far, ending) {
+            return false;
+        }
+        let now = clock::now();
+        let cells = &self.route.cells;
+        let requests = cells.iter().map(|worker| worker.recent_requests.sum(now)).sum();
+        let retries = cells.iter().map(|worker| worker.recent_retries.sum(now)).sum();
+        let allowed = budget::allows(requests, retries, policy.budget);
+        if allowed {
+            self.cells().recent_retries.inc(now);
+        } else if let Some(ledger) = ledger {
+            ledger.retried(RetryResult::Budget);
+        }
+        allowed
+    }
+
+    fn cells(&self) -> &crate::cluster::RouteCells {
+        &self.route.cells[self.worker.index]
+    }
+
+    /// Nobody gets traffic.
+    fn nobody(&self, cluster: &ClusterView) -> Local {
+        let roster = cluster.roster(self.worker);
+        let detail = format!(
+            "no endpoint of cluster {} is available (0 of {}); health.panic decides whether sick ones are let in",
+            cluster.cluster.name,
+            roster.snapshot.endpoints.len()
+        );
+        Local::new(StatusCode::SERVICE_UNAVAILABLE, Token::DestinationUnavailable, detail).retry_after(RETRY_AFTER_SECONDS)
+    }
+
+    /// A new try begins.
+    pub(crate) fn begin_try(&mut self, upstream: &Upstream, now: Timestamp) {
+        self.tried.push(upstream.endpoint.id);
+        self.sent.set(false);
+        self.context.deadline.set(self.due(now));
+    }
+
+    /// The answer's head is there.
+    pub(crate) fn end_wait(&self) {
+        self.context.deadline.set(Timestamp::NEVER);
+        if let Some(gate) = self.source.as_ref().and_then(|source| source.gate()) {
+            gate.open();
+        }
+    }
+
+    /// The request as it is sent to an endpoint.
+    pub(crate) fn request(&self, endpoint: &Endpoint) -> Request<RequestBody> {
+        let mut request = Request::new(self.source.as_ref().map_or_else(RequestBody::empty, Source::for_attempt));
+        *request.method_mut() = self.head.method.clone();
+        *request.uri_mut() = self.head.uri.clone();
+        *request.headers_mut() = self.head.headers.clone();
+        if !self.head.headers.contains_key(HOST) {
+            // HTTP/1.0 may come without one; HTTP/1.1 may not.
+            if let Ok(host) = HeaderValue::from_str(endpoint.address.as_str()) {
+                request.headers_mut().insert(HOST, host);
+            }
+        }
+        if let Some(gate) = self.source.as_ref().and_then(|source| source.gate()) {
+            let gate = std::sync::Arc::clone(gate);
+            hyper::ext::on_informational(&mut request, move |response| {
+                if response.status() == StatusCode::CONTINUE {
+                    gate.open();
+                }
+            });
+        }
+        request
+    }
+
+    /// What went wrong with the client's body, if anything did.
+    pub(crate) fn body_fault(&self) -> Option<Fault> {
+        self.source.as_ref().and_then(|source| source.fault())
+    }
+
+    /// When waiting ends: a body that is still on its way postpones it.
+    fn due(&self, try_started: Timestamp) -> Timestamp {
+        let moved = self.source.as_ref().map_or(Timestamp::ZERO, |source| source.progress());
+        let whole = self.route.policy.timeout.map_or(Timestamp::NEVER, |limit| self.started.max(moved) + limit);
+        let one = self.route.policy.retries.per_try_timeout.map_or(Timestamp::NEVER, |limit| try_started.max(moved) + limit);
+        whole.min(one)
+    }
+
+    /// Ready when the try, or the exchange, has taken too long.
+    pub(crate) fn poll_deadline(&self, try_started: Timestamp, cx: &mut TaskContext<'_>) -> Poll<Failure> {
+        let deadline = &self.context.deadline;
+        while deadline.poll_reached(cx).is_ready() {
+            let due = self.due(try_started);
+            if due <= clock::now() {
+                return Poll::Ready(self.overdue(due));
+            }
+            deadline.set(due);
+        }
+        Poll::Pending
+    }
+
+    fn overdue(&self, due: Timestamp) -> Failure {
+        let moved = self.source.as_ref().map_or(Timestamp::ZERO, |source| source.progress());
+        match (self.route.policy.timeout, self.route.policy.retries.per_try_timeout) {
+            (Some(limit), _) if self.started.max(moved) + limit <= due => Failure::Timeout(limit),
+            (_, Some(limit)) => Failure::TryTimeout(limit),
+            (limit, None) => Failure::Timeout(limit.unwrap_or_default()),
+        }
+    }
+
+    /// A client that is still sending must be let finish before its connection is closed.
+    fn note_unread(&self) {
+        let unread = self.source.as_ref().is_some_and(|source| !source.ended());
+        self.context.activity.leave_unread(unread);
+    }
+
+    /// Passes an endpoint's answer on.
+    fn relay(self, answer: Answer, mut ledger: Ledger) -> Response<AnswerBody> {
+        let Answer { response, lease } = answer;
+        let (mut parts, incoming) = response.into_parts();
+        ledger.answered(parts.status.as_u16(), None);
+        forward::response(&mut parts.headers);
+        if parts.status == StatusCode::NO_CONTENT {
+            parts.headers.remove(CONTENT_LENGTH);
+        } else if let Some(length) = parts.headers.get(CONTENT_LENGTH).cloned() {
+            // Repeated equal lengths become one.
+            parts.headers.insert(CONTENT_LENGTH, length);
+        }
+        forward::apply(&self.route.policy.response_headers, &mut parts.headers);
+        parts.version = Version::HTTP_11;
+        let idle_timeout = self.route.policy.idle_timeout;
+        if let Some(limit) = idle_timeout {
+            self.context.deadline.set(clock::now() + limit);
+        }
+        let relay = Relay { incoming, lease, source: self.source, idle_timeout };
+        let mut response = Response::from_parts(parts, AnswerBody::relayed(relay, ledger));
+        close_if_leaving(self.worker, &mut response);
+        response
+    }
+}

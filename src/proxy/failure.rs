@@ -1,0 +1,117 @@
+//! How an attempt fails, and what the client is told if nothing better comes of it.
+
+use std::time::Duration;
+
+use http::StatusCode;
+
+use crate::base::units::format_duration;
+use crate::cluster::Token;
+use crate::net::dial::DialError;
+use crate::proxy::answer::Local;
+use crate::proxy::source::Fault;
+use crate::traffic::retry::Ending;
+
+/// Why an attempt ended without an answer that can be passed on.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// No connection.
+    #[error(transparent)]
+    Dial(DialError),
+    /// The connection broke before the answer's head.
+    #[error("the connection broke before an answer: {0}")]
+    Reset(String),
+    /// What came is no HTTP answer.
+    #[error("the answer is no HTTP: {0}")]
+    Protocol(String),
+    /// The answer's head is over our bound.
+    #[error("the answer's head is too large")]
+    HeadTooLarge,
+    /// The answer's body has a framing that cannot be passed on.
+    #[error("the answer's framing is ambiguous")]
+    TransferCoding,
+    /// The endpoint switched protocols, which nobody had asked for.
+    #[error("the endpoint switched protocols unasked")]
+    Upgrade,
+    /// One try's time was over.
+    #[error("no answer within {0:?}, the time of one try")]
+    TryTimeout(Duration),
+    /// The exchange's time was over.
+    #[error("no answer within {0:?}")]
+    Timeout(Duration),
+    /// The verdict on the endpoint forbids waiting any longer, and a retry has been paid for.
+    #[error("recalled, since the verdict on the endpoint forbids waiting")]
+    Recalled,
+    /// The client's body failed; the endpoint is not to blame.
+    #[error("the request's body failed: {0:?}")]
+    Body(Fault),
+}
+
+impl Failure {
+    /// How it counts for a retry; `None` if trying again cannot help.
+    pub(crate) const fn ending(&self) -> Option<Ending> {
+        match self {
+            Self::Dial(_) => Some(Ending::Connect),
+            Self::Reset(_) | Self::Protocol(_) => Some(Ending::Reset),
+            Self::TryTimeout(_) | Self::Recalled => Some(Ending::Silence),
+            Self::HeadTooLarge | Self::TransferCoding | Self::Upgrade | Self::Timeout(_) | Self::Body(_) => None,
+        }
+    }
+
+    /// Whether the endpoint is at fault, as far as we can tell.
+    pub(crate) const fn blames_endpoint(&self) -> bool {
+        !matches!(self, Self::Body(_) | Self::Dial(DialError::Local(_)))
+    }
+
+    /// What the client is told.
+    pub(crate) fn answer(&self) -> Local {
+        let gateway = |token: Token, detail: String| Local::new(StatusCode::BAD_GATEWAY, token, detail);
+        let timeout = |token: Token, detail: String| Local::new(StatusCode::GATEWAY_TIMEOUT, token, detail);
+        match self {
+            Self::Dial(DialError::Refused) => gateway(Token::ConnectionRefused, "the endpoint refuses connections".to_owned()),
+            Self::Dial(DialError::Timeout(limit)) => {
+                timeout(Token::ConnectionTimeout, format!("no connection within connect_timeout, {}", format_duration(*limit)))
+            }
+            Self::Dial(DialError::Unresolved) => gateway(Token::DnsError, "the endpoint's name does not resolve".to_owned()),
+            Self::Dial(DialError::Unroutable(_)) => {
+                gateway(Token::DestinationIpUnroutable, "there is no route to the endpoint".to_owned())
+            }
+            Self::Dial(DialError::Local(_)) => {
+                Local::new(StatusCode::SERVICE_UNAVAILABLE, Token::ProxyInternalError, "no connection could be tried".to_owned())
+                    .retry_after(1)
+            }
+            Self::Dial(DialError::Other(_)) | Self::Reset(_) => {
+                gateway(Token::ConnectionTerminated, "the endpoint closed the connection before it answered".to_owned())
+            }
+            Self::Protocol(_) => gateway(Token::HttpProtocolError, "the endpoint's answer is no HTTP".to_owned()),
+            Self::HeadTooLarge => {
+                gateway(Token::HttpResponseHeaderSectionSize, "the head of the endpoint's answer is over 64 KiB".to_owned())
+            }
+            Self::TransferCoding => gateway(
+                Token::HttpResponseTransferCoding,
+                "the endpoint's answer has a transfer coding other than chunked".to_owned(),
+            ),
+            Self::Upgrade => gateway(Token::HttpUpgradeFailed, "the endpoint switched protocols unasked".to_owned()),
+            Self::TryTimeout(limit) => timeout(
+                Token::HttpResponseTimeout,
+                format!("no answer within retries.per_try_timeout, {}", format_duration(*limit)),
+            ),
+            Self::Timeout(limit) => {
+                timeout(Token::HttpResponseTimeout, format!("no answer within timeout, {}", format_duration(*limit)))
+            }
+            Self::Recalled => {
+                Local::new(StatusCode::SERVICE_UNAVAILABLE, Token::DestinationUnavailable, "the endpoint went away".to_owned())
+                    .retry_after(1)
+            }
+            Self::Body(Fault::Broken) => {
+                Local::new(StatusCode::BAD_REQUEST, Token::HttpRequestError, "the request's body is malformed".to_owned())
+                    .closing()
+            }
+            Self::Body(Fault::Stalled) => Local::new(
+                StatusCode::REQUEST_TIMEOUT,
+                Token::HttpRequestError,
+                "the request's body stood still for idle_timeout".to_owned(),
+            )
+            .closing(),
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! The account of one exchange: opened with its head, settled once, whatever becomes of it.
+//!
+//! It is settled on drop at the latest, so an exchange that the client walks away from is counted too, as 499.
+
+use std::rc::Rc;
+
+use crate::base::time::Timestamp;
+use crate::cluster::{Cluster, ListenerError, RetryResult, RouteCells, Token};
+use crate::proxy::connection::Context;
+use crate::proxy::view::View;
+use crate::proxy::worker::Worker;
+use crate::runtime::clock;
+
+/// The status that a client which left first is counted under.
+const CLIENT_LEFT: u16 = 499;
+
+/// One exchange's account.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    worker: Rc<Worker>,
+    context: Rc<Context>,
+    view: Rc<View>,
+    route: Option<usize>,
+    started: Timestamp,
+    status: u16,
+    settled: bool,
+}
+
+impl Ledger {
+    pub(crate) const fn open(worker: Rc<Worker>, context: Rc<Context>, view: Rc<View>, started: Timestamp) -> Self {
+        Self { worker, context, view, route: None, started, status: CLIENT_LEFT, settled: false }
+    }
+
+    /// The route has been found.
+    pub(crate) fn routed(&mut self, route: usize) {
+        self.route = Some(route);
+    }
+
+    pub(crate) fn context(&self) -> &Rc<Context> {
+        &self.context
+    }
+
+    /// The status that goes to the client, and the failure if the answer is ours.
+    pub(crate) fn answered(&mut self, status: u16, token: Option<Token>) {
+        self.status = status;
+        if let (Some(token), Some(cells)) = (token, self.route_cells()) {
+            cells.local[token as usize].inc();
+        }
+    }
+
+    /// A retry has ended, or was not allowed.
+    pub(crate) fn retried(&self, result: RetryResult) {
+        if let Some(cluster) = self.cluster() {
+            cluster.cells(self.worker.index).retries[result as usize].inc();
+        }
+    }
+
+    /// The last byte has been handed over.
+    pub(crate) fn complete(&mut self) {
+        self.settle(self.status, None);
+    }
+
+    /// The endpoint broke off in the middle, or stood still.
+    pub(crate) fn broken(&mut self, reason: ListenerError) {
+        self.settle(self.status, Some(reason));
+    }
+
+    fn settle(&mut self, status: u16, reason: Option<ListenerError>) {
+        if std::mem::replace(&mut self.settled, true) {
+            return;
+        }
+        if let Some(cells) = self.route_cells() {
+            cells.statuses.inc(status);
+        }
+        if let Some(cluster) = self.cluster() {
+            cluster.cells(self.worker.index).durations.observe(clock::now().since(self.started));
+        }
+        if let (Some(reason), Some(listener)) = (reason, self.view.listener(self.context.socket)) {
+            listener.cells[self.worker.index].error(reason);
+        }
+    }
+
+    fn route_cells(&self) -> Option<&RouteCells> {
+        let listener = self.view.listener(self.context.socket)?;
+        Some(match self.route {
+            Some(route) => &listener.routes[route].cells[self.worker.index],
+            None => &listener.cells[self.worker.index].unrouted,
+        })
+    }
+
+    fn cluster(&self) -> Option<&Cluster> {
+        let listener = self.view.listener(self.context.socket)?;
+        self.route.map(|route| &*self.view.cluster(&listener.routes[route]).cluster)
+    }
+}
+
+impl Drop for Ledger {
+    fn drop(&mut self) {
+        if !self.settled {
+            self.settle(CLIENT_LEFT, Some(ListenerError::ClientGone));
+        }
+        self.context.activity.rest();
+    }
+}

@@ -1,0 +1,20 @@
+//! The data plane: connection -> exchange -> attempt -> connection pool, and our own answers.
+//!
+//! One worker is one thread with a runtime, listening sockets, pools, a random source and cells of its own. A request
+//! takes no lock and wakes no other thread; what it shares with other workers is the endpoint's in-flight counter. It
+//! decides nothing about health: it reads the published snapshot and reports what it saw.
+
+mod answer;
+mod attempt;
+mod body;
+mod connection;
+mod exchange;
+mod failure;
+mod ledger;
+mod pool;
+mod source;
+mod upstream;
+mod view;
+mod worker;
+
+pub use worker::{Setup, Stage, worker};

@@ -1,0 +1,205 @@
+//! A request's body: read from the client, sent to one endpoint at a time, and remembered as begun or not.
+//!
+//! A body cannot be read twice, so the first byte of it decides that the exchange stays where it is. Until then several
+//! attempts may stand in line for it; only the latest one gets anything.
+
+use std::cell::{Cell, RefCell};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use crate::base::time::Timestamp;
+use crate::runtime::clock;
+use crate::runtime::timer::Deadline;
+
+/// How long a client that asked `Expect: 100-continue` is kept from sending if the endpoint says nothing.
+const EXPECT_WAIT: Duration = Duration::from_secs(1);
+
+/// What went wrong with a request's body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The client broke off, or its framing is wrong.
+    Broken,
+    /// The client sent nothing for `idle_timeout`.
+    Stalled,
+}
+
+/// The error that ends an attempt whose body cannot be continued.
+#[derive(Debug, thiserror::Error)]
+#[error("the request's body ended early")]
+pub(crate) struct BodyError;
+
+/// The body of one exchange's request.
+#[derive(Debug)]
+pub(crate) struct Source {
+    incoming: RefCell<Incoming>,
+    owner: Cell<u32>,
+    begun: Cell<bool>,
+    ended: Cell<bool>,
+    fault: Cell<Option<Fault>>,
+    progress: Cell<Timestamp>,
+    idle_timeout: Option<Duration>,
+    deadline: Deadline,
+    gate: Option<Arc<Gate>>,
+}
+
+/// Keeps the client's body back until the endpoint wants it. Shared with hyper's callback, hence its locks.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    open: AtomicBool,
+    waker: Mutex<Option<Waker>>,
+}
+
+impl Gate {
+    /// Lets the body through.
+    pub(crate) fn open(&self) {
+        self.open.store(true, Ordering::Release);
+        if let Some(waker) = self.waker.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            waker.wake();
+        }
+    }
+
+    fn poll_open(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.open.load(Ordering::Acquire) {
+            return Poll::Ready(());
+        }
+        *self.waker.lock().unwrap_or_else(PoisonError::into_inner) = Some(cx.waker().clone());
+        if self.open.load(Ordering::Acquire) { Poll::Ready(()) } else { Poll::Pending }
+    }
+}
+
+impl Source {
+    /// A body that has not been read yet; `expects` if the client waits for 100.
+    pub(crate) fn new(incoming: Incoming, expects: bool, idle_timeout: Option<Duration>, now: Timestamp) -> Self {
+        let gate = expects.then(|| Arc::new(Gate { open: AtomicBool::new(false), waker: Mutex::new(None) }));
+        Self {
+            incoming: RefCell::new(incoming),
+            owner: Cell::new(0),
+            begun: Cell::new(false),
+            ended: Cell::new(false),
+            fault: Cell::new(None),
+            progress: Cell::new(now),
+            idle_timeout,
+            deadline: Deadline::unset(),
+            gate,
+        }
+    }
+
+    /// The body for the next attempt; earlier ones get nothing more.
+    pub(crate) fn for_attempt(self: &Rc<Self>) -> RequestBody {
+        self.owner.set(self.owner.get() + 1);
+        RequestBody(Some((Rc::clone(self), self.owner.get())))
+    }
+
+    /// Whether any of it has been read.
+    pub(crate) fn begun(&self) -> bool {
+        self.begun.get()
+    }
+
+    /// Whether all of it has been read.
+    pub(crate) fn ended(&self) -> bool {
+        self.ended.get() || self.incoming.borrow().is_end_stream()
+    }
+
+    /// What went wrong with it.
+    pub(crate) fn fault(&self) -> Option<Fault> {
+        self.fault.get()
+    }
+
+    /// When it last moved.
+    pub(crate) fn progress(&self) -> Timestamp {
+        self.progress.get()
+    }
+
+    /// The gate, if the client waits for 100.
+    pub(crate) fn gate(&self) -> Option<&Arc<Gate>> {
+        self.gate.as_ref()
+    }
+
+    fn poll(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        ready!(self.poll_gate(cx));
+        match Pin::new(&mut *self.incoming.borrow_mut()).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                self.begun.set(true);
+                self.moved();
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(_))) => Poll::Ready(Some(Err(self.fail(Fault::Broken)))),
+            Poll::Ready(None) => {
+                self.ended.set(true);
+                Poll::Ready(None)
+            }
+            Poll::Pending => self.poll_stall(cx),
+        }
+    }
+
+    fn poll_gate(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(gate) = &self.gate else { return Poll::Ready(()) };
+        if gate.poll_open(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        self.deadline.set(self.progress.get() + EXPECT_WAIT);
+        ready!(self.deadline.poll_reached(cx));
+        gate.open();
+        self.moved();
+        Poll::Ready(())
+    }
+
+    fn poll_stall(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let Some(idle_timeout) = self.idle_timeout else { return Poll::Pending };
+        self.deadline.set(self.progress.get() + idle_timeout);
+        ready!(self.deadline.poll_reached(cx));
+        Poll::Ready(Some(Err(self.fail(Fault::Stalled))))
+    }
+
+    fn moved(&self) {
+        self.progress.set(clock::now());
+        self.deadline.set(Timestamp::NEVER);
+    }
+
+    fn fail(&self, fault: Fault) -> BodyError {
+        self.fault.set(Some(fault));
+        self.ended.set(true);
+        BodyError
+    }
+}
+
+/// What one attempt sends as its body.
+#[derive(Debug)]
+pub(crate) struct RequestBody(Option<(Rc<Source>, u32)>);
+
+impl RequestBody {
+    /// No body.
+    pub(crate) const fn empty() -> Self {
+        Self(None)
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match &self.0 {
+            None => Poll::Ready(None),
+            Some((source, owner)) if source.owner.get() == *owner => source.poll(cx),
+            // A later attempt has taken over; this one is about to be dropped.
+            Some(_) => Poll::Ready(Some(Err(BodyError))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.as_ref().is_none_or(|(source, _)| source.ended())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.as_ref().map_or_else(|| SizeHint::with_exact(0), |(source, _)| source.incoming.borrow().size_hint())
+    }
+}
