@@ -13,6 +13,8 @@ mod failure;
 mod ledger;
 mod pool;
 mod source;
+#[cfg(test)]
+mod tests;
 mod upstream;
 mod view;
 mod worker;

@@ -1,0 +1,8 @@
+//! The data plane against endpoints and clients over real sockets: one worker, a world made by hand.
+
+mod bodies;
+mod limits;
+mod malformed;
+mod retries;
+mod rig;
+mod routing;
