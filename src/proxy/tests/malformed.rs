@@ -18,6 +18,9 @@ fn recorder() -> (std::net::SocketAddr, Receiver<String>) {
     let address = endpoint(move |mut client: Client| {
         while let Some(head) = client.request_head() {
             record.send(format!("{}\n{:?}", head.first, head.head)).unwrap();
+            if client.body(head, false, false).is_none() {
+                return;
+            }
             client.send(OK);
         }
     });

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use super::rig::{Rig, answers, endpoint, refuses, snapshot};
+use super::rig::{Rig, answers, endpoint, endpoint_object, refuses, snapshot};
 use crate::cluster::Recall;
 use crate::health::signal::Observation;
 
@@ -86,7 +86,7 @@ fn a_recalled_get_goes_elsewhere_and_a_recalled_post_stays() {
         let _ = client.at_end();
     });
     let rig = Rig::start_with(&[hung], |settings| settings.route.timeout = Some(Duration::from_secs(2)));
-    let spare = Arc::clone(&Rig::start(&[answers(OK)]).endpoints[0]);
+    let spare = endpoint_object(answers(OK), 7);
     std::thread::scope(|scope| {
         let get = scope.spawn(|| rig.ask(GET).status());
         let post = scope.spawn(|| rig.ask(POST).status());

@@ -139,7 +139,7 @@ fn settings() -> Settings {
     Settings { route, listener, upstream }
 }
 
-fn endpoint_object(address: SocketAddr, id: u32) -> Arc<Endpoint> {
+pub(super) fn endpoint_object(address: SocketAddr, id: u32) -> Arc<Endpoint> {
     let address = EndpointAddress::parse(&address.to_string()).unwrap();
     Arc::new(Endpoint::new(EndpointId(id), ClusterId(0), "app".into(), address, 1, clock::now()))
 }
@@ -274,7 +274,12 @@ impl Client {
     }
 
     fn message(&mut self, to_end: bool, is_head: bool) -> Option<Reply> {
-        let mut reply = self.request_head()?;
+        let reply = self.request_head()?;
+        self.body(reply, to_end, is_head)
+    }
+
+    /// The body that belongs to a head.
+    pub(super) fn body(&mut self, mut reply: Reply, to_end: bool, is_head: bool) -> Option<Reply> {
         let length = reply.header("content-length").map(|length| length.parse::<usize>().unwrap());
         let bodyless = is_head || (to_end && (matches!(reply.status(), 204 | 304) || reply.status() < 200));
         if bodyless {
