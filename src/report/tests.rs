@@ -1,7 +1,5 @@
 //! Whole answers as services send them, and what no answer may do: panic, or read differently in another order.
 
-use std::sync::Arc;
-
 use proptest::prelude::*;
 
 use super::spec::{Format, Spec, Unit};
@@ -321,11 +319,4 @@ proptest! {
         sorted.sort_unstable();
         prop_assert_eq!(report(&spec, None, &lines.join("\n")), report(&spec, None, &sorted.join("\n")));
     }
-}
-
-#[test]
-fn specs_are_shared_between_threads() {
-    fn shared<T: Send + Sync>(_: T) {}
-    shared(Arc::new(Spec::default()));
-    shared(read(&Spec::default(), None, b"{}"));
 }

@@ -1,0 +1,101 @@
+//! The fuzz targets without a fuzzer: kept inputs, random bytes, and random joins of what the formats are made of.
+
+use std::fs;
+use std::path::Path;
+
+use proptest::prelude::*;
+use proptest::sample::select;
+
+#[path = "fuzz/targets/report_read.rs"]
+mod report_read;
+
+/// Runs a target on every input that is kept for it, and on every beginning of it, as of an answer that is cut short.
+fn run_seeds(target: &str, run: fn(&[u8])) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/seeds").join(target);
+    let files: Vec<_> = fs::read_dir(&folder)
+        .expect("the folder is part of the repository")
+        .map(|entry| entry.expect("it can be listed").path())
+        .collect();
+    assert!(!files.is_empty(), "no inputs in {}", folder.display());
+    for file in files {
+        let data = fs::read(&file).expect("it can be read");
+        for end in 0..=data.len() {
+            run(&data[..end]);
+        }
+    }
+}
+
+/// Bytes that nobody would write, and tokens in an order that nobody would write them in.
+fn inputs(tokens: &[&'static str]) -> impl Strategy<Value = Vec<u8>> + use<> {
+    let tokens = proptest::collection::vec(select(tokens.to_vec()), 0..80);
+    prop_oneof![
+        1 => proptest::collection::vec(any::<u8>(), 0..600),
+        4 => (any::<u8>(), tokens).prop_map(|(choice, tokens)| [&[choice], tokens.concat().as_bytes()].concat()),
+    ]
+}
+
+const REPORT_TOKENS: &[&str] = &[
+    "{",
+    "}",
+    "[",
+    "]",
+    ":",
+    ",",
+    "\"",
+    "\\",
+    "a",
+    "b",
+    ".",
+    "0",
+    "-",
+    "1",
+    "1e9",
+    "1e999",
+    "NaN",
+    "+Inf",
+    "null",
+    "true",
+    " ",
+    "\n",
+    "\r\n",
+    "# EOF",
+    "# TYPE a gauge\n",
+    "=",
+    "\"cpu\":",
+    "\"memory\":",
+    "\"used\":1,",
+    "\"limit\":2",
+    "\"checks\":{",
+    "\"status\":\"UP\",",
+    "\"status\":\"DOWN\"",
+    "\"components\":{",
+    "\"db\":",
+    "\"details\":",
+    "\"pool\":",
+    "[{\"observedValue\":",
+    "\"observedUnit\":\"percent\"",
+    "\"measurements\":[",
+    "\"value\":0.5",
+    "\"name\":\"a\"",
+    "\u{feff}",
+    "é",
+    "\"a\":1,",
+    "a{b=\"c\"} 1\n",
+    "cpu 0.5\n",
+    "a 1 2\n",
+    "jvm_memory_used_bytes{area=\"heap\"} 1\n",
+    "jvm_memory_max_bytes{area=\"heap\"} -1\n",
+    " # {x=\"y\"} 1",
+];
+
+#[test]
+fn kept_answers_are_read_or_refused() {
+    run_seeds("report_read", report_read::run);
+}
+
+proptest! {
+    #[test]
+    fn any_answer_is_read_or_refused(data in inputs(REPORT_TOKENS)) {
+        report_read::run(&data);
+    }
+}
