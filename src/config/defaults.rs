@@ -1,0 +1,105 @@
+//! Owns every default, once, with its reason.
+//!
+//! The published schema shows them, lowering applies them, nothing repeats them.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+/// Loopback, since whoever reaches it can drain endpoints.
+pub(super) const ADMIN_ADDRESS: &str = "127.0.0.1:9900";
+/// Nothing in front of it by default; behind a load balancer it is the time that one needs to see /readyz fail.
+pub(super) const DRAIN_DELAY: Duration = Duration::ZERO;
+/// Within the grace that container platforms give (30 s to 45 s), and longer than [`ROUTE_TIMEOUT`].
+pub(super) const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Far more than a service behind one proxy sees, and about 1 GiB of memory if every head were full.
+pub(super) const CONNECTIONS: u32 = 10_000;
+/// Room for large cookies and tokens; endpoints seldom take more.
+pub(super) const HEAD_BYTES: &str = "64KiB";
+/// What common servers take.
+pub(super) const HEAD_COUNT: u32 = 100;
+/// A head is one packet or a few; who needs longer holds a connection on purpose.
+pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longer than the 60 s for which common load balancers keep a connection: they close first, so no request is lost.
+pub(super) const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(75);
+
+/// Longer than a slow page, shorter than the patience of a client or a load balancer in front (30 s to 60 s).
+pub(super) const ROUTE_TIMEOUT: Duration = Duration::from_secs(15);
+/// Long enough for a server that computes between two writes, short enough to free what a dead peer holds.
+pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Two more endpoints: a request that three refuse is not the endpoints' fault.
+pub(super) const ATTEMPTS: u32 = 3;
+/// What another endpoint may well do better; 500 is left out, since it is mostly the request's fault.
+pub(super) const RETRY_WHEN: [&str; 6] = ["connect", "reset", "silence", "502", "503", "504"];
+/// A fifth more load at most, when everything fails.
+pub(super) const RETRY_BUDGET: &str = "20%";
+
+/// Every endpoint alike.
+pub(super) const WEIGHT: u32 = 1;
+/// A connect within one data centre takes milliseconds; a second one covers a lost SYN.
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// Shorter than the 5 s after which common servers close an idle connection: we close first, so no request meets a close.
+pub(super) const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(4);
+/// Enough for 64 exchanges at once per worker and endpoint without a new connection.
+pub(super) const POOL_IDLE_CONNECTIONS: u32 = 64;
+
+/// What services call it most often.
+pub(super) const HEALTH_PATH: &str = "/health";
+/// A failure is seen within seconds, and an endpoint answers half a probe a second.
+pub(super) const INTERVAL: Duration = Duration::from_secs(2);
+/// Shorter than the interval, so that probes of one endpoint never wait for each other.
+pub(super) const TIMEOUT: Duration = Duration::from_secs(1);
+/// Fast enough to settle a question in a second or two.
+pub(super) const FAST_INTERVAL_MAX: Duration = Duration::from_millis(500);
+/// A returning endpoint should not wait longer for being seen.
+pub(super) const DOWN_INTERVAL_MAX: Duration = Duration::from_secs(5);
+/// Breaks up probes that several proxies would send at the same moment.
+pub(super) const JITTER: &str = "10%";
+/// One lost packet or one long collection of garbage is no failure.
+pub(super) const FALL: NonZeroU32 = NonZeroU32::MIN.saturating_add(2);
+/// A process that starts can answer once and fail again.
+pub(super) const RISE: NonZeroU32 = NonZeroU32::MIN.saturating_add(1);
+/// Every success, whatever the service means by 204.
+pub(super) const PROBE_STATUS: [&str; 1] = ["200-299"];
+/// Half of the cluster must carry the load whatever the reports say: a shared cause must not empty it.
+pub(super) const MAX_EJECTED: &str = "50%";
+
+/// Several reports must agree, as with probes.
+pub(super) const RULE_REPORTS: NonZeroU32 = NonZeroU32::MIN.saturating_add(2);
+/// The share of a level at which it lets go: enough to keep a value that trembles around the level from flapping.
+pub(super) const RECOVER: f64 = 0.9;
+/// No report is called old before this age, however fast probes are.
+pub(super) const MAX_AGE_MIN: Duration = Duration::from_secs(10);
+/// So many of the slowest interval must be missed before a report is called old.
+pub(super) const MAX_AGE_INTERVALS: u32 = 3;
+
+/// The interval while the verdict is in question: half of the interval, at most [`FAST_INTERVAL_MAX`].
+pub(super) fn fast_interval(interval: Duration) -> Duration {
+    (interval / 2).min(FAST_INTERVAL_MAX)
+}
+
+/// The interval while an endpoint is unhealthy: the interval, at most [`DOWN_INTERVAL_MAX`].
+pub(super) fn down_interval(interval: Duration) -> Duration {
+    interval.min(DOWN_INTERVAL_MAX)
+}
+
+/// The age of a report from which on it is too old: 3 times the slowest interval, at least [`MAX_AGE_MIN`].
+pub(super) fn max_age(slowest: Duration) -> Duration {
+    slowest.saturating_mul(MAX_AGE_INTERVALS).max(MAX_AGE_MIN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn derived_defaults_follow_the_interval() {
+        let ms = Duration::from_millis;
+        assert_eq!(fast_interval(ms(2000)), ms(500));
+        assert_eq!(fast_interval(ms(200)), ms(100));
+        assert_eq!(down_interval(ms(2000)), ms(2000));
+        assert_eq!(down_interval(ms(30_000)), ms(5000));
+        assert_eq!(max_age(ms(2000)), ms(10_000));
+        assert_eq!(max_age(ms(5000)), ms(15_000));
+    }
+}

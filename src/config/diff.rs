@@ -1,0 +1,259 @@
+//! Owns the differences between two configurations, in words, and which of them a reload can make.
+//!
+//! Whoever reloads wants to read what will change before it does, and a change that needs a new process must be refused
+//! and not half made. The differences are those of the effective configurations: a default that is written out is none.
+
+use std::collections::HashMap;
+
+use serde_json::{Map, Value};
+
+use crate::config::model::{Config, Listener};
+use crate::config::render::{self, to_json};
+
+/// What changes from one configuration to another.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Changes {
+    /// Changes that a reload makes, such as `cluster app: endpoint 127.0.0.1:9003 added`.
+    pub reloadable: Vec<String>,
+    /// Changes that need a restart, each with that reason. If there is one, a reload makes no change at all.
+    pub refused: Vec<String>,
+}
+
+impl Changes {
+    /// Whether the two configurations are the same.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.reloadable.is_empty() && self.refused.is_empty()
+    }
+}
+
+/// The settings of the whole process, which are read once, at its start.
+const PROCESS: [&str; 6] = ["admin", "metrics", "workers", "drain_delay", "drain_timeout", "log"];
+/// Lists whose items have a name of their own, by the key that holds it.
+const NAMED: [(&str, &str, &str); 5] = [
+    ("routes", "route", "name"),
+    ("endpoints", "endpoint", "address"),
+    ("probes", "probe", "name"),
+    ("listeners", "listener", "name"),
+    ("clusters", "cluster", "name"),
+];
+
+/// The changes from `old` to `new`.
+#[must_use]
+pub fn changes(old: &Config, new: &Config) -> Changes {
+    let (before, after) = (to_json(old), to_json(new));
+    let mut refused = Vec::new();
+    for key in PROCESS {
+        differences("", key, &before[key], &after[key], &mut refused);
+    }
+    if old.admin.token != new.admin.token && before["admin"] == after["admin"] {
+        refused.push("admin.token changed".to_owned());
+    }
+    listener_changes(&old.listeners, &new.listeners, &mut refused);
+    let reason =
+        |change: String| format!("{change}: needs a restart, a reload changes routes, clusters, endpoints and health only");
+    let mut changes = Changes { reloadable: Vec::new(), refused: refused.into_iter().map(reason).collect() };
+    for listener in &new.listeners {
+        if let Some(earlier) = old.listeners.iter().find(|earlier| earlier.name == listener.name) {
+            route_changes(earlier, listener, &mut changes.reloadable);
+        }
+    }
+    cluster_changes(old, new, &before["clusters"], &after["clusters"], &mut changes.reloadable);
+    changes
+}
+
+/// Listeners that come, go, move, or get other limits.
+fn listener_changes(old: &[Listener], new: &[Listener], out: &mut Vec<String>) {
+    let named = |all: &[Listener], name: &str| all.iter().any(|listener| &*listener.name == name);
+    out.extend(old.iter().filter(|l| !named(new, &l.name)).map(|l| format!("listener {} removed", l.name)));
+    for listener in new {
+        let Some(earlier) = old.iter().find(|earlier| earlier.name == listener.name) else {
+            out.push(format!("listener {} added", listener.name));
+            continue;
+        };
+        let bare = |listener: &Listener| render::listener(&Listener { routes: Vec::new(), ..listener.clone() });
+        differences(&format!("listener {}: ", listener.name), "", &bare(earlier), &bare(listener), out);
+    }
+}
+
+fn route_changes(old: &Listener, new: &Listener, out: &mut Vec<String>) {
+    let prefix = format!("listener {}: ", new.name);
+    let before = out.len();
+    differences(&prefix, "routes", &render::listener(old)["routes"], &render::listener(new)["routes"], out);
+    // What is redacted looks the same before and after.
+    if out.len() == before && old.routes != new.routes {
+        out.push(format!("{prefix}a redacted value in its routes changed"));
+    }
+}
+
+fn cluster_changes(old: &Config, new: &Config, before: &Value, after: &Value, out: &mut Vec<String>) {
+    let told = out.len();
+    differences("", "clusters", before, after, out);
+    for cluster in &new.clusters {
+        let same_name = old.clusters.iter().find(|earlier| earlier.name == cluster.name);
+        let prefix = format!("cluster {}: ", cluster.name);
+        if same_name.is_some_and(|earlier| earlier != cluster) && !out[told..].iter().any(|line| line.starts_with(&prefix)) {
+            out.push(format!("{prefix}a redacted value changed"));
+        }
+    }
+}
+
+/// Tells what differs between two values; `path` is where they stand below what `prefix` names.
+fn differences(prefix: &str, path: &str, old: &Value, new: &Value, out: &mut Vec<String>) {
+    if old == new {
+        return;
+    }
+    let last = path.rsplit('.').next().unwrap_or(path);
+    let named = NAMED.iter().find(|(list, _, _)| *list == last);
+    match (old, new, named) {
+        (Value::Array(old), Value::Array(new), Some((_, noun, key))) => items(prefix, noun, key, old, new, out),
+        (Value::Object(old), Value::Object(new), _) => fields(prefix, path, old, new, out),
+        _ => out.push(format!("{prefix}{path} {} -> {}", shown(old), shown(new))),
+    }
+}
+
+fn fields(prefix: &str, path: &str, old: &Map<String, Value>, new: &Map<String, Value>, out: &mut Vec<String>) {
+    let mut keys: Vec<&String> = old.keys().chain(new.keys()).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    for key in keys {
+        let below = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+        let value = |map: &Map<String, Value>| map.get(key).cloned().unwrap_or_default();
+        differences(prefix, &below, &value(old), &value(new), out);
+    }
+}
+
+/// Tells which items of a list came, went or changed, by their names.
+fn items(prefix: &str, noun: &str, key: &str, old: &[Value], new: &[Value], out: &mut Vec<String>) {
+    let name = |item: &'_ Value| item[key].as_str().unwrap_or_default().to_owned();
+    let by_name = |all: &[Value]| all.iter().map(|item| (name(item), item.clone())).collect::<HashMap<_, _>>();
+    let (before, after) = (by_name(old), by_name(new));
+    for gone in old.iter().map(name).filter(|name| !after.contains_key(name)) {
+        out.push(format!("{prefix}{noun} {gone} removed"));
+    }
+    for item in new {
+        let name = name(item);
+        match before.get(&name) {
+            None => out.push(format!("{prefix}{noun} {name} added")),
+            Some(earlier) => differences(&format!("{prefix}{noun} {name}: "), "", earlier, item, out),
+        }
+    }
+    let stayed = old.iter().map(name).filter(|name| after.contains_key(name));
+    if stayed.ne(new.iter().map(name).filter(|name| before.contains_key(name))) {
+        out.push(format!("{prefix}{noun}s in another order"));
+    }
+}
+
+/// A value as the file would have it, on one line.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Null => "(none)".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) => format!("[{}]", items.iter().map(shown).collect::<Vec<_>>().join(", ")),
+        Value::Object(entries) => {
+            format!(
+                "{{{}}}",
+                entries.iter().map(|(key, value)| format!("{key}: {}", shown(value))).collect::<Vec<_>>().join(", ")
+            )
+        }
+        Value::Bool(_) | Value::Number(_) => value.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::from_text;
+
+    const BASE: &str = "
+admin: { address: 127.0.0.1:9900 }
+listeners:
+  - { name: web, address: 127.0.0.1:8080, routes: [{ name: a, match: { path: /a }, cluster: app }, { name: b, cluster: app }] }
+clusters:
+  - name: app
+    endpoints: [127.0.0.1:9001, { address: 127.0.0.1:9002, weight: 2 }]
+    health: { probes: [{ name: ready, http: { headers: { authorization: one } } }] }
+";
+
+    fn read(text: &str) -> Config {
+        from_text(text, "a.yaml", std::path::Path::new(""), &|_| None, &|_| Ok("secret".to_owned())).unwrap()
+    }
+
+    /// The changes that replacing one text by another in the base makes.
+    fn told(replaced: &str, by: &str) -> (Vec<String>, Vec<String>) {
+        assert!(BASE.contains(replaced), "{replaced}");
+        let changes = changes(&read(BASE), &read(&BASE.replace(replaced, by)));
+        (changes.reloadable, changes.refused)
+    }
+
+    #[test]
+    fn what_a_reload_can_change_is_told_in_words() {
+        for (replaced, by, wanted) in [
+            ("127.0.0.1:9001,", "127.0.0.1:9001, 127.0.0.1:9003,", vec!["cluster app: endpoint 127.0.0.1:9003 added"]),
+            ("127.0.0.1:9001,", "", vec!["cluster app: endpoint 127.0.0.1:9001 removed"]),
+            ("weight: 2", "weight: 3", vec!["cluster app: endpoint 127.0.0.1:9002: weight 2 -> 3"]),
+            (
+                "health: {",
+                "health: { fall: 5,interval: 1s,",
+                vec![
+                    "cluster app: health.down_interval 2s -> 1s",
+                    "cluster app: health.fall 3 -> 5",
+                    "cluster app: health.interval 2s -> 1s",
+                    "cluster app: probe ready: interval 2s -> 1s",
+                ],
+            ),
+            ("authorization: one", "authorization: two", vec!["cluster app: a redacted value changed"]),
+            ("http: {", "http: { path: /ready,", vec!["cluster app: probe ready: http.path /health -> /ready"]),
+            (
+                "match: { path: /a }",
+                "timeout: 1s",
+                vec!["listener web: route a: match {path: [/a]} -> (none)", "listener web: route a: timeout 15s -> 1s"],
+            ),
+            (
+                "{ name: b, cluster: app }",
+                "{ name: c, cluster: app }",
+                vec!["listener web: route b removed", "listener web: route c added"],
+            ),
+            ("clusters:", "clusters:\n  - { name: other, endpoints: [a:1] }", vec!["cluster other added"]),
+            (
+                "{ name: a, match: { path: /a }, cluster: app }, { name: b, cluster: app }",
+                "{ name: b, cluster: app }, { name: a, match: { path: /a }, cluster: app }",
+                vec!["listener web: routes in another order"],
+            ),
+            ("weight: 2", "weight: 2, backup: false", vec![]),
+        ] {
+            assert_eq!(told(replaced, by), (wanted.into_iter().map(str::to_owned).collect(), Vec::new()), "{by}");
+        }
+    }
+
+    #[test]
+    fn what_needs_a_restart_is_refused_with_that_reason() {
+        for (replaced, by, wanted) in [
+            ("127.0.0.1:9900", "127.0.0.1:9901", "admin.address 127.0.0.1:9900 -> 127.0.0.1:9901"),
+            ("127.0.0.1:9900", "127.0.0.1:9900, token_file: f", "admin.token (none) -> (redacted)"),
+            ("clusters:", "workers: 3\nclusters:", "workers (none) -> 3"),
+            ("clusters:", "drain_delay: 1s\nclusters:", "drain_delay 0s -> 1s"),
+            ("127.0.0.1:8080", "127.0.0.1:8081", "listener web: address 127.0.0.1:8080 -> 127.0.0.1:8081"),
+            ("routes:", "limits: { connections: 5 }, routes:", "listener web: limits.connections 10000 -> 5"),
+            ("routes:", "trusted_proxies: [10.0.0.1], routes:", "listener web: trusted_proxies [] -> [10.0.0.1/32]"),
+        ] {
+            let (reloadable, refused) = told(replaced, by);
+            assert_eq!(reloadable, [""; 0], "{by}");
+            assert_eq!(refused.len(), 1, "{refused:?}");
+            assert!(refused[0].starts_with(&format!("{wanted}: needs a restart")), "{refused:?}");
+        }
+        let (_, refused) = told("name: web", "name: edge");
+        assert_eq!(refused.len(), 2, "{refused:?}");
+    }
+
+    #[test]
+    fn the_same_configuration_has_no_changes() {
+        assert!(changes(&read(BASE), &read(BASE)).is_empty());
+        let token = |text: &'static str| {
+            let base = BASE.replace("127.0.0.1:9900", "127.0.0.1:9900, token_file: f");
+            from_text(&base, "a.yaml", std::path::Path::new(""), &|_| None, &|_| Ok(text.to_owned())).unwrap()
+        };
+        assert_eq!(changes(&token("one"), &token("two")).refused.len(), 1);
+        assert!(changes(&token("one"), &token("one\n")).is_empty());
+    }
+}

@@ -1,0 +1,41 @@
+//! Owns the one place where the configuration touches files and the environment.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use crate::config::parse::MAX_TEXT;
+use crate::config::problem::{Problem, Problems};
+use crate::config::read::{Loaded, Source, read_text};
+
+/// Loads a configuration file, with the variables of this process's environment.
+///
+/// # Errors
+/// All problems of the file, or the one that it cannot be read.
+pub fn load(path: &Path) -> Result<Loaded, Problems> {
+    let name = path.display().to_string();
+    let text = read(path).map_err(|error| unreadable(&name, &error))?;
+    let folder = path.parent().unwrap_or_else(|| Path::new(""));
+    let source = Source { file: &name, folder, env: &|name| std::env::var(name).ok(), read: &read };
+    read_text(&text, &source)
+}
+
+/// Reads a file whole, but not more than a configuration may have.
+fn read(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    // One byte more, so that what is too long is seen to be so.
+    File::open(path)?.take(MAX_TEXT as u64 + 1).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+fn unreadable(name: &str, error: &io::Error) -> Problems {
+    Problems::new(vec![Problem {
+        file: name.into(),
+        line: 0,
+        column: 0,
+        path: "(top)".to_owned(),
+        said: format!("a file that cannot be read: {}", error.kind()),
+        wanted: "a text file".to_owned(),
+        hint: None,
+    }])
+}

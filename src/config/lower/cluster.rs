@@ -1,0 +1,71 @@
+//! Owns the lowering of clusters and their endpoints.
+
+use crate::balance::Algorithm;
+use crate::config::defaults;
+use crate::config::lower::At;
+use crate::config::lower::health::health;
+use crate::config::lower::host::endpoint_address;
+use crate::config::lower::scalar::{WAIT, span_or};
+use crate::config::lower::unique::Given;
+use crate::config::model::{Cluster, Endpoint, Pool};
+use crate::config::raw::{self, List};
+
+/// All clusters.
+pub(super) fn clusters(at: &At<'_>, raw: &[Option<raw::Cluster>]) -> Vec<Cluster> {
+    let mut names = Given::new();
+    let mut all = Vec::new();
+    for (index, raw) in raw.iter().enumerate() {
+        let Some(raw) = raw else { continue };
+        let at = at.item(index);
+        if let Some(name) = &raw.name {
+            names.give(&at.key("name"), name.clone(), "a name that no other cluster has");
+        }
+        all.push(cluster(&at, raw));
+    }
+    all
+}
+
+fn cluster(at: &At<'_>, raw: &raw::Cluster) -> Cluster {
+    let lowered = health(&at.key("health"), raw.health.as_ref());
+    Cluster {
+        name: raw.name.as_deref().unwrap_or_default().into(),
+        endpoints: raw.endpoints.as_ref().map(|list| endpoints(&at.key("endpoints"), list)).unwrap_or_default(),
+        balance: match raw.balance {
+            None => Algorithm::default(),
+            Some(raw::Balance::RoundRobin) => Algorithm::RoundRobin,
+            Some(raw::Balance::LeastRequest) => Algorithm::LeastRequest,
+        },
+        connect_timeout: span_or(&at.key("connect_timeout"), raw.connect_timeout.as_ref(), WAIT, defaults::CONNECT_TIMEOUT),
+        pool: pool(&at.key("pool"), raw.pool.as_ref()),
+        health: lowered.policy,
+        probes: lowered.probes,
+        report: lowered.report,
+        report_timing: lowered.report_timing,
+    }
+}
+
+fn endpoints(at: &At<'_>, raw: &List<raw::Endpoint>) -> Vec<Endpoint> {
+    let mut given = Given::new();
+    let mut all = Vec::new();
+    for (index, raw) in raw.iter().enumerate() {
+        let Some(raw) = raw else { continue };
+        let (at, text, weight, backup) = match raw {
+            raw::Endpoint::Address(text) => (at.item(index), Some(text), None, None),
+            raw::Endpoint::Block(block) => (at.item(index).key("address"), block.address.as_ref(), block.weight, block.backup),
+        };
+        let Some(address) = text.and_then(|text| endpoint_address(&at, text)) else { continue };
+        // Two spellings of one host are two names, but for upper and lower case.
+        given.give(&at, (address.host().clone(), address.port()), "every address once in a cluster");
+        all.push(Endpoint { address, weight: weight.unwrap_or(defaults::WEIGHT), backup: backup.unwrap_or(false) });
+    }
+    all
+}
+
+fn pool(at: &At<'_>, raw: Option<&raw::Pool>) -> Pool {
+    let idle_timeout = raw.and_then(|raw| raw.idle_timeout.as_ref());
+    let idle_connections = raw.and_then(|raw| raw.idle_connections).unwrap_or(defaults::POOL_IDLE_CONNECTIONS);
+    Pool {
+        idle_timeout: span_or(&at.key("idle_timeout"), idle_timeout, WAIT, defaults::POOL_IDLE_TIMEOUT),
+        idle_connections: usize::try_from(idle_connections).unwrap_or(usize::MAX),
+    }
+}

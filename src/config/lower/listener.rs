@@ -1,0 +1,132 @@
+//! Owns the lowering of listeners: their names, limits and routes, and that no two want the same address.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+
+use crate::base::address::ListenAddress;
+use crate::base::units::parse_size;
+use crate::config::defaults;
+use crate::config::lower::At;
+use crate::config::lower::host::listen_address;
+use crate::config::lower::route::{catch_all, routes};
+use crate::config::lower::scalar::{WAIT, span_or};
+use crate::config::lower::unique::{ClusterNames, Given};
+use crate::config::model::{Listener, ListenerLimits};
+use crate::config::raw::{self, List, Root, Size};
+use crate::traffic::policy::RoutePolicy;
+
+/// The size of a head: below, requests of ordinary browsers fail; above, it is memory for those who attack.
+const HEAD_BYTES: std::ops::RangeInclusive<u64> = 8 << 10..=1 << 20;
+
+/// All listeners.
+pub(super) fn listeners(at: &At<'_>, raw: &[Option<raw::Listener>], clusters: &ClusterNames<'_>) -> Vec<Listener> {
+    let mut names = Given::new();
+    let mut all = Vec::new();
+    for (index, raw) in raw.iter().enumerate() {
+        let Some(raw) = raw else { continue };
+        let at = at.item(index);
+        let lowered = listener(&at, raw, clusters);
+        if let Some(name) = raw.name.clone().or_else(|| raw.address.clone()) {
+            // Listeners that share an address by default are told as clashing, and not by their names.
+            if raw.name.is_some() {
+                names.give(&at.key("name"), name, "a name that no other listener has");
+            }
+        }
+        all.extend(lowered);
+    }
+    all
+}
+
+fn listener(at: &At<'_>, raw: &raw::Listener, clusters: &ClusterNames<'_>) -> Option<Listener> {
+    let text = raw.address.as_deref();
+    let address = text.and_then(|text| listen_address(&at.key("address"), text));
+    let name: Arc<str> = raw.name.as_deref().or(text).unwrap_or_default().into();
+    let trusted_proxies = trusted(&at.key("trusted_proxies"), raw.trusted_proxies.as_deref().unwrap_or_default());
+    let limits = limits(&at.key("limits"), raw.limits.as_ref());
+    let routes = cluster_or_routes(at, raw, &name, clusters);
+    Some(Listener { name, address: address?, trusted_proxies, limits, routes })
+}
+
+fn cluster_or_routes(at: &At<'_>, raw: &raw::Listener, name: &str, clusters: &ClusterNames<'_>) -> Vec<RoutePolicy> {
+    match (at.has("cluster"), at.has("routes")) {
+        (true, true) => at.key("routes").wrong_key("both cluster and routes", "one of them", None),
+        (false, false) => at.wrong_as("neither cluster nor routes", "one of them", None),
+        _ => {}
+    }
+    let mut all = Vec::new();
+    if let Some(cluster) = &raw.cluster {
+        clusters.check(&at.key("cluster"), cluster);
+        all.push(catch_all(name, cluster));
+    }
+    if let Some(raw) = &raw.routes {
+        all.extend(routes(&at.key("routes"), raw, name, clusters));
+    }
+    all
+}
+
+fn trusted(at: &At<'_>, raw: &[Option<String>]) -> Vec<IpNet> {
+    let network = |text: &str| text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
+    let mut all = Vec::new();
+    for (index, text) in raw.iter().enumerate().filter_map(|(index, text)| Some((index, text.as_deref()?))) {
+        match network(text) {
+            Some(network) => all.push(network.trunc()),
+            None => at.item(index).wrong("an address such as 10.0.0.7, or a network such as 10.0.0.0/8", None),
+        }
+    }
+    all
+}
+
+fn limits(at: &At<'_>, raw: Option<&raw::Limits>) -> ListenerLimits {
+    let count = |value: Option<u32>, default: u32| usize::try_from(value.unwrap_or(default)).unwrap_or(usize::MAX);
+    let head_timeout = raw.and_then(|raw| raw.head_timeout.as_ref());
+    let keepalive_timeout = raw.and_then(|raw| raw.keepalive_timeout.as_ref());
+    ListenerLimits {
+        connections: count(raw.and_then(|raw| raw.connections), defaults::CONNECTIONS),
+        head_bytes: head_bytes(&at.key("head_bytes"), raw.and_then(|raw| raw.head_bytes.as_ref())),
+        head_count: count(raw.and_then(|raw| raw.head_count), defaults::HEAD_COUNT),
+        head_timeout: span_or(&at.key("head_timeout"), head_timeout, WAIT, defaults::HEAD_TIMEOUT),
+        keepalive_timeout: span_or(&at.key("keepalive_timeout"), keepalive_timeout, WAIT, defaults::KEEPALIVE_TIMEOUT),
+    }
+}
+
+fn head_bytes(at: &At<'_>, raw: Option<&Size>) -> usize {
+    let bytes = raw.and_then(|raw| at.parsed(parse_size(&raw.0))).filter(|bytes| {
+        let good = HEAD_BYTES.contains(bytes);
+        if !good {
+            at.wrong("a size from 8KiB to 1MiB", None);
+        }
+        good
+    });
+    let default = || parse_size(defaults::HEAD_BYTES).expect("the default is a size");
+    usize::try_from(bytes.unwrap_or_else(default)).unwrap_or(usize::MAX)
+}
+
+/// Puts down a problem for every listener, admin and metrics included, that wants an address which another one has.
+pub(super) fn clashes(top: &At<'_>, root: &Root) {
+    let admin = root.admin.as_ref().and_then(|admin| admin.address.as_deref());
+    let default = admin.is_none() && !top.key("admin").has("address");
+    let mut taken: Vec<(String, ListenAddress)> = Vec::new();
+    let mut take = |at: At<'_>, text: Option<&str>, owner: String| {
+        let Some(address) = text.and_then(|text| ListenAddress::parse(text).ok()) else { return };
+        match taken.iter().find(|(_, other)| other.clashes_with(address)) {
+            Some((owner, other)) => at.wrong("an address that is still free", Some(format!("{owner} has {other}"))),
+            None => taken.push((owner, address)),
+        }
+    };
+    let owner = if default { "admin (by default)" } else { "admin" };
+    take(top.key("admin").key("address"), if default { Some(defaults::ADMIN_ADDRESS) } else { admin }, owner.to_owned());
+    let metrics = root.metrics.as_ref().and_then(|metrics| metrics.address.as_deref());
+    take(top.key("metrics").key("address"), metrics, "metrics".to_owned());
+    for (index, text) in addresses(root.listeners.as_ref()) {
+        let at = top.key("listeners").item(index);
+        let owner = at.to_string();
+        take(at.key("address"), Some(text), owner);
+    }
+}
+
+fn addresses(listeners: Option<&List<raw::Listener>>) -> impl Iterator<Item = (usize, &str)> {
+    let each = listeners.into_iter().flatten().enumerate();
+    each.filter_map(|(index, listener)| Some((index, listener.as_ref()?.address.as_deref()?)))
+}

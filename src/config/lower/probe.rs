@@ -1,0 +1,159 @@
+//! Owns the lowering of probes: what each asks, where, and its name.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use http::Method;
+use http::uri::Authority;
+
+use crate::config::defaults;
+use crate::config::lower::At;
+use crate::config::lower::header::{method, probe_headers};
+use crate::config::lower::health::Pace;
+use crate::config::lower::host::{endpoint_address, path_and_query};
+use crate::config::lower::scalar::{PACE, WAIT, span_or};
+use crate::config::lower::unique::Given;
+use crate::config::raw::{self, OneOrMany, Status};
+use crate::health::check::{Check, HttpCheck, ProbeSpec, StatusRange};
+
+/// The name of the probe that `health.path` is short for.
+const SHORT_NAME: &str = "health";
+
+/// The probes of a health block: those it lists, or the one that its path is short for.
+pub(super) fn probes(at: &At<'_>, raw: &raw::Health, pace: &Pace) -> Vec<ProbeSpec> {
+    let listed = at.has("probes");
+    if listed && at.has("path") {
+        at.key("path").wrong_key("path beside probes", "one of them", "path is short for one http probe".to_owned());
+    } else if at.has("port") && !at.has("path") {
+        let hint = if listed { "give the port to a probe" } else { "give the path too" };
+        at.key("port").wrong_key("port without path", "a path beside it, which it is the port of", hint.to_owned());
+    }
+    if listed { list(&at.key("probes"), raw.probes.as_deref().unwrap_or_default(), pace) } else { vec![short(at, raw, pace)] }
+}
+
+fn short(at: &At<'_>, raw: &raw::Health, pace: &Pace) -> ProbeSpec {
+    let path = raw.path.as_deref().and_then(|path| path_and_query(&at.key("path"), path));
+    ProbeSpec {
+        name: SHORT_NAME.into(),
+        check: Check::Http(plain_check(path)),
+        address: None,
+        port: raw.port,
+        timing: pace.timing(pace.interval, pace.timeout),
+    }
+}
+
+/// A GET that wants success.
+fn plain_check(path: Option<Arc<str>>) -> HttpCheck {
+    HttpCheck {
+        path: path.unwrap_or_else(|| defaults::HEALTH_PATH.into()),
+        method: Method::GET,
+        host: None,
+        headers: http::HeaderMap::new(),
+        status: defaults::PROBE_STATUS.iter().filter_map(|text| range(text)).collect(),
+        body_contains: None,
+    }
+}
+
+fn list(at: &At<'_>, raw: &[Option<raw::Probe>], pace: &Pace) -> Vec<ProbeSpec> {
+    let mut names = Given::new();
+    let mut taken: HashSet<String> = raw.iter().flatten().filter_map(|probe| probe.name.clone()).collect();
+    let mut all = Vec::new();
+    for (index, raw) in raw.iter().enumerate() {
+        let Some(raw) = raw else { continue };
+        let at = at.item(index);
+        let Some(check) = check(&at, raw) else { continue };
+        let name = raw.name.clone().unwrap_or_else(|| free_name(&check, &mut taken));
+        if raw.name.is_some() {
+            names.give(&at.key("name"), name.clone(), "a name that no other probe of this cluster has");
+        }
+        all.push(probe(&at, raw, name.into(), check, pace));
+    }
+    all
+}
+
+/// The kind of a check, with a number behind it from the second one on.
+fn free_name(check: &Check, taken: &mut HashSet<String>) -> String {
+    let kind = match check {
+        Check::Http(_) => "http",
+        Check::Tcp => "tcp",
+    };
+    let numbered = (2..).map(|number| format!("{kind}-{number}"));
+    let name = std::iter::once(kind.to_owned()).chain(numbered).find(|name| !taken.contains(name));
+    let name = name.expect("numbers do not end before names do");
+    taken.insert(name.clone());
+    name
+}
+
+fn check(at: &At<'_>, raw: &raw::Probe) -> Option<Check> {
+    match (at.has("http"), at.has("tcp")) {
+        (true, true) => at.wrong_as("both http and tcp", "one of them", "write two probes".to_owned()),
+        (false, false) => at.wrong_as("neither http nor tcp", "one of them", None),
+        _ => {}
+    }
+    match (&raw.http, &raw.tcp) {
+        (Some(http), _) => Some(Check::Http(http_check(&at.key("http"), http))),
+        (None, Some(_)) => Some(Check::Tcp),
+        (None, None) => None,
+    }
+}
+
+fn probe(at: &At<'_>, raw: &raw::Probe, name: Arc<str>, check: Check, pace: &Pace) -> ProbeSpec {
+    let interval = span_or(&at.key("interval"), raw.interval.as_ref(), PACE, pace.interval);
+    let timeout = span_or(&at.key("timeout"), raw.timeout.as_ref(), WAIT, pace.timeout);
+    if raw.interval.is_some() {
+        pace.check_own(&at.key("interval"), interval);
+        if timeout > interval {
+            at.key("interval")
+                .warn("an interval of at least the timeout", "probes of one endpoint wait for each other".to_owned());
+        }
+    }
+    if at.has("address") && at.has("port") {
+        at.key("port").wrong_key("both address and port", "one of them", "an address has its port".to_owned());
+    }
+    let address = raw.address.as_deref().and_then(|text| endpoint_address(&at.key("address"), text));
+    let port = raw.port.filter(|_| address.is_none());
+    ProbeSpec { name, check, address, port, timing: pace.timing(interval, timeout) }
+}
+
+fn http_check(at: &At<'_>, raw: &raw::HttpProbe) -> HttpCheck {
+    let plain = plain_check(raw.path.as_deref().and_then(|path| path_and_query(&at.key("path"), path)));
+    let status = raw.status.as_ref().map(|raw| statuses(&at.key("status"), raw));
+    HttpCheck {
+        method: raw.method.as_deref().and_then(|text| method(&at.key("method"), text)).unwrap_or(plain.method),
+        host: raw.host.as_deref().and_then(|text| host(&at.key("host"), text)),
+        headers: probe_headers(&at.key("headers"), raw.headers.as_ref()),
+        status: status.unwrap_or(plain.status),
+        body_contains: raw.body_contains.as_deref().map(Arc::from),
+        path: plain.path,
+    }
+}
+
+/// What a Host header can be: a host, and a port if there is one.
+fn host(at: &At<'_>, text: &str) -> Option<Arc<str>> {
+    if text.parse::<Authority>().is_ok() && !text.contains('@') {
+        return Some(text.into());
+    }
+    at.wrong("a host such as shop or shop.example.com:8080", None);
+    None
+}
+
+fn statuses(at: &At<'_>, raw: &OneOrMany<Status>) -> Vec<StatusRange> {
+    let one = |(index, status): (Option<usize>, &Status)| match status {
+        Status::One(status) => Some(StatusRange { low: *status, high: *status }),
+        Status::Range(text) => {
+            let range = range(text);
+            if range.is_none() {
+                at.maybe_item(index).wrong("a range from the lower to the higher status, such as 200-299", None);
+            }
+            range
+        }
+    };
+    raw.iter().filter_map(one).collect()
+}
+
+/// `204` or `200-299`.
+fn range(text: &str) -> Option<StatusRange> {
+    let (low, high) = text.split_once('-').unwrap_or((text, text));
+    let range = StatusRange { low: low.parse().ok()?, high: high.parse().ok()? };
+    (range.low <= range.high).then_some(range)
+}

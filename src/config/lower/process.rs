@@ -1,0 +1,82 @@
+//! Owns the lowering of what concerns the whole process: the admin interface and its token, metrics, and logs.
+
+use std::io;
+use std::sync::Arc;
+
+use crate::base::address::ListenAddress;
+use crate::config::defaults;
+use crate::config::lower::At;
+use crate::config::lower::host::listen_address;
+use crate::config::model::{Admin, Log, LogFormat, LogLevel, Secret};
+use crate::config::raw;
+use crate::config::tree::quote;
+
+/// Longest bearer token, in bytes: it must fit in a request's head many times.
+const MAX_TOKEN: usize = 4096;
+
+/// The admin interface. Off loopback it must have a token, since whoever reaches it can drain endpoints.
+pub(super) fn admin(at: &At<'_>, raw: Option<&raw::Admin>) -> Admin {
+    let written = raw.and_then(|raw| raw.address.as_deref());
+    let address = written.and_then(|text| listen_address(&at.key("address"), text)).unwrap_or_else(default_address);
+    let file = raw.and_then(|raw| raw.token_file.as_deref());
+    if !address.is_loopback() && file.is_none() && !at.has("token_file") {
+        let hint = "or listen on loopback, such as 127.0.0.1:9900".to_owned();
+        at.key("token_file").wrong("a file with a bearer token, since the address can be reached from elsewhere", hint);
+    }
+    let token = file.and_then(|file| token(&at.key("token_file"), file));
+    Admin { address, token: token.map(Secret) }
+}
+
+fn default_address() -> ListenAddress {
+    ListenAddress::parse(defaults::ADMIN_ADDRESS).expect("the default is an address")
+}
+
+fn token(at: &At<'_>, file: &str) -> Option<Arc<str>> {
+    let page = at.page();
+    let text = match (page.read)(&page.folder.join(file)) {
+        Ok(text) => text,
+        Err(error) => {
+            at.wrong("a file that can be read", reason(&error));
+            return None;
+        }
+    };
+    let token = text.trim();
+    // Only what a header can carry: what stands in the file is never shown.
+    if token.is_empty() || token.len() > MAX_TOKEN || !token.bytes().all(|b| b.is_ascii_graphic()) {
+        let said = if token.is_empty() { "an empty file" } else { "no single token" };
+        at.wrong_as(format!("{}, {said}", quote(file)), "a file with one token of 1 to 4096 visible ASCII characters", None);
+        return None;
+    }
+    Some(token.into())
+}
+
+/// What the system says, without the number of the error.
+fn reason(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        io::ErrorKind::PermissionDenied => "the permission to read it is missing".to_owned(),
+        kind => kind.to_string(),
+    }
+}
+
+/// The metrics listener.
+pub(super) fn metrics(at: &At<'_>, raw: &raw::Metrics) -> Option<ListenAddress> {
+    listen_address(&at.key("address"), raw.address.as_deref()?)
+}
+
+/// Logging.
+pub(super) fn log(raw: Option<&raw::Log>) -> Log {
+    let level = raw.and_then(|raw| raw.level).map_or_else(LogLevel::default, |level| match level {
+        raw::LogLevel::Error => LogLevel::Error,
+        raw::LogLevel::Warn => LogLevel::Warn,
+        raw::LogLevel::Info => LogLevel::Info,
+        raw::LogLevel::Debug => LogLevel::Debug,
+        raw::LogLevel::Trace => LogLevel::Trace,
+    });
+    let format = raw.and_then(|raw| raw.format).map_or_else(LogFormat::default, |format| match format {
+        raw::LogFormat::Auto => LogFormat::Auto,
+        raw::LogFormat::Text => LogFormat::Text,
+        raw::LogFormat::Json => LogFormat::Json,
+    });
+    Log { level, format }
+}

@@ -1,0 +1,146 @@
+//! Owns a cluster's health as JSON: probes, their pace, the report and its rules.
+
+use serde_json::{Map, Value, json};
+
+use crate::base::units::{Ratio, format_duration};
+use crate::config::model::Cluster;
+use crate::config::render::{headers, put};
+use crate::health::check::{Check, HttpCheck, ProbeSpec, StatusRange};
+use crate::health::policy::{For, Panic, Policy, Require, Rule, Start, Timing, When};
+use crate::report::spec::{Format, Source, Spec, Unit, is_share};
+
+/// The health of a cluster: what is not probed and not reported is `off`.
+pub(super) fn health(cluster: &Cluster) -> Value {
+    let policy = &cluster.health;
+    if cluster.probes.is_empty() && cluster.report.is_none() {
+        return json!("off");
+    }
+    let timing = &cluster.report_timing;
+    let mut all = json!({
+        "interval": format_duration(timing.interval),
+        "timeout": format_duration(timing.timeout),
+        "fast_interval": format_duration(timing.fast_interval),
+        "down_interval": format_duration(timing.down_interval),
+        "jitter": timing.jitter.to_string(),
+        "fall": policy.thresholds.fall,
+        "rise": policy.thresholds.rise,
+        "start": match policy.start {
+            Start::Unknown => "unknown",
+            Start::Healthy => "healthy",
+        },
+        "probes": cluster.probes.iter().map(|spec| probe(spec, timing)).collect::<Vec<_>>(),
+        "require": require(policy.require),
+        "max_ejected": policy.max_ejected.to_string(),
+        "panic": match policy.panic {
+            Panic::Off => "off".to_owned(),
+            Panic::Below(share) => share.to_string(),
+        },
+    });
+    all["report"] = cluster.report.as_ref().map_or_else(|| json!("off"), |spec| report(spec, policy));
+    all
+}
+
+fn require(require: Require) -> Value {
+    match require {
+        Require::All => json!("all"),
+        Require::Any => json!("any"),
+        Require::AtLeast(number) => json!(number),
+    }
+}
+
+/// A probe; its fast and down intervals are shown where they are not those of the block.
+fn probe(spec: &ProbeSpec, block: &Timing) -> Value {
+    let mut all = json!({
+        "name": &*spec.name,
+        "interval": format_duration(spec.timing.interval),
+        "timeout": format_duration(spec.timing.timeout),
+    });
+    match &spec.check {
+        Check::Http(check) => all["http"] = http(check),
+        Check::Tcp => all["tcp"] = json!({}),
+    }
+    put(&mut all, "address", json!(spec.address.as_ref().map(|address| address.as_str())));
+    put(&mut all, "port", json!(spec.port));
+    if spec.timing.fast_interval != block.fast_interval {
+        all["fast_interval"] = json!(format_duration(spec.timing.fast_interval));
+    }
+    if spec.timing.down_interval != block.down_interval {
+        all["down_interval"] = json!(format_duration(spec.timing.down_interval));
+    }
+    all
+}
+
+fn http(check: &HttpCheck) -> Value {
+    let range = |range: &StatusRange| {
+        if range.low == range.high { range.low.to_string() } else { format!("{}-{}", range.low, range.high) }
+    };
+    let mut all = json!({
+        "path": &*check.path,
+        "method": check.method.as_str(),
+        "status": check.status.iter().map(range).collect::<Vec<_>>(),
+    });
+    put(&mut all, "host", json!(check.host.as_deref()));
+    put(&mut all, "headers", headers(&check.headers));
+    put(&mut all, "body_contains", json!(check.body_contains.as_deref()));
+    all
+}
+
+fn report(spec: &Spec, policy: &Policy) -> Value {
+    let format = match spec.format {
+        Format::Auto => "auto",
+        Format::Json => "json",
+        Format::HealthJson => "health_json",
+        Format::Spring => "spring",
+        Format::Prometheus => "prometheus",
+        Format::None => "none",
+    };
+    let unit = match spec.unit {
+        Unit::Ratio => "ratio",
+        Unit::Percent => "percent",
+    };
+    let mut all = json!({ "format": format, "unit": unit, "max_age": format_duration(policy.report_max_age) });
+    if let Source::Own { path, port } = &spec.source {
+        all["path"] = json!(&**path);
+        put(&mut all, "port", json!(port));
+    }
+    let map: Map<String, Value> = spec.map.iter().map(|(name, place)| (name.to_string(), json!(&**place))).collect();
+    put(&mut all, "map", Value::Object(map));
+    put(&mut all, "rules", json!(policy.rules.iter().map(rule).collect::<Vec<_>>()));
+    put(&mut all, "weight_by", json!(policy.weight_by.as_deref()));
+    all
+}
+
+/// A number as people write it: without a fraction where there is none.
+#[expect(clippy::cast_possible_truncation, reason = "a whole number within 53 bits")]
+fn number(value: f64) -> Value {
+    let whole = value.fract() == 0.0 && value.abs() < 1e15;
+    if whole { json!(value as i64) } else { json!(value) }
+}
+
+/// A rule. `recover` is shown where it is the same for both levels; where it is not, it is each level's default.
+fn rule(rule: &Rule) -> Value {
+    let value = |value: f64| match Ratio::try_new(value) {
+        Ok(share) if is_share(&rule.metric) => json!(share.to_string()),
+        _ => number(value),
+    };
+    let mut all = json!({
+        "metric": &*rule.metric,
+        "when": match rule.when {
+            When::Above => "above",
+            When::Below => "below",
+        },
+        "for": match rule.hold {
+            For::Reports(number) => json!(number),
+            For::Span(span) => json!(format_duration(span)),
+        },
+        "enforce": rule.enforce,
+    });
+    put(&mut all, "degrade", json!(rule.degrade.map(|level| value(level.level))));
+    put(&mut all, "eject", json!(rule.eject.map(|level| value(level.level))));
+    let recover = |level: crate::health::policy::Level| value(level.recover);
+    match (rule.degrade.map(recover), rule.eject.map(recover)) {
+        (Some(degrade), Some(eject)) if degrade != eject => {}
+        (degrade, eject) => put(&mut all, "recover", json!(degrade.or(eject))),
+    }
+    all
+}

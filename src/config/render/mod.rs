@@ -1,0 +1,139 @@
+//! Owns the effective configuration as JSON: every default filled in, every secret left out.
+//!
+//! It has the vocabulary of the file, so that what is shown can be written, and it is what the differences between two
+//! configurations are told by. Nothing in it depends on how the file was spelled.
+
+mod health;
+mod route;
+
+use http::{HeaderName, HeaderValue};
+use serde_json::{Map, Value, json};
+
+use crate::balance::Algorithm;
+use crate::base::units::format_duration;
+use crate::config::model::{Admin, Cluster, Config, Endpoint, Listener, ListenerLimits, Log, LogFormat, LogLevel};
+
+/// Stands where a secret is.
+const REDACTED: &str = "(redacted)";
+/// Words in the names of headers that carry secrets.
+const SECRET: [&str; 8] = ["auth", "cookie", "credential", "key", "passw", "secret", "session", "token"];
+
+/// The effective configuration, without its secrets.
+#[must_use]
+pub fn to_json(config: &Config) -> Value {
+    let mut all = json!({
+        "admin": admin(&config.admin),
+        "drain_delay": format_duration(config.drain_delay),
+        "drain_timeout": format_duration(config.drain_timeout),
+        "log": log(&config.log),
+        "listeners": config.listeners.iter().map(listener).collect::<Vec<_>>(),
+        "clusters": config.clusters.iter().map(cluster).collect::<Vec<_>>(),
+    });
+    if let Some(address) = config.metrics {
+        all["metrics"] = json!({ "address": address.to_string() });
+    }
+    if let Some(workers) = config.workers {
+        all["workers"] = json!(workers);
+    }
+    all
+}
+
+fn admin(admin: &Admin) -> Value {
+    let mut all = json!({ "address": admin.address.to_string() });
+    if admin.token.is_some() {
+        all["token"] = json!(REDACTED);
+    }
+    all
+}
+
+fn log(log: &Log) -> Value {
+    let level = match log.level {
+        LogLevel::Error => "error",
+        LogLevel::Warn => "warn",
+        LogLevel::Info => "info",
+        LogLevel::Debug => "debug",
+        LogLevel::Trace => "trace",
+    };
+    let format = match log.format {
+        LogFormat::Auto => "auto",
+        LogFormat::Text => "text",
+        LogFormat::Json => "json",
+    };
+    json!({ "level": level, "format": format })
+}
+
+/// A listener.
+pub(super) fn listener(listener: &Listener) -> Value {
+    json!({
+        "name": &*listener.name,
+        "address": listener.address.to_string(),
+        "trusted_proxies": listener.trusted_proxies.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "limits": limits(&listener.limits),
+        "routes": listener.routes.iter().map(route::route).collect::<Vec<_>>(),
+    })
+}
+
+fn limits(limits: &ListenerLimits) -> Value {
+    json!({
+        "connections": limits.connections,
+        "head_bytes": size(limits.head_bytes),
+        "head_count": limits.head_count,
+        "head_timeout": format_duration(limits.head_timeout),
+        "keepalive_timeout": format_duration(limits.keepalive_timeout),
+    })
+}
+
+/// A size in the largest unit that leaves a whole number.
+fn size(bytes: usize) -> String {
+    for (scale, unit) in [(1 << 20, "MiB"), (1 << 10, "KiB")] {
+        if bytes > 0 && bytes.is_multiple_of(scale) {
+            return format!("{}{unit}", bytes / scale);
+        }
+    }
+    format!("{bytes}B")
+}
+
+fn cluster(cluster: &Cluster) -> Value {
+    let balance = match cluster.balance {
+        Algorithm::RoundRobin => "round_robin",
+        Algorithm::LeastRequest => "least_request",
+    };
+    json!({
+        "name": &*cluster.name,
+        "endpoints": cluster.endpoints.iter().map(endpoint).collect::<Vec<_>>(),
+        "balance": balance,
+        "connect_timeout": format_duration(cluster.connect_timeout),
+        "pool": {
+            "idle_timeout": format_duration(cluster.pool.idle_timeout),
+            "idle_connections": cluster.pool.idle_connections,
+        },
+        "health": health::health(cluster),
+    })
+}
+
+fn endpoint(endpoint: &Endpoint) -> Value {
+    json!({ "address": endpoint.address.as_str(), "weight": endpoint.weight, "backup": endpoint.backup })
+}
+
+/// Headers by name; a value whose name tells of a secret is left out.
+fn headers<'a>(pairs: impl IntoIterator<Item = (&'a HeaderName, &'a HeaderValue)>) -> Value {
+    let shown = |name: &HeaderName, value: &HeaderValue| {
+        let secret = SECRET.iter().any(|word| name.as_str().contains(word));
+        if secret { REDACTED.to_owned() } else { String::from_utf8_lossy(value.as_bytes()).into_owned() }
+    };
+    let all: Map<String, Value> = pairs.into_iter().map(|(name, value)| (name.to_string(), shown(name, value).into())).collect();
+    Value::Object(all)
+}
+
+/// Puts in what differs from nothing.
+fn put(all: &mut Value, key: &str, value: Value) {
+    let nothing = match &value {
+        Value::Null => true,
+        Value::Array(items) => items.is_empty(),
+        Value::Object(entries) => entries.is_empty(),
+        Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    };
+    if !nothing {
+        all[key] = value;
+    }
+}
