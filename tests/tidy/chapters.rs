@@ -1,0 +1,52 @@
+//! The chapters in `docs/` against the code: every state, reason and error has its row, and every answer shown has the shape that
+//! the program gives it.
+
+use std::collections::BTreeSet;
+
+use pulsegate::cluster::Token;
+use pulsegate::health::verdict::State;
+use regex_lite::Regex;
+
+use crate::tree::{File, code_of, files};
+
+/// The words that open a row of a table, in backquotes, within the section under this heading.
+fn first_words(file: &File, heading: &str) -> BTreeSet<String> {
+    let (_, section) = file.text.split_once(&format!("\n{heading}\n")).unwrap_or_else(|| panic!("{}: {heading}", file.path));
+    let section = section.split("\n## ").next().unwrap_or_default();
+    let word = Regex::new("`([^`]+)`").unwrap();
+    let rows = section.lines().filter(|line| line.starts_with("| `"));
+    rows.flat_map(|row| {
+        let cell = row.split('|').nth(1).unwrap_or_default();
+        word.captures_iter(cell).map(|found| found[1].to_owned()).collect::<Vec<_>>()
+    })
+    .collect()
+}
+
+fn set<'a>(words: impl IntoIterator<Item = &'a str>) -> BTreeSet<String> {
+    words.into_iter().map(str::to_owned).collect()
+}
+
+#[test]
+fn every_state_is_explained() {
+    let states = set(State::ALL.map(State::as_str));
+    assert_eq!(first_words(&File::read("docs/health.md"), "## States"), states);
+}
+
+#[test]
+fn every_reason_is_explained() {
+    let source = File::read("src/health/verdict.rs").text;
+    let (_, shown) = source.split_once("impl std::fmt::Display for Code").expect("codes have a spelling");
+    let shown = shown.split("\n}\n").next().unwrap_or_default();
+    let mut codes: BTreeSet<String> = Regex::new("=> \"([a-z_]+)\"").unwrap().captures_iter(shown).map(|found| found[1].to_owned()).collect();
+    codes.insert("report_…".to_owned());
+    assert_eq!(first_words(&File::read("docs/health.md"), "## Reasons"), codes);
+}
+
+/// Only errors that the program gives have a row: a reader would look for the others in vain.
+#[test]
+fn every_error_of_our_own_is_explained() {
+    let sources: String = files("src/proxy", &[".rs"]).iter().map(|file| code_of(&file.text)).collect();
+    let used = |variant: &str| Regex::new(&format!(r"Token::{variant}\b")).unwrap().is_match(&sources);
+    let given = set(Token::ALL.iter().filter(|(token, _)| used(&format!("{token:?}"))).map(|(_, name)| *name));
+    assert_eq!(first_words(&File::read("docs/operations.md"), "## Answers of our own"), given);
+}
