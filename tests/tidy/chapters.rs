@@ -37,7 +37,8 @@ fn every_reason_is_explained() {
     let source = File::read("src/health/verdict.rs").text;
     let (_, shown) = source.split_once("impl std::fmt::Display for Code").expect("codes have a spelling");
     let shown = shown.split("\n}\n").next().unwrap_or_default();
-    let mut codes: BTreeSet<String> = Regex::new("=> \"([a-z_]+)\"").unwrap().captures_iter(shown).map(|found| found[1].to_owned()).collect();
+    let mut codes: BTreeSet<String> =
+        Regex::new("=> \"([a-z_]+)\"").unwrap().captures_iter(shown).map(|found| found[1].to_owned()).collect();
     codes.insert("report_…".to_owned());
     assert_eq!(first_words(&File::read("docs/health.md"), "## Reasons"), codes);
 }

@@ -1,10 +1,12 @@
 //! The shape of files: each says what it owns, none grows without bound, none has a name that means nothing, and documents
 //! point at tests and files that exist.
 
+use std::os::unix::fs::PermissionsExt;
+
 use regex_lite::Regex;
 
 use crate::layers::before_tests;
-use crate::tree::{documents, files, root};
+use crate::tree::{File, documents, files, root};
 
 /// Lines of a source without its tests. A file that is longer has more than one thing to say.
 const LONGEST: usize = 600;
@@ -74,4 +76,18 @@ fn tests_named_in_documents_exist() {
         }
     }
     assert!(seen >= 10, "ARCHITECTURE.md names the test behind each invariant, found {seen}");
+}
+
+#[test]
+fn what_a_change_must_pass_is_the_test_command_of_the_readme() {
+    let readme = File::read("README.md").text;
+    assert!(readme.contains("\ncargo run --release -- demo --for 20s "), "the run command");
+    assert!(readme.contains("\ntests/run "), "the test command");
+    let check = File::read(".ci/run").text;
+    let commands: Vec<&str> = check.lines().filter(|line| !line.starts_with('#')).collect();
+    assert_eq!(commands, ["exec \"$(dirname \"$0\")/../tests/run\""]);
+    for script in [".ci/run", "tests/run"] {
+        let mode = std::fs::metadata(root().join(script)).unwrap().permissions().mode();
+        assert!(mode & 0o111 != 0, "{script} cannot be executed");
+    }
 }
