@@ -5,7 +5,9 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 mod chapters;
+mod configs;
 mod files;
 mod layers;
 mod metrics;
+mod reference;
 mod tree;

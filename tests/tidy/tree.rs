@@ -48,6 +48,16 @@ fn collect(folder: &Path, endings: &[&str], found: &mut Vec<File>) {
     }
 }
 
+impl File {
+    /// Whether it is compiled for tests alone, as the door of its room says.
+    pub(crate) fn is_test(&self) -> bool {
+        let path = root().join(&self.path);
+        let (Some(name), Some(folder)) = (path.file_stem(), path.parent()) else { return false };
+        let door = std::fs::read_to_string(folder.join("mod.rs")).unwrap_or_default();
+        door.contains(&format!("#[cfg(test)]\nmod {};", name.to_string_lossy()))
+    }
+}
+
 /// The documents that users and contributors read.
 pub(crate) fn documents() -> Vec<File> {
     let mut found = files("docs", &[".md"]);
