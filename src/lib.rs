@@ -1,6 +1,7 @@
 //! Pulsegate: a reverse proxy that sends requests only to healthy endpoints, and can say why.
 pub mod balance;
 pub mod base;
+pub mod cli;
 pub mod cluster;
 pub mod config;
 pub mod control;

@@ -1,2 +1,7 @@
-//! x
-fn main() {}
+//! The `pulsegate` program: everything is in the library, so that tests and examples can use the same.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    pulsegate::cli::main()
+}

@@ -1,0 +1,279 @@
+//! Owns how client commands talk to a running process: one HTTP request each, over the admin interface.
+//!
+//! Each failure is told by what would end it: nobody listens, no token, an answer of another program. It understands
+//! nothing of what is answered; `answer` does.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use clap::Args;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
+
+use crate::cli::failure::Failure;
+use crate::cli::output::plain;
+use crate::net::dial::{self, DialError};
+use crate::runtime::{task, thread};
+
+/// For a connection, name lookup included.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// For a whole answer. A reload answers only when new clusters have had their first verdicts.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+/// Largest answer that is read: more than three thousand endpoints with their reasons.
+const MAX_ANSWER: usize = 64 << 20;
+
+/// Which process client commands talk to.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Where the running process is")]
+pub(super) struct Target {
+    /// The admin interface of the running process
+    #[arg(long, global = true, env = "PULSEGATE_ADMIN", value_name = "URL", default_value = "http://127.0.0.1:9900")]
+    pub(super) admin: AdminUrl,
+    /// A file with the bearer token of the admin interface
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) token_file: Option<PathBuf>,
+}
+
+/// The address of an admin interface: `http://host:port`.
+#[derive(Debug, Clone)]
+pub(super) struct AdminUrl {
+    authority: String,
+    host: String,
+    port: u16,
+}
+
+impl FromStr for AdminUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wanted = || "wanted is http://host:port".to_owned();
+        let uri: Uri = text.parse().map_err(|_| wanted())?;
+        let bare = uri.path_and_query().is_none_or(|path| path == "/");
+        let authority = uri.authority().filter(|_| uri.scheme_str() == Some("http") && bare).ok_or_else(wanted)?;
+        let host = authority.host();
+        if host.is_empty() || authority.as_str().contains('@') {
+            return Err(wanted());
+        }
+        // A port that is no number is not reported by the parser.
+        let port = match authority.as_str().strip_prefix(host) {
+            Some("") => 80,
+            _ => authority.port_u16().ok_or_else(wanted)?,
+        };
+        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        Ok(Self { authority: authority.as_str().to_owned(), host, port })
+    }
+}
+
+impl std::fmt::Display for AdminUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "http://{}", self.authority)
+    }
+}
+
+/// Talks to one running process.
+#[derive(Debug)]
+pub(super) struct Client<'a> {
+    url: &'a AdminUrl,
+    token: Option<HeaderValue>,
+}
+
+/// An answer, read to its end.
+#[derive(Debug)]
+pub(super) struct Answer {
+    /// Its status.
+    pub(super) status: StatusCode,
+    /// Its body.
+    pub(super) body: Bytes,
+    asked: String,
+}
+
+impl Target {
+    /// A client for it.
+    ///
+    /// # Errors
+    /// If the token file cannot be read or holds no token.
+    pub(super) fn client(&self) -> Result<Client<'_>, Failure> {
+        Ok(Client { url: &self.admin, token: self.token()? })
+    }
+
+    fn token(&self) -> Result<Option<HeaderValue>, Failure> {
+        let Some(file) = &self.token_file else { return Ok(None) };
+        let said = |what: String| Failure::new(format!("--token-file {}: {what}", file.display()));
+        let text = std::fs::read_to_string(file).map_err(|error| said(error.to_string()))?;
+        let token = text.trim();
+        if token.is_empty() {
+            return Err(said("empty; wanted is a file with the token and nothing else".to_owned()));
+        }
+        let mut value = HeaderValue::from_str(&format!("Bearer {token}"))
+            .map_err(|_| said("not a token; wanted is one line of visible characters".to_owned()))?;
+        value.set_sensitive(true);
+        Ok(Some(value))
+    }
+}
+
+impl Client<'_> {
+    /// Asks for something.
+    ///
+    /// # Errors
+    /// If no answer comes. An answer that says no is none of these.
+    pub(super) fn get(&self, path: &str) -> Result<Answer, Failure> {
+        self.ask(Method::GET, path, Bytes::new())
+    }
+
+    /// Changes something; the body is JSON, or empty.
+    ///
+    /// # Errors
+    /// If no answer comes. An answer that says no is none of these.
+    pub(super) fn post(&self, path: &str, body: Bytes) -> Result<Answer, Failure> {
+        self.ask(Method::POST, path, body)
+    }
+
+    fn ask(&self, method: Method, path: &str, body: Bytes) -> Result<Answer, Failure> {
+        let asked = format!("{}: {method} {path}", self.url);
+        let request = self.request(method, path).body(Full::new(body)).map_err(|error| self.said(&error.to_string()))?;
+        online(async {
+            let whole = tokio::time::timeout(ANSWER_TIMEOUT, self.exchange(request, asked)).await;
+            whole.unwrap_or_else(|_| Err(self.said(&format!("no answer within {}s", ANSWER_TIMEOUT.as_secs()))))
+        })
+    }
+
+    async fn exchange(&self, request: Request<Full<Bytes>>, asked: String) -> Result<Answer, Failure> {
+        let (response, _connection) = self.send(request).await?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
+        let body = body.map_err(|error| self.said(&format!("the answer broke off: {error}")))?.to_bytes();
+        Ok(Answer { status, body, asked })
+    }
+
+    fn request(&self, method: Method, path: &str) -> http::request::Builder {
+        let post = method == Method::POST;
+        let mut request = Request::builder().method(method).uri(path).header(HOST, &self.url.authority);
+        if let Some(token) = &self.token {
+            request = request.header(AUTHORIZATION, token);
+        }
+        if post { request.header(CONTENT_TYPE, "application/json") } else { request }
+    }
+
+    async fn send(&self, request: Request<Full<Bytes>>) -> Result<(Response<Incoming>, task::Owned), Failure> {
+        let addresses = self.addresses().await?;
+        let stream = dial::connect(&addresses, CONNECT_TIMEOUT).await.map_err(|error| self.unreachable(&error))?;
+        let broken = |error: hyper::Error| self.said(&format!("no HTTP answer: {error}; is this a Pulsegate admin interface?"));
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+        // Its error reaches whoever waits for the answer.
+        let connection = task::Owned::spawn(async move { drop(connection.await) });
+        let response = sender.send_request(request).await.map_err(broken)?;
+        Ok((response, connection))
+    }
+
+    async fn addresses(&self) -> Result<Vec<SocketAddr>, Failure> {
+        let looking = tokio::net::lookup_host((self.url.host.as_str(), self.url.port));
+        match tokio::time::timeout(CONNECT_TIMEOUT, looking).await {
+            Ok(Ok(found)) => Ok(found.collect()),
+            Ok(Err(error)) => Err(self.said(&format!("{} does not resolve: {error}", self.url.host))),
+            Err(_) => Err(self.said(&format!("{} does not resolve within 5s", self.url.host))),
+        }
+    }
+
+    fn unreachable(&self, error: &DialError) -> Failure {
+        match error {
+            DialError::Refused => self.said(
+                "nobody listens there; wanted is the admin interface of a running pulsegate: start one, or name another \
+                 with --admin URL",
+            ),
+            error => self.said(&format!("{error}; name another admin interface with --admin URL")),
+        }
+    }
+
+    fn said(&self, what: &str) -> Failure {
+        Failure::new(format!("{}: {what}", self.url))
+    }
+}
+
+impl Answer {
+    /// Reads the answer's JSON, if the answer is 200.
+    ///
+    /// # Errors
+    /// If it says no, or is not of this shape.
+    pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, Failure> {
+        if !self.status.is_success() {
+            return Err(self.refusal());
+        }
+        self.shape()
+    }
+
+    /// Reads the answer's JSON, whatever its status.
+    ///
+    /// # Errors
+    /// If it is not of this shape.
+    pub(super) fn shape<T: DeserializeOwned>(&self) -> Result<T, Failure> {
+        serde_json::from_slice(&self.body)
+            .map_err(|error| Failure::new(format!("{}: not the answer of a Pulsegate of this version: {error}", self.asked)))
+    }
+
+    /// The failure that an answer other than 2xx is.
+    pub(super) fn refusal(&self) -> Failure {
+        let problem = serde_json::from_slice::<serde_json::Value>(&self.body).ok();
+        let detail = problem.as_ref().and_then(|problem| problem.get("detail")?.as_str());
+        let detail = detail.map(|detail| format!(": {}", plain(detail))).unwrap_or_default();
+        let hint = match self.status {
+            StatusCode::UNAUTHORIZED => "; give its token with --token-file FILE",
+            _ => "",
+        };
+        Failure::new(format!("{}: {}{detail}{hint}", self.asked, self.status))
+    }
+}
+
+/// Runs what waits for the network.
+///
+/// # Errors
+/// Those of the future, or if the system gives no event queue.
+pub(super) fn online<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    thread::block_on(future).unwrap_or_else(|error| Err(Failure::new(format!("cannot wait for the network: {error}"))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn admin_urls() {
+        let check = |text: &str, wanted: Option<(&str, u16)>| {
+            let url = text.parse::<AdminUrl>().ok();
+            assert_eq!(url.as_ref().map(|url| (url.host.as_str(), url.port)), wanted, "{text}");
+        };
+        check("http://127.0.0.1:9900", Some(("127.0.0.1", 9900)));
+        check("http://localhost:9900/", Some(("localhost", 9900)));
+        check("http://[::1]:9900", Some(("::1", 9900)));
+        check("http://admin", Some(("admin", 80)));
+        for bad in
+            ["", "127.0.0.1:9900", "https://a:1", "http://a:x", "http://a:1/api", "http://a:99999", "http://u@a:1", "http://:1"]
+        {
+            check(bad, None);
+        }
+    }
+
+    #[test]
+    fn a_refusal_says_what_was_asked_and_what_would_help() {
+        let answer = |status: StatusCode, body: &'static str| Answer {
+            status,
+            body: Bytes::from_static(body.as_bytes()),
+            asked: "http://a: GET /b".to_owned(),
+        };
+        let check = |status, body, wanted: &str| assert_eq!(answer(status, body).refusal().to_string(), wanted);
+        check(
+            StatusCode::UNAUTHORIZED,
+            r#"{"detail":"no token"}"#,
+            "http://a: GET /b: 401 Unauthorized: no token; give its token with --token-file FILE",
+        );
+        check(StatusCode::NOT_FOUND, "<html>", "http://a: GET /b: 404 Not Found");
+        let shape = answer(StatusCode::OK, "[1").json::<Vec<u8>>().unwrap_err().to_string();
+        assert!(shape.starts_with("http://a: GET /b: not the answer of a Pulsegate"), "{shape}");
+    }
+}

@@ -1,0 +1,109 @@
+//! The command line: one file per subcommand, and the only place that prints.
+//!
+//! What a subcommand finds goes to standard output, why it could not do its work to standard error in one line. A usage
+//! error exits with 2, everything else that went wrong with 1. Nothing is decided here about requests or health.
+//!
+//! | file | does |
+//! |---|---|
+//! | `validate`, `schema`, `completions` | need neither a process nor a network |
+//! | `reload`, `health` | ask a running process, through `client` |
+//! | `output`, `failure` | how it all looks |
+
+mod client;
+mod completions;
+mod failure;
+mod health;
+mod output;
+mod reload;
+mod schema;
+mod validate;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::cli::client::Target;
+use crate::cli::failure::Failure;
+use crate::cli::output::Output;
+
+/// The configuration file where none is named.
+const DEFAULT_FILE: &str = "pulsegate.yaml";
+
+#[derive(Debug, Parser)]
+#[command(name = "pulsegate", version, about, disable_help_subcommand = true, max_term_width = 110)]
+struct Cli {
+    #[command(flatten)]
+    target: Target,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// The configuration file.
+#[derive(Debug, Args)]
+struct ConfigFile {
+    /// The configuration file
+    #[arg(short, long = "config", value_name = "FILE", default_value = DEFAULT_FILE)]
+    config: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Check a configuration: every problem with file, line and column
+    Validate(ConfigFile),
+    /// Apply the changed configuration file
+    Reload(reload::Reload),
+    /// Print the JSON Schema of the configuration
+    Schema,
+    /// Print a completion script for a shell
+    Completions(completions::Completions),
+    /// Exit with 0 if the process serves, with 1 if not: the exec probe of a container
+    Health,
+}
+
+impl Command {
+    fn run(&self, target: &Target, out: &mut Output) -> Result<ExitCode, Failure> {
+        match self {
+            Self::Validate(file) => validate::run(&file.config, out),
+            Self::Reload(command) => command.run(target, out),
+            Self::Schema => schema::run(out),
+            Self::Completions(command) => command.run(out),
+            Self::Health => health::run(target, out),
+        }
+    }
+}
+
+/// Runs the program with the arguments of the process.
+#[must_use]
+pub fn main() -> ExitCode {
+    with_arguments(std::env::args_os())
+}
+
+fn with_arguments(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    cli.command.run(&cli.target, &mut Output::stdout()).unwrap_or_else(|failure| failure.report())
+}
+
+/// Prints help, version or a usage error.
+fn usage(error: &clap::Error) -> ExitCode {
+    match error.print() {
+        Ok(()) => ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2)),
+        Err(printing) => Failure::from(printing).report(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+}

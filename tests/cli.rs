@@ -1,0 +1,207 @@
+//! The program as its users start it: what it prints where, and its exit codes.
+
+#![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+use socket2::{Domain, Socket, Type};
+
+/// The program with a clean environment.
+fn pulsegate(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pulsegate"));
+    command.args(arguments).env_remove("PULSEGATE_ADMIN").stdin(Stdio::null());
+    command
+}
+
+fn run(arguments: &[&str]) -> Output {
+    pulsegate(arguments).output().unwrap()
+}
+
+fn out(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn err(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// A configuration file of this text that is removed at the end.
+struct File(PathBuf);
+
+impl File {
+    fn new(name: &str, text: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("pulsegate-cli-{}-{name}.yaml", std::process::id()));
+        std::fs::File::create(&path).unwrap().write_all(text.as_bytes()).unwrap();
+        Self(path)
+    }
+
+    fn path(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        drop(std::fs::remove_file(&self.0));
+    }
+}
+
+/// A port of this machine at which nobody listens, and nobody can as long as this lives.
+fn nobody() -> (Socket, String) {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let url = format!("http://{}", socket.local_addr().unwrap().as_socket().unwrap());
+    (socket, url)
+}
+
+const GOOD: &str = "\
+listeners:
+  - address: 127.0.0.1:8080
+    cluster: app
+clusters:
+  - name: app
+    endpoints: [127.0.0.1:9001, 127.0.0.1:9002]
+    health: { path: /health }
+";
+
+#[test]
+fn a_valid_configuration_is_said_to_be_so() {
+    let file = File::new("good", GOOD);
+    let output = run(&["validate", "-c", file.path()]);
+    assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+    assert_eq!(out(&output), format!("{}: valid: 1 listener, 1 cluster, 2 endpoints\n", file.path()));
+}
+
+#[test]
+fn six_mistakes_are_six_located_problems() {
+    let text = "\
+listeners:
+  - address: 127.0.0.1
+    cluster: app
+  - address: 127.0.0.1:8081
+    cluster: nobody
+clusters:
+  - name: app
+    endpoints: [127.0.0.1:9001, 127.0.0.1:9001]
+    ballance: round_robin
+    connect_timeout: 5
+    health:
+      path: /health
+      fall: 0
+";
+    let file = File::new("bad", text);
+    let output = run(&["validate", "-c", file.path()]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = out(&output);
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(lines.last(), Some(&"6 problems"), "{said}");
+    let at = |line: usize, what: &str| {
+        let prefix = format!("{}:{line}:", file.path());
+        let found = lines.iter().find_map(|text| text.strip_prefix(&prefix)).unwrap_or_else(|| panic!("line {line}: {said}"));
+        let column: String = found.chars().take_while(char::is_ascii_digit).collect();
+        assert!(column.parse::<usize>().is_ok_and(|column| column > 1), "{found}");
+        assert!(found.contains(what), "{found} has {what}");
+    };
+    at(2, "127.0.0.1");
+    at(5, "nobody");
+    at(8, "127.0.0.1:9001");
+    at(9, "balance");
+    at(10, "5");
+    at(13, "0");
+}
+
+#[test]
+fn a_file_that_is_not_there_is_a_problem() {
+    let output = run(&["validate", "-c", "/nowhere/pulsegate.yaml"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(out(&output).starts_with("/nowhere/pulsegate.yaml: "), "{}", out(&output));
+}
+
+#[test]
+fn the_schema_is_json() {
+    let output = run(&["schema"]);
+    assert_eq!(output.status.code(), Some(0));
+    let schema: serde_json::Value = serde_json::from_str(&out(&output)).unwrap();
+    assert!(schema["properties"]["clusters"].is_object());
+}
+
+#[test]
+fn shells_are_completed() {
+    for shell in ["bash", "zsh", "fish"] {
+        let output = run(&["completions", shell]);
+        assert_eq!(output.status.code(), Some(0), "{shell}");
+        for word in ["validate", "reload", "token-file"] {
+            assert!(out(&output).contains(word), "{shell}: {word}");
+        }
+    }
+    assert_eq!(run(&["completions", "cobol"]).status.code(), Some(2));
+}
+
+#[test]
+fn help_names_every_subcommand_and_each_has_its_own() {
+    let help = out(&run(&["--help"]));
+    let commands = ["validate", "reload", "schema", "completions", "health"];
+    for command in commands {
+        assert!(help.lines().any(|line| line.trim_start().starts_with(command)), "{command}: {help}");
+        let output = run(&[command, "--help"]);
+        assert_eq!(output.status.code(), Some(0), "{command}");
+        assert!(out(&output).contains("--admin <URL>"), "{command}");
+        assert!(err(&output).is_empty(), "{command}");
+    }
+    assert_eq!(out(&run(&["--version"])), format!("pulsegate {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn usage_errors_exit_with_2() {
+    let check = |arguments: &[&str]| {
+        let output = run(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", err(&output));
+        assert!(!err(&output).is_empty() && out(&output).is_empty(), "{arguments:?}");
+    };
+    check(&[]);
+    check(&["serve"]);
+    check(&["health", "--admin", "127.0.0.1:9900"]);
+    check(&["--admin", "https://127.0.0.1:9900", "health"]);
+}
+
+#[test]
+fn nobody_at_the_admin_address_is_told_in_one_line() {
+    let (_bound, admin) = nobody();
+    let commands: [&[&str]; 2] = [&["reload", "--dry-run"], &["health"]];
+    for command in commands {
+        let after = run(&[command, &["--admin", &admin]].concat());
+        let before = run(&[&["--admin", &admin], command].concat());
+        let env = pulsegate(command).env("PULSEGATE_ADMIN", &admin).output().unwrap();
+        for output in [after, before, env] {
+            assert_eq!(output.status.code(), Some(1), "{command:?}");
+            assert!(out(&output).is_empty());
+            let said = err(&output);
+            assert!(said.starts_with(&format!("pulsegate: {admin}: nobody listens there")), "{said}");
+            assert_eq!(said.lines().count(), 1, "{said}");
+        }
+    }
+}
+
+#[test]
+fn a_token_file_that_is_no_good_is_told() {
+    let empty = File::new("token", "\n");
+    for (file, what) in [("/nowhere/token", "No such file"), (empty.path(), "empty")] {
+        let output = run(&["health", "--token-file", file]);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(err(&output).starts_with(&format!("pulsegate: --token-file {file}: ")), "{}", err(&output));
+        assert!(err(&output).contains(what), "{}", err(&output));
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    for command in [&["schema"][..], &["completions", "bash"], &["--help"]] {
+        let mut child = pulsegate(command).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert_eq!((output.status.code(), err(&output)), (Some(0), String::new()), "{command:?}");
+    }
+}
