@@ -11,5 +11,6 @@ pub mod proxy;
 pub mod report;
 pub mod runtime;
 pub mod sample;
+pub mod sim;
 pub mod telemetry;
 pub mod traffic;

@@ -72,6 +72,7 @@ pub struct Cluster {
     budget: Budget,
     tally: Tally,
     cut: Cut,
+    available: usize,
     mean: weight::Mean,
     wakes: BTreeSet<(Timestamp, usize)>,
     unsettled: usize,
@@ -90,6 +91,7 @@ impl Cluster {
             budget: Budget::default(),
             tally: Tally::default(),
             cut: Cut::default(),
+            available: 0,
             mean: weight::Mean::default(),
             wakes: BTreeSet::new(),
             unsettled: 0,
@@ -198,7 +200,7 @@ impl Cluster {
         let admitted = self.endpoints.iter().filter(|endpoint| self.cut.admits(endpoint.seat));
         Admission {
             panic: self.cut.panic,
-            available: self.tally.available(),
+            available: self.available,
             admitted: admitted.map(|endpoint| (endpoint.id(), endpoint.weight)).collect(),
         }
     }
@@ -379,6 +381,9 @@ impl Cluster {
                 self.weigh(index, changes);
             }
         }
+        let available = self.tally.available();
+        changes.admission_changed |= available != self.available;
+        self.available = available;
         let cut = Cut::of(&self.tally, self.policy.panic);
         if cut == self.cut {
             return;

@@ -42,7 +42,7 @@ pub(super) struct Refused {
     standing: Standing,
     /// Refusals that count, since the last success.
     count: u32,
-    /// The last refusal that counted.
+    /// The last refusal that counted, since the last success.
     last: Option<Timestamp>,
     /// The last refusal or reset that no later probe has answered.
     doubt: Option<Timestamp>,
@@ -81,8 +81,7 @@ impl Refused {
             return false;
         }
         let remarkable = self.count > 0 || self.standing != Standing::Well;
-        self.standing = Standing::Well;
-        self.count = 0;
+        self.forgive();
         remarkable
     }
 
@@ -98,9 +97,14 @@ impl Refused {
             return;
         }
         if self.standing == Standing::Well || probes.risen(policy) {
-            self.standing = Standing::Well;
-            self.count = 0;
+            self.forgive();
         }
+    }
+
+    const fn forgive(&mut self) {
+        self.standing = Standing::Well;
+        self.count = 0;
+        self.last = None;
     }
 
     /// Lets time pass. Returns whether a trial begins.

@@ -1,0 +1,12 @@
+//! A seeded world with a clock of its own, in which the pure rooms run as they do in the process.
+//!
+//! What detection promises is about time and order: a dead endpoint is found within a bound, whatever else happens. With
+//! real sockets that can be tried a few times; here a minute of a cluster's life takes milliseconds, and a seed replays it.
+//! Endpoints misbehave on cue, probes run in their slots, requests go where the picker sends them, and every observation
+//! goes through the engine. The world judges nothing: whoever runs it looks at each step.
+
+mod host;
+mod world;
+
+pub use host::{Behaviour, Host};
+pub use world::{Setting, Step, What, World};
