@@ -139,10 +139,10 @@ impl Cluster {
         let Some(index) = self.index.get(&signal.endpoint).copied() else { return changes };
         let context = Context { policy: &self.policy, report_interval: self.report_interval, now };
         let endpoint = &mut self.endpoints[index];
-        let settled = endpoint.probes.well().is_some();
+        let settled = endpoint.probes.settled();
         endpoint.expire(context);
         endpoint.observe(signal, context);
-        if !settled && endpoint.probes.well().is_some() {
+        if !settled && endpoint.probes.settled() {
             self.unsettled -= 1;
         }
         self.settle(index, now, &mut changes);
@@ -254,7 +254,7 @@ impl Cluster {
         self.tally = Tally::default();
         self.mean = weight::Mean::default();
         self.wakes.clear();
-        self.unsettled = self.endpoints.iter().filter(|endpoint| endpoint.probes.well().is_none()).count();
+        self.unsettled = self.endpoints.iter().filter(|endpoint| !endpoint.probes.settled()).count();
         for endpoint in &mut self.endpoints {
             endpoint.stand = Stand::default();
             endpoint.share = None;

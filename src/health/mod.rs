@@ -35,6 +35,8 @@ pub mod verdict;
 mod weight;
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;
 
 pub use admission::Admission;

@@ -8,6 +8,7 @@
 //!
 //! A fold that is not certain yet (a probe has not reported, and its opinion would matter) leaves the last certain one
 //! standing. So a reload that adds a probe takes nobody out, and a dead endpoint is found dead without waiting for the rest.
+//! Only a bad fold of which no failing probe is left is taken back: the endpoint is unknown until the rest have reported.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,8 +23,10 @@ use crate::health::verdict::{Code, ProbeView, Reason};
 #[derive(Debug, Clone)]
 pub(super) struct Probes {
     each: Vec<Probe>,
-    /// The last certain fold; `None` as long as there was none.
+    /// The last certain fold; `None` as long as there was none, and when nothing of what it rested on is left.
     well: Option<bool>,
+    /// Whether there has been a verdict since the probes were configured.
+    settled: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -50,7 +53,7 @@ impl Probes {
     pub(super) fn new(policy: &Policy, now: Timestamp) -> Self {
         let presumed = (policy.start == Start::Healthy).then_some(true);
         let each = policy.probes.iter().map(|name| Probe::new(name, presumed, now)).collect();
-        let mut probes = Self { each, well: presumed };
+        let mut probes = Self { each, well: presumed, settled: false };
         probes.fold(policy);
         probes
     }
@@ -64,10 +67,8 @@ impl Probes {
             let kept = old.iter().position(|probe| probe.name == *name).map(|at| old.swap_remove(at));
             self.each.push(kept.unwrap_or_else(|| Probe::new(name, presumed, now)));
         }
+        self.settled = false;
         self.fold(policy);
-        if self.well == Some(false) && !self.each.iter().any(|probe| probe.passing == Some(false)) {
-            self.well = None;
-        }
     }
 
     /// Takes in a run. Returns whether it is worth remembering: it moved a count or an opinion, or failed in a new way.
@@ -86,12 +87,20 @@ impl Probes {
             self.well = Some(true);
         } else if passing + undecided < needed {
             self.well = Some(false);
+        } else if self.well == Some(false) && passing + undecided == self.each.len() {
+            self.well = None;
         }
+        self.settled |= self.well.is_some();
     }
 
     /// Whether the endpoint is well by its probes; `None` before that is certain. Without probes it is well.
     pub(super) const fn well(&self) -> Option<bool> {
         self.well
+    }
+
+    /// Whether there has been a verdict, or none is needed.
+    pub(super) const fn settled(&self) -> bool {
+        self.settled
     }
 
     pub(super) const fn is_empty(&self) -> bool {

@@ -85,17 +85,19 @@ impl Reports {
             self.counted = Some(at);
         }
         let mut told = Vec::new();
+        let mut report = report.clone();
+        report.metrics.retain(|(_, value)| value.is_finite());
         for rule in &mut self.rules {
-            if let Some(value) = report.metric(rule.metric()).filter(|value| value.is_finite()) {
+            if let Some(value) = report.metric(rule.metric()) {
                 rule.observe(value, at, distinct, &mut told);
             }
         }
-        self.take_word(report, at, &mut told);
-        if let Some(value) = policy.weight_by.as_ref().and_then(|name| report.metric(name)).filter(|value| value.is_finite()) {
+        self.take_word(&report, at, &mut told);
+        if let Some(value) = policy.weight_by.as_ref().and_then(|name| report.metric(name)) {
             self.weigher = Some((value, at));
         }
         self.voids = report.voids.iter().map(|void| (Arc::clone(&void.metric), clip(void.hint.clone()))).collect();
-        self.last = Some((report.clone(), at));
+        self.last = Some((report, at));
         told
     }
 
