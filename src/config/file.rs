@@ -28,14 +28,24 @@ fn read(path: &Path) -> io::Result<String> {
     Ok(text)
 }
 
+/// Why a file could not be read, in words.
+pub(super) fn reason(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        io::ErrorKind::PermissionDenied => "the permission to read it is missing".to_owned(),
+        io::ErrorKind::InvalidData => "it is not text in UTF-8".to_owned(),
+        kind => kind.to_string(),
+    }
+}
+
 fn unreadable(name: &str, error: &io::Error) -> Problems {
     Problems::new(vec![Problem {
         file: name.into(),
         line: 0,
         column: 0,
         path: "(top)".to_owned(),
-        said: format!("a file that cannot be read: {}", error.kind()),
-        wanted: "a text file".to_owned(),
-        hint: None,
+        said: "a file that cannot be read".to_owned(),
+        wanted: "a configuration in YAML".to_owned(),
+        hint: Some(reason(error)),
     }])
 }

@@ -1,7 +1,7 @@
 //! Owns the way from YAML text to a [`Config`], with all problems at once.
 //!
-//! Text -> variables and spanned tree ([`parse`]) -> walk against the published schema ([`walk`]) -> serde into raw shapes
-//! ([`raw`]) -> lowering into the policies of the rooms below ([`lower`]). Every stage goes on after a mistake, and the tree gives
+//! Text -> variables and spanned tree (`parse`) -> walk against the published schema (`walk`) -> serde into raw shapes (`raw`)
+//! -> lowering into the policies of the rooms below (`lower`). Every stage goes on after a mistake, and the tree gives
 //! each its line and column. `validate`, start-up and reload all come in by this door, so they never disagree.
 
 #[cfg(test)]

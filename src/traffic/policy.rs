@@ -60,7 +60,7 @@ pub struct RetryPolicy {
     pub per_try_timeout: Option<Duration>,
     /// Failures that are tried again.
     pub on: RetryOn,
-    /// Statuses that are tried again, 500 to 599 or 429.
+    /// Statuses that are tried again, 400 to 599, in order.
     pub statuses: Vec<u16>,
     /// Retries over requests within 10 s, with a floor of 10 a second.
     pub budget: Ratio,

@@ -28,15 +28,22 @@ pub(super) fn listeners(at: &At<'_>, raw: &[Option<raw::Listener>], clusters: &C
         let Some(raw) = raw else { continue };
         let at = at.item(index);
         let lowered = listener(&at, raw, clusters);
-        if let Some(name) = raw.name.clone().or_else(|| raw.address.clone()) {
-            // Listeners that share an address by default are told as clashing, and not by their names.
-            if raw.name.is_some() {
-                names.give(&at.key("name"), name, "a name that no other listener has");
-            }
-        }
+        give_name(&mut names, &at, raw);
         all.extend(lowered);
     }
     all
+}
+
+/// Gives a listener its name. Of two with the same address and no names only the clash is told, but those that let the
+/// system choose their ports do not clash.
+fn give_name(names: &mut Given<String>, at: &At<'_>, raw: &raw::Listener) {
+    let wanted = "a name that no other listener has";
+    match (&raw.name, &raw.address) {
+        (Some(name), _) => names.give(&at.key("name"), name.clone(), wanted),
+        (None, Some(address)) if address.ends_with(":0") => names.give(&at.key("name"), address.clone(), wanted),
+        (None, Some(address)) => names.note(&at.key("address"), address.clone()),
+        (None, None) => {}
+    }
 }
 
 fn listener(at: &At<'_>, raw: &raw::Listener, clusters: &ClusterNames<'_>) -> Option<Listener> {

@@ -1,10 +1,10 @@
 //! Owns the lowering of what concerns the whole process: the admin interface and its token, metrics, and logs.
 
-use std::io;
 use std::sync::Arc;
 
 use crate::base::address::ListenAddress;
 use crate::config::defaults;
+use crate::config::file::reason;
 use crate::config::lower::At;
 use crate::config::lower::host::listen_address;
 use crate::config::model::{Admin, Log, LogFormat, LogLevel, Secret};
@@ -48,15 +48,6 @@ fn token(at: &At<'_>, file: &str) -> Option<Arc<str>> {
         return None;
     }
     Some(token.into())
-}
-
-/// What the system says, without the number of the error.
-fn reason(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::NotFound => "there is no such file".to_owned(),
-        io::ErrorKind::PermissionDenied => "the permission to read it is missing".to_owned(),
-        kind => kind.to_string(),
-    }
 }
 
 /// The metrics listener.

@@ -24,6 +24,11 @@ impl<K: Eq + Hash> Given<K> {
             self.0.insert(value, at.to_string());
         }
     }
+
+    /// Gives `value` to what stands at `at`, unless something has it.
+    pub(super) fn note(&mut self, at: &At<'_>, value: K) {
+        self.0.entry(value).or_insert_with(|| at.to_string());
+    }
 }
 
 /// The names of all clusters.

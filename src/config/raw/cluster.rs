@@ -58,7 +58,7 @@ impl JsonSchema for Endpoint {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct EndpointBlock {
-    /// Its address: ip:port, [ipv6]:port or name:port.
+    /// Its address: ip:port (IPv6 in brackets) or name:port.
     #[schemars(required)]
     pub(in crate::config) address: Option<String>,
     /// Its share of traffic against the others'.

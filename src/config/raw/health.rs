@@ -113,7 +113,7 @@ pub(in crate::config) struct Probe {
     /// Another port than the endpoint's.
     #[schemars(range(min = 1))]
     pub(in crate::config) port: Option<u16>,
-    /// Another address than the endpoint's: ip:port, [ipv6]:port or name:port.
+    /// Another address than the endpoint's: ip:port (IPv6 in brackets) or name:port.
     pub(in crate::config) address: Option<String>,
     /// Instead of the health block's interval.
     pub(in crate::config) interval: Option<Span>,

@@ -14,7 +14,7 @@ pub(in crate::config) struct Listener {
     /// Its name, the label in metrics; by default its address.
     #[schemars(regex(pattern = super::scalar::NAME), extend("errorMessage" = super::scalar::NAME_WANTED))]
     pub(in crate::config) name: Option<String>,
-    /// Where it listens: ip:port, [ipv6]:port, or :port for every interface.
+    /// Where it listens: ip:port (IPv6 in brackets), or :port for every interface.
     #[schemars(required)]
     pub(in crate::config) address: Option<String>,
     /// Addresses and networks of proxies whose X-Forwarded-* headers are believed.

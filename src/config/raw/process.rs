@@ -9,7 +9,7 @@ use crate::config::defaults;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Admin {
-    /// Where it listens: ip:port, [ipv6]:port, or :port for every interface. Off loopback it needs a token.
+    /// Where it listens: ip:port (IPv6 in brackets), or :port for every interface. Off loopback it needs a token.
     #[schemars(extend("default" = defaults::ADMIN_ADDRESS))]
     pub(in crate::config) address: Option<String>,
     /// A file with the bearer token that every request must carry. Relative to this file's folder.
@@ -21,7 +21,7 @@ pub(in crate::config) struct Admin {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Metrics {
-    /// Where it listens: ip:port, [ipv6]:port, or :port for every interface.
+    /// Where it listens: ip:port (IPv6 in brackets), or :port for every interface.
     #[schemars(required)]
     pub(in crate::config) address: Option<String>,
 }
