@@ -39,10 +39,10 @@ impl Lease {
     }
 
     /// The answer is complete: the connection may be used again, unless the request's body is still on it.
-    pub(crate) fn finish(mut self, source: Option<&Source>) {
+    pub(crate) fn finish(mut self, source: Option<&Source>, now: Timestamp) {
         let clean = source.is_none_or(Source::ended);
         if let Some(connection) = self.release().filter(|_| clean) {
-            self.upstream.pool.put(connection, self.settings, clock::now(), self.upstream.cells());
+            self.upstream.pool.put(connection, self.settings, now, self.upstream.cells());
         }
     }
 
@@ -71,13 +71,17 @@ pub(crate) struct Answer {
 }
 
 /// Tries the exchange on an endpoint.
-pub(crate) async fn run(exchange: &mut Exchange<'_>, upstream: &Rc<Upstream>, settings: Settings) -> Result<Answer, Failure> {
-    let started = clock::now();
+pub(crate) async fn run(
+    exchange: &mut Exchange<'_>,
+    upstream: &Rc<Upstream>,
+    settings: Settings,
+    started: Timestamp,
+) -> Result<Answer, Failure> {
     exchange.begin_try(upstream, started);
     let mut lease = Lease::enter(upstream, settings);
     let seat = upstream.sit();
     let response = {
-        let mut work = pin!(send(exchange, &mut lease));
+        let mut work = pin!(send(exchange, &mut lease, started));
         std::future::poll_fn(|cx| match work.as_mut().poll(cx) {
             Poll::Pending => poll_interruption(exchange, &seat, started, cx),
             ready @ Poll::Ready(_) => ready,
@@ -85,15 +89,15 @@ pub(crate) async fn run(exchange: &mut Exchange<'_>, upstream: &Rc<Upstream>, se
         .await
     }?;
     let now = clock::now();
-    exchange.end_wait();
+    exchange.end_wait(now);
     upstream.cells().answered(response.status().as_u16(), started, now);
     Ok(Answer { response, lease })
 }
 
 /// Gets a connection, new or used, and sends the request on it.
-async fn send(exchange: &Exchange<'_>, lease: &mut Lease) -> Result<Response<Incoming>, Failure> {
+async fn send(exchange: &Exchange<'_>, lease: &mut Lease, now: Timestamp) -> Result<Response<Incoming>, Failure> {
     let upstream = Rc::clone(&lease.upstream);
-    let connection = match used(exchange, &upstream).await {
+    let connection = match used(exchange, &upstream, now).await {
         Some(connection) => connection,
         None => pool::open(&upstream, lease.settings).await.map_err(Failure::Dial)?,
     };
@@ -109,9 +113,9 @@ async fn send(exchange: &Exchange<'_>, lease: &mut Lease) -> Result<Response<Inc
 }
 
 /// A pooled connection that is ready; those that turn out to be closed are dropped on the way.
-async fn used(exchange: &Exchange<'_>, upstream: &Rc<Upstream>) -> Option<Connection> {
+async fn used(exchange: &Exchange<'_>, upstream: &Rc<Upstream>, now: Timestamp) -> Option<Connection> {
     loop {
-        let mut connection = upstream.pool.take(exchange.idempotent, clock::now(), upstream.cells())?;
+        let mut connection = upstream.pool.take(exchange.idempotent, now, upstream.cells())?;
         if connection.is_ready().await {
             return Some(connection);
         }

@@ -50,7 +50,7 @@ impl AnswerBody {
     /// A body of our own.
     pub(crate) fn own(bytes: Bytes, mut ledger: Ledger, is_head: bool) -> Self {
         if is_head {
-            ledger.complete();
+            ledger.complete(clock::now());
         }
         Self { inner: Inner::Own(Some(bytes)), ledger }
     }
@@ -66,10 +66,11 @@ impl AnswerBody {
     }
 
     fn finish(&mut self) {
+        let now = clock::now();
         if let Inner::Relayed(relay) = std::mem::replace(&mut self.inner, Inner::Done) {
-            relay.lease.finish(relay.source.as_deref());
+            relay.lease.finish(relay.source.as_deref(), now);
         }
-        self.ledger.complete();
+        self.ledger.complete(now);
     }
 
     fn fail(&mut self, reason: ListenerError) -> Broken {
@@ -81,7 +82,7 @@ impl AnswerBody {
     fn poll_own(&mut self) -> Option<Frame<Bytes>> {
         let Inner::Own(bytes) = &mut self.inner else { return None };
         let frame = bytes.take().map(Frame::data);
-        self.ledger.complete();
+        self.ledger.complete(clock::now());
         frame
     }
 }
@@ -113,12 +114,11 @@ impl Body for AnswerBody {
         };
         match Pin::new(&mut relay.incoming).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
-                if let Some(limit) = relay.idle_timeout {
-                    body.ledger.context().deadline.set(clock::now() + limit);
-                }
                 // hyper does not ask again once a body of known length is complete.
                 if relay.incoming.is_end_stream() {
                     body.finish();
+                } else if let Some(limit) = relay.idle_timeout {
+                    body.ledger.context().deadline.set(clock::now() + limit);
                 }
                 Poll::Ready(Some(Ok(frame)))
             }

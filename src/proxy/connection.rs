@@ -64,6 +64,8 @@ pub(crate) struct Activity {
 enum State {
     /// Nothing has come since the last exchange.
     Idle,
+    /// Something has come; whether it is a whole head is about to be seen.
+    Begun,
     /// A head is on its way.
     Head,
     /// An exchange is going on.
@@ -97,9 +99,9 @@ impl Activity {
     }
 
     /// An exchange has ended.
-    pub(crate) fn rest(&self) {
+    pub(crate) fn rest(&self, now: Timestamp) {
         self.state.set(State::Idle);
-        self.deadline.set(clock::now() + self.keepalive_timeout);
+        self.deadline.set(now + self.keepalive_timeout);
     }
 
     /// Whether the client may still be sending a body that nobody reads.
@@ -109,6 +111,13 @@ impl Activity {
 
     fn read(&self) {
         if self.state.get() == State::Idle {
+            self.state.set(State::Begun);
+        }
+    }
+
+    /// What has come was no whole head: the rest of it must come in time.
+    fn wait_for_head(&self) {
+        if self.state.get() == State::Begun {
             self.state.set(State::Head);
             self.deadline.set(clock::now() + self.head_timeout);
         }
@@ -184,6 +193,7 @@ async fn drive(worker: &Rc<Worker>, context: &Rc<Context>, socket: Shared) -> En
         if let Poll::Ready(result) = connection.as_mut().poll(cx) {
             return Poll::Ready(Ok(result));
         }
+        context.activity.wait_for_head();
         if context.activity.deadline.poll_reached(cx).is_ready() {
             return Poll::Ready(Err(context.activity.state.get()));
         }
@@ -206,7 +216,7 @@ async fn drive(worker: &Rc<Worker>, context: &Rc<Context>, socket: Shared) -> En
         }
         Ok(_) => Ended::Closed,
         Err(State::Idle) => Ended::Overdue(None),
-        Err(State::Head) => Ended::Overdue(Some(ListenerError::HeadTimeout)),
+        Err(State::Begun | State::Head) => Ended::Overdue(Some(ListenerError::HeadTimeout)),
         Err(State::Busy) => Ended::Overdue(Some(ListenerError::IdleTimeout)),
     }
 }

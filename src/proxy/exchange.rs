@@ -165,12 +165,13 @@ impl<'a> Exchange<'a> {
     async fn run(&mut self, cluster: &ClusterView, ledger: &mut Ledger) -> Result<Answer, Local> {
         self.cells().recent_requests.inc(self.started);
         let mut last_answer = None;
+        let mut now = self.started;
         loop {
             let Some((roster, upstream)) = cluster.pick(self.worker, &self.tried) else {
                 return last_answer.ok_or_else(|| self.nobody(cluster));
             };
             let settings = self.settings(&roster);
-            let tried = attempt::run(self, &upstream, settings).await;
+            let tried = attempt::run(self, &upstream, settings, now).await;
             let ended = tried.and_then(Self::check_answer);
             if let Err(failure) = &ended {
                 self.note(&upstream, failure);
@@ -182,6 +183,7 @@ impl<'a> Exchange<'a> {
                 Err(_) if again => {}
                 Err(failure) => return last_answer.ok_or_else(|| failure.answer()),
             }
+            now = clock::now();
         }
     }
 
@@ -288,9 +290,9 @@ impl<'a> Exchange<'a> {
         self.context.deadline.set(self.due(now));
     }
 
-    /// The answer's head is there.
-    pub(crate) fn end_wait(&self) {
-        self.context.deadline.set(Timestamp::NEVER);
+    /// The answer's head is there; from now on its body must keep moving.
+    pub(crate) fn end_wait(&self, now: Timestamp) {
+        self.context.deadline.set(self.route.policy.idle_timeout.map_or(Timestamp::NEVER, |limit| now + limit));
         if let Some(gate) = self.source.as_ref().and_then(|source| source.gate()) {
             gate.open();
         }
@@ -375,9 +377,6 @@ impl<'a> Exchange<'a> {
         forward::apply(&self.route.policy.response_headers, &mut parts.headers);
         parts.version = Version::HTTP_11;
         let idle_timeout = self.route.policy.idle_timeout;
-        if let Some(limit) = idle_timeout {
-            self.context.deadline.set(clock::now() + limit);
-        }
         let relay = Relay { incoming, lease, source: self.source, idle_timeout };
         let mut response = Response::from_parts(parts, AnswerBody::relayed(relay, ledger));
         close_if_leaving(self.worker, &mut response);

@@ -23,12 +23,12 @@ pub(crate) struct Ledger {
     route: Option<usize>,
     started: Timestamp,
     status: u16,
-    settled: bool,
+    ended: Option<Timestamp>,
 }
 
 impl Ledger {
     pub(crate) const fn open(worker: Rc<Worker>, context: Rc<Context>, view: Rc<View>, started: Timestamp) -> Self {
-        Self { worker, context, view, route: None, started, status: CLIENT_LEFT, settled: false }
+        Self { worker, context, view, route: None, started, status: CLIENT_LEFT, ended: None }
     }
 
     /// The route has been found.
@@ -56,24 +56,24 @@ impl Ledger {
     }
 
     /// The last byte has been handed over.
-    pub(crate) fn complete(&mut self) {
-        self.settle(self.status, None);
+    pub(crate) fn complete(&mut self, now: Timestamp) {
+        self.settle(self.status, None, now);
     }
 
     /// The endpoint broke off in the middle, or stood still.
     pub(crate) fn broken(&mut self, reason: ListenerError) {
-        self.settle(self.status, Some(reason));
+        self.settle(self.status, Some(reason), clock::now());
     }
 
-    fn settle(&mut self, status: u16, reason: Option<ListenerError>) {
-        if std::mem::replace(&mut self.settled, true) {
+    fn settle(&mut self, status: u16, reason: Option<ListenerError>, now: Timestamp) {
+        if self.ended.replace(now).is_some() {
             return;
         }
         if let Some(cells) = self.route_cells() {
             cells.statuses.inc(status);
         }
         if let Some(cluster) = self.cluster() {
-            cluster.cells(self.worker.index).durations.observe(clock::now().since(self.started));
+            cluster.cells(self.worker.index).durations.observe(now.since(self.started));
         }
         if let (Some(reason), Some(listener)) = (reason, self.view.listener(self.context.socket)) {
             listener.cells[self.worker.index].error(reason);
@@ -96,9 +96,10 @@ impl Ledger {
 
 impl Drop for Ledger {
     fn drop(&mut self) {
-        if !self.settled {
-            self.settle(CLIENT_LEFT, Some(ListenerError::ClientGone));
+        let now = self.ended.unwrap_or_else(clock::now);
+        if self.ended.is_none() {
+            self.settle(CLIENT_LEFT, Some(ListenerError::ClientGone), now);
         }
-        self.context.activity.rest();
+        self.context.activity.rest(now);
     }
 }

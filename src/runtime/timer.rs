@@ -29,6 +29,8 @@ pub struct Deadline(Rc<Entry>);
 struct Entry {
     at: Cell<Timestamp>,
     filed: Cell<Timestamp>,
+    /// Whether the tick found the moment reached; spares those who ask a look at the clock.
+    reached: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -46,12 +48,18 @@ impl Deadline {
     /// A deadline that is never reached until it is set.
     #[must_use]
     pub fn unset() -> Self {
-        Self(Rc::new(Entry { at: Cell::new(Timestamp::NEVER), filed: Cell::new(Timestamp::NEVER), waker: RefCell::new(None) }))
+        Self(Rc::new(Entry {
+            at: Cell::new(Timestamp::NEVER),
+            filed: Cell::new(Timestamp::NEVER),
+            reached: Cell::new(false),
+            waker: RefCell::new(None),
+        }))
     }
 
     /// Moves it; [`Timestamp::NEVER`] clears it.
     pub fn set(&self, at: Timestamp) {
         self.0.at.set(at);
+        self.0.reached.set(false);
         if at < self.0.filed.get() {
             file(&self.0, at);
         }
@@ -65,7 +73,7 @@ impl Deadline {
 
     /// Ready once the moment has come; the calling task is woken then. One task at a time may wait.
     pub fn poll_reached(&self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.0.at.get() != Timestamp::NEVER && clock::now() >= self.0.at.get() {
+        if self.0.reached.get() {
             return Poll::Ready(());
         }
         let mut waker = self.0.waker.borrow_mut();
@@ -73,12 +81,6 @@ impl Deadline {
             *waker = Some(cx.waker().clone());
         }
         Poll::Pending
-    }
-
-    /// Whether the moment has come, by the given clock.
-    #[must_use]
-    pub fn is_reached(&self, now: Timestamp) -> bool {
-        now >= self.0.at.get()
     }
 
     /// Waits until the moment has come.
@@ -144,6 +146,7 @@ fn visit(entry: &Rc<Entry>, now: Timestamp) {
     entry.filed.set(Timestamp::NEVER);
     let at = entry.at.get();
     if now >= at {
+        entry.reached.set(true);
         if let Some(waker) = entry.waker.take() {
             waker.wake();
         }

@@ -3,7 +3,7 @@
 //! A header that only concerned the client's connection must not reach the endpoint's, and nobody but a trusted proxy
 //! may tell the endpoint where a request came from.
 
-use http::header::{CONNECTION, CONTENT_LENGTH, FORWARDED, HOST, TE, TRANSFER_ENCODING, UPGRADE, VIA};
+use http::header::{CONNECTION, CONTENT_LENGTH, FORWARDED, HOST, TE, VIA};
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
 
 use crate::traffic::policy::HeaderRules;
@@ -13,10 +13,10 @@ pub const MAX_HOPS: usize = 16;
 
 const PSEUDONYM: &str = "pulsegate";
 
-static KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-static PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-static PROXY_AUTHORIZATION: HeaderName = HeaderName::from_static("proxy-authorization");
-static PROXY_AUTHENTICATE: HeaderName = HeaderName::from_static("proxy-authenticate");
+/// What always concerns one connection only, Connection itself aside.
+const HOP_BY_HOP: [&str; 7] =
+    ["keep-alive", "proxy-connection", "te", "transfer-encoding", "upgrade", "proxy-authorization", "proxy-authenticate"];
+
 static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 static FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 static FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -87,9 +87,16 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
             headers.remove(name);
         }
     }
-    for name in [&KEEP_ALIVE, &PROXY_CONNECTION, &TE, &TRANSFER_ENCODING, &UPGRADE, &PROXY_AUTHORIZATION, &PROXY_AUTHENTICATE] {
-        headers.remove(name);
+    // Most requests have none of them; looking at the few names there are costs less than looking each one up.
+    if headers.keys().any(is_hop_by_hop) {
+        for name in HOP_BY_HOP {
+            headers.remove(name);
+        }
     }
+}
+
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    HOP_BY_HOP.contains(&name.as_str())
 }
 
 /// Names in a Connection value, without those that no sender may take from us.
@@ -154,17 +161,29 @@ fn via(headers: &mut HeaderMap, version: Version) {
 /// A request id and a trace context: kept if well-formed, made otherwise.
 fn identify(headers: &mut HeaderMap, rng: &mut fastrand::Rng) {
     if !single(headers, &REQUEST_ID).is_some_and(is_request_id) {
-        headers.insert(&REQUEST_ID, hex_value(&format!("{:032x}", rng.u128(..))));
+        headers.insert(&REQUEST_ID, hex_value(&hex(rng.u128(..))));
     }
     if !single(headers, &TRACEPARENT).is_some_and(is_traceparent) {
         headers.remove(&TRACESTATE);
-        let (trace, span) = (rng.u128(1..), rng.u64(1..));
-        headers.insert(&TRACEPARENT, hex_value(&format!("00-{trace:032x}-{span:016x}-00")));
+        let mut value = *b"00-................................-................-00";
+        value[3..35].copy_from_slice(&hex(rng.u128(1..)));
+        value[36..52].copy_from_slice(&hex(u128::from(rng.u64(1..)))[16..]);
+        headers.insert(&TRACEPARENT, hex_value(&value));
     }
 }
 
-fn hex_value(text: &str) -> HeaderValue {
-    HeaderValue::from_str(text).expect("hexadecimal digits and dashes are a header value")
+/// 32 hexadecimal digits. Two of these are made for most requests, so they are not made by the formatter.
+fn hex(number: u128) -> [u8; 32] {
+    let mut digits = [0; 32];
+    for (pair, byte) in digits.chunks_exact_mut(2).zip(number.to_be_bytes()) {
+        pair[0] = b"0123456789abcdef"[usize::from(byte >> 4)];
+        pair[1] = b"0123456789abcdef"[usize::from(byte & 15)];
+    }
+    digits
+}
+
+fn hex_value(text: &[u8]) -> HeaderValue {
+    HeaderValue::from_bytes(text).expect("hexadecimal digits and dashes are a header value")
 }
 
 fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
