@@ -58,7 +58,9 @@ impl Deadline {
 
     /// Moves it; [`Timestamp::NEVER`] clears it.
     pub fn set(&self, at: Timestamp) {
-        self.0.at.set(at);
+        if self.0.at.replace(at) == at {
+            return;
+        }
         self.0.reached.set(false);
         if at < self.0.filed.get() {
             file(&self.0, at);
