@@ -22,7 +22,8 @@ pub(crate) fn run(data: &[u8]) {
     let first = once();
     if let Err(problems) = &first {
         assert!(problems.count() > 0, "what is refused is refused for a reason");
-        let lines = text.lines().count() + 1;
+        // A carriage return alone breaks a line too, and YAML thinks of a break after the last line, where it finds the end.
+        let lines = text.chars().filter(|c| matches!(c, '\n' | '\r')).count() + 2;
         for problem in problems {
             assert!(problem.line <= lines, "{problem} is after the end, {lines} lines");
             assert_eq!(problem.line == 0, problem.column == 0, "{problem}");
