@@ -130,3 +130,28 @@ fn is_visible(text: &str) -> bool {
 fn is_dot_segment(segment: &str) -> bool {
     matches!(segment.to_ascii_lowercase().replace("%2e", ".").as_str(), "." | "..")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_names_and_addresses_without_a_port() {
+        for good in ["example.com", "a_b", "127.0.0.1", "[::1]", "xn--bcher-kva.de"] {
+            assert!(is_host(good), "{good}");
+        }
+        for bad in ["", "*", "a.", "a b", "a:80", "::1", "300.1.1.1", "bücher.de", "-a", "a..b", "a/b", "me@a"] {
+            assert!(!is_host(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn dot_segments_are_seen_however_they_are_written() {
+        for dots in [".", "..", "%2e", "%2E.", ".%2e", "%2e%2E"] {
+            assert!(is_dot_segment(dots), "{dots}");
+        }
+        for other in ["", "...", "a.", ".a", "%2f", "%252e"] {
+            assert!(!is_dot_segment(other), "{other}");
+        }
+    }
+}

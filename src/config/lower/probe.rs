@@ -157,3 +157,28 @@ fn range(text: &str) -> Option<StatusRange> {
     let range = StatusRange { low: low.parse().ok()?, high: high.parse().ok()? };
     (range.low <= range.high).then_some(range)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statuses_are_single_or_ranges_with_both_ends() {
+        let check = |text: &str, wanted: Option<(u16, u16)>| {
+            assert_eq!(range(text).map(|range| (range.low, range.high)), wanted, "{text}");
+        };
+        check("204", Some((204, 204)));
+        check("200-299", Some((200, 299)));
+        check("200-200", Some((200, 200)));
+        for bad in ["299-200", "", "-", "2xx", "200-", "200-299-300", "99999"] {
+            check(bad, None);
+        }
+    }
+
+    #[test]
+    fn probes_without_a_name_are_called_by_their_kind_and_never_alike() {
+        let mut taken = HashSet::from(["tcp-2".to_owned()]);
+        let names: Vec<String> = (0..3).map(|_| free_name(&Check::Tcp, &mut taken)).collect();
+        assert_eq!(names, ["tcp", "tcp-3", "tcp-4"]);
+    }
+}

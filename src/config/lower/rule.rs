@@ -114,3 +114,23 @@ fn hold(at: &At<'_>, raw: Option<&raw::For>) -> For {
         Some(raw::For::Span(text)) => span(at, &text.0, PACE).map_or(For::Reports(defaults::RULE_REPORTS), For::Span),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn recover_is_nine_tenths_towards_the_good_side() {
+        let check = |when, level: f64, share, wanted: f64| {
+            let found = default_recover(when, level, share);
+            assert!((found - wanted).abs() < 1e-9, "{when:?} {level}: {found}");
+        };
+        check(When::Above, 0.8, true, 0.72);
+        check(When::Below, 0.09, true, 0.1);
+        check(When::Below, 0.95, true, 1.0);
+        check(When::Above, 500.0, false, 450.0);
+        check(When::Below, 9.0, false, 10.0);
+        check(When::Above, -9.0, false, -10.0);
+        check(When::Below, -10.0, false, -9.0);
+    }
+}

@@ -137,3 +137,25 @@ fn put(all: &mut Value, key: &str, value: Value) {
         all[key] = value;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::units::parse_size;
+
+    #[test]
+    fn a_shown_size_reads_back() {
+        for bytes in [0, 1, 1023, 1024, 65_536, 1 << 20, (1 << 20) + 1024] {
+            assert_eq!(parse_size(&size(bytes)).unwrap(), bytes as u64);
+        }
+    }
+
+    #[test]
+    fn headers_whose_names_tell_of_secrets_are_not_shown() {
+        let value = HeaderValue::from_static("hush");
+        for (name, secret) in [("authorization", true), ("set-cookie", true), ("x-api-key", true), ("x-team", false)] {
+            let shown = headers([(&HeaderName::from_static(name), &value)]);
+            assert_eq!(shown[name] == REDACTED, secret, "{name}");
+        }
+    }
+}
