@@ -5,7 +5,9 @@
 
 use std::collections::BTreeMap;
 
+use pulsegate::cluster::{Connect, EndpointCells, ListenerError, RetryResult, Token};
 use pulsegate::config;
+use pulsegate::health::verdict::State;
 use pulsegate::telemetry::names::{ALL, Metric};
 use serde_json::Value;
 
@@ -15,7 +17,27 @@ use crate::tree::{File, root};
 fn the_reference_of_metrics_is_that_of_the_code() {
     let rows: Vec<String> = ALL.iter().map(metric_row).collect();
     let table = format!("| metric | kind | labels | meaning |\n|---|---|---|---|\n{}", rows.concat());
-    hold("docs/metrics.md", &BTreeMap::from([("metrics".to_owned(), table)]));
+    hold("docs/metrics.md", &BTreeMap::from([("metrics".to_owned(), table), ("labels".to_owned(), label_table())]));
+}
+
+/// The values of labels that do not come from the configuration.
+fn label_table() -> String {
+    let mut table = String::from("| label | values |\n|---|---|\n");
+    let mut row = |label: &str, values: &[&str]| {
+        let values: Vec<String> = values.iter().map(|value| format!("`{value}`")).collect();
+        table += &format!("| {label} | {} |\n", values.join(" "));
+    };
+    row("`state` of endpoints", &State::ALL.map(State::as_str));
+    row("`state` of connections", &["active", "idle"]);
+    row("`tier`", &["primary", "backup"]);
+    row("`code_class`", &EndpointCells::CLASSES);
+    row("`result` of probes", &["pass", "fail", "void"]);
+    row("`result` of reports", &["ok", "void", "none"]);
+    row("`result` of connects", &Connect::ALL.map(|(_, name)| name));
+    row("`result` of retries", &RetryResult::ALL.map(|(_, name)| name));
+    row("`reason` of connections that ended badly", &ListenerError::ALL.map(|(_, name)| name));
+    row("`error`", &Token::ALL.map(|(_, name)| name));
+    table
 }
 
 fn metric_row(metric: &Metric) -> String {
