@@ -196,6 +196,7 @@ impl Promises {
         self.check_admission(world);
         self.check_soft_cap(world);
         self.check_detection(world);
+        self.check_recovery(world);
         if let What::Sent { endpoint } = step.what {
             let nobody = self.admission.admitted.is_empty();
             assert_eq!(endpoint.is_none(), nobody, "a request finds nobody if and only if nobody is admitted");
@@ -319,6 +320,29 @@ impl Promises {
         let late = 1.0 + jitter.get();
         let more = self.setting.policy.thresholds.fall.get() - 1;
         interval.mul_f64(late) + fast_interval.mul_f64(late).max(timeout) * more + timeout + Duration::from_millis(6)
+    }
+
+    /// An endpoint that is well gets its full share in time, whatever was before.
+    fn check_recovery(&self, world: &World) {
+        if world.cluster().is_frozen() {
+            return;
+        }
+        let bound = self.recovery_bound();
+        for host in world.hosts() {
+            let view = &self.views[&host.id];
+            let well = matches!(host.behaviour, Behaviour::Well { cpu } if cpu < 0.7);
+            let back = matches!(view.state, State::Healthy | State::Maintenance | State::Draining);
+            let overdue = world.now() > host.since.max(self.turned) + bound;
+            assert!(!well || back || !overdue, "{:?} at {:?}: {view:?}, {host:?}", host.id, world.now());
+        }
+    }
+
+    /// A last probe that hangs, the longest interval, and `rise` passes at the fast pace.
+    fn recovery_bound(&self) -> Duration {
+        let Timing { interval, timeout, fast_interval, down_interval, jitter } = self.setting.timing;
+        let late = 1.0 + jitter.get();
+        let rise = self.setting.policy.thresholds.rise.get();
+        timeout + interval.max(down_interval).mul_f64(late) + (fast_interval.mul_f64(late) + Duration::from_millis(5)) * rise
     }
 
     /// Probes come no oftener than the fastest interval.

@@ -9,57 +9,20 @@
 //! true then. Orders of the operator are no verdicts and act at once.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::ids::EndpointId;
 use crate::base::time::Timestamp;
 use crate::health::admission::{Admission, Cut, Rank, Tally};
 use crate::health::budget::{Budget, Stand};
+use crate::health::changes::{Changes, Member};
 use crate::health::endpoint::{Context, Endpoint, Soft};
 use crate::health::history::{Entry, Kind};
 use crate::health::policy::Policy;
 use crate::health::schedule::Pace;
 use crate::health::signal::Signal;
-use crate::health::verdict::{Code, EndpointView, Transition};
+use crate::health::verdict::{EndpointView, Transition};
 use crate::health::weight;
-
-/// One endpoint as the configuration has it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Member {
-    /// Its id, kept for as long as it stays in the cluster.
-    pub id: EndpointId,
-    /// Its address as configured.
-    pub address: Arc<str>,
-    /// Its share of traffic against the others', 1 to 1000.
-    pub weight: u32,
-    /// Gets traffic only when no primary is available.
-    pub backup: bool,
-}
-
-/// What a call changed.
-#[derive(Debug, Clone, PartialEq, Default)]
-#[must_use]
-pub struct Changes {
-    /// States entered, in the order in which they were.
-    pub transitions: Vec<Transition>,
-    /// Soft ejections that were withheld, once for each onset.
-    pub withheld: Vec<(EndpointId, Code)>,
-    /// Whether [`Cluster::admission`] differs from before.
-    pub admission_changed: bool,
-    /// Endpoints whose [`Cluster::view`] may differ from before, each once.
-    pub touched: Vec<EndpointId>,
-}
-
-impl Changes {
-    fn finish(mut self) -> Self {
-        if self.touched.len() > 1 {
-            self.touched.sort_unstable();
-            self.touched.dedup();
-        }
-        self
-    }
-}
 
 /// The health of one cluster.
 #[derive(Debug, Clone)]
@@ -140,8 +103,14 @@ impl Cluster {
         let context = Context { policy: &self.policy, report_interval: self.report_interval, now };
         let endpoint = &mut self.endpoints[index];
         let settled = endpoint.probes.settled();
-        endpoint.expire(context);
-        endpoint.observe(signal, context);
+        let due = endpoint.wake.is_some_and(|at| at <= now);
+        if due {
+            endpoint.expire(context);
+        }
+        // Live traffic is answered all the time: what moves nothing must cost nothing.
+        if !endpoint.observe(signal, context) && !due {
+            return changes;
+        }
         if !settled && endpoint.probes.settled() {
             self.unsettled -= 1;
         }

@@ -10,7 +10,7 @@ use crate::base::ids::EndpointId;
 use crate::base::time::Timestamp;
 use crate::health::admission::{Rank, Seat};
 use crate::health::budget::Stand;
-use crate::health::cluster::Member;
+use crate::health::changes::Member;
 use crate::health::history::{Entry, History, Kind};
 use crate::health::operator::Operator;
 use crate::health::policy::Policy;
@@ -108,29 +108,39 @@ impl Endpoint {
         self.member.id
     }
 
-    /// Lets an observation move the axis it belongs to.
-    pub(super) fn observe(&mut self, signal: &Signal, context: Context<'_>) {
+    /// Lets an observation move the axis it belongs to. Returns whether anything can have changed by it.
+    pub(super) fn observe(&mut self, signal: &Signal, context: Context<'_>) -> bool {
         let at = signal.at.min(context.now);
         match &signal.observation {
             Observation::Probe(run) => self.observe_probe(run, at, context),
             Observation::Report(reading) => self.observe_report(reading, at, context),
-            Observation::Refused => {
-                if self.refused.refuse(at, context.policy, &mut self.probes) {
-                    self.history.push(Entry::new(at, Kind::Refused, "a connect of live traffic was refused"));
-                }
-            }
+            Observation::Refused => return self.observe_refused(at, context),
             Observation::Reset => {
-                if self.refused.reset(at) {
+                let moved = self.refused.reset(at);
+                if moved {
                     self.history.push(Entry::new(at, Kind::Reset, "live traffic was reset before an answer"));
                 }
+                return moved;
             }
             Observation::Answered => {
-                if self.refused.answer(&self.probes) {
+                let moved = self.refused.answer(&self.probes);
+                if moved {
                     self.history.push(Entry::new(at, Kind::Answered, "live traffic was answered after refusals"));
                 }
+                return moved;
             }
             Observation::Operator { state, until, reason } => self.order(*state, *until, reason.as_ref(), context.now),
         }
+        true
+    }
+
+    fn observe_refused(&mut self, at: Timestamp, context: Context<'_>) -> bool {
+        let out = self.refused.is_out();
+        let counted = self.refused.refuse(at, context.policy, &mut self.probes);
+        if counted && !out {
+            self.history.push(Entry::new(at, Kind::Refused, "a connect of live traffic was refused"));
+        }
+        counted
     }
 
     fn observe_probe(&mut self, run: &ProbeRun, at: Timestamp, context: Context<'_>) {

@@ -15,10 +15,12 @@
 //! | `weight` | how much of it |
 //! | `history` | what is remembered for `explain` |
 //! | `schedule` | when a probe runs next |
+//! | `changes` | what a call names as changed |
 //! | `cluster` | the order in which all of this happens |
 
 mod admission;
 mod budget;
+mod changes;
 pub mod check;
 mod cluster;
 mod endpoint;
@@ -40,6 +42,7 @@ mod properties;
 mod tests;
 
 pub use admission::Admission;
-pub use cluster::{Changes, Cluster, Member};
+pub use changes::{Changes, Member};
+pub use cluster::Cluster;
 pub use history::{Entry, HISTORY, Kind};
 pub use schedule::Pace;

@@ -49,7 +49,7 @@ pub(super) struct Refused {
 }
 
 impl Refused {
-    /// Takes in a refused connect. Returns whether it counted while the endpoint was not out.
+    /// Takes in a refused connect. Returns whether it counted.
     pub(super) fn refuse(&mut self, at: Timestamp, policy: &Policy, probes: &mut Probes) -> bool {
         if self.last.is_some_and(|last| at.since(last) < SPACING) {
             return false;
@@ -58,10 +58,12 @@ impl Refused {
         self.doubt = self.doubt.max(Some(at));
         self.count = self.count.saturating_add(1);
         probes.restart_rise();
-        if matches!(self.standing, Standing::Out(_)) {
-            return false;
-        }
-        if self.count >= policy.thresholds.fall.get() || matches!(self.standing, Standing::Trial(_)) {
+        let fell = match self.standing {
+            Standing::Well => self.count >= policy.thresholds.fall.get(),
+            Standing::Trial(_) => true,
+            Standing::Out(_) => false,
+        };
+        if fell {
             self.standing = Standing::Out(at);
         }
         true

@@ -627,6 +627,8 @@ fn an_ordinary_pass_touches_its_endpoint_and_nothing_else() {
     let expected = Changes { touched: vec![EndpointId(7)], ..Changes::default() };
     assert_eq!(bench.changes, expected);
     assert_eq!(bench.cluster.history(EndpointId(7)).len(), 2, "its first pass and the transition");
+    bench.send(7, Observation::Answered);
+    assert_eq!(bench.changes, Changes::default(), "traffic that is answered, as it should be, moves nothing");
 }
 
 #[test]
