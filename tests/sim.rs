@@ -46,6 +46,48 @@ fn a_seed_replays_the_same_life() {
     assert!(life(11) != life(12), "two seeds make the same life");
 }
 
+/// The mean over many lives agrees with I(1+j²/3)/2 + (k-1)·max(F, T) + T.
+#[test]
+fn a_hang_is_found_when_the_formula_says() {
+    for (timeout, fast) in [(200, 500), (800, 300)] {
+        let (interval, fall, jitter) = (2000, 3_u32, 0.1);
+        let timing = Timing {
+            interval: Duration::from_millis(interval),
+            timeout: Duration::from_millis(timeout),
+            fast_interval: Duration::from_millis(fast),
+            down_interval: Duration::from_millis(interval),
+            jitter: Ratio::try_new(jitter).unwrap(),
+        };
+        let times: Vec<f64> = (0..400).map(|seed| time_to_detect(timing, fall, seed).as_secs_f64()).collect();
+        let mean = times.iter().sum::<f64>() / 400.0;
+        let seconds = |millis: u64| Duration::from_millis(millis).as_secs_f64();
+        let first = seconds(interval) * (1.0 + jitter * jitter / 3.0) / 2.0;
+        let expected = first + f64::from(fall - 1) * seconds(fast.max(timeout)) + seconds(timeout);
+        // Three standard errors of a mean of 400 draws from an interval.
+        let error = 3.0 * seconds(interval) / 12_f64.sqrt() / 400_f64.sqrt();
+        assert!((mean - expected).abs() < error, "found after {mean} s on average, not {expected}");
+    }
+}
+
+fn time_to_detect(timing: Timing, fall: u32, seed: u64) -> Duration {
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let mut policy = policy(&mut rng);
+    policy.probes.truncate(1);
+    policy.require = Require::All;
+    policy.thresholds.fall = count(fall);
+    let member = Member { id: EndpointId(0), address: Arc::from("10.0.0.1:80"), weight: 1, backup: false };
+    let setting = Setting { policy, timing, members: vec![member], request_gap: Duration::from_secs(1) };
+    let mut world = World::new(setting, seed);
+    let dies = Timestamp::from_millis(20_000) + millis(&mut rng, 0, 10_000);
+    world.behave(dies, 0, Behaviour::Hangs);
+    loop {
+        let step = world.step();
+        if step.changes.transitions.iter().any(|transition| transition.to == State::Unhealthy) {
+            return step.at.since(dies);
+        }
+    }
+}
+
 /// Names the seed if the test dies while it is at work.
 struct Named(u64);
 
