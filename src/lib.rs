@@ -1,4 +1,5 @@
 //! Pulsegate: a reverse proxy that sends requests only to healthy endpoints, and can say why.
+pub mod admin;
 pub mod balance;
 pub mod base;
 pub mod cli;

@@ -1,0 +1,116 @@
+//! Hand-made worlds for this room's tests.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_utils::CachePadded;
+
+use crate::balance::{Algorithm, Picker};
+use crate::base::address::EndpointAddress;
+use crate::base::ids::{ClusterId, EndpointId};
+use crate::base::time::Timestamp;
+use crate::cluster::{Cluster, Endpoint, Listener, ListenerCells, Live, Route, RouteCells, Snapshot, Upstream, World};
+use crate::config::Config;
+use crate::health::verdict::{Code, EndpointView, ProbeView, Reason, State};
+use crate::traffic::route::RouteTable;
+
+/// Workers of a hand-made world.
+pub(super) const WORKERS: usize = 2;
+
+pub(super) fn address(text: &str) -> EndpointAddress {
+    EndpointAddress::parse(text).unwrap()
+}
+
+/// An endpoint of cluster `app` that is healthy.
+pub(super) fn endpoint(text: &str, now: Timestamp) -> Arc<Endpoint> {
+    let endpoint = Endpoint::new(EndpointId(1), ClusterId(1), "app".into(), address(text), WORKERS, now);
+    endpoint.show(view(State::Healthy, now));
+    Arc::new(endpoint)
+}
+
+/// What a state looks like, with one probe and one report.
+pub(super) fn view(state: State, now: Timestamp) -> EndpointView {
+    let available = matches!(state, State::Healthy | State::Degraded);
+    let probe = ProbeView {
+        name: "ready".into(),
+        result: Some(if available { "pass" } else { "fail" }),
+        latency: Duration::from_micros(800),
+        at: now,
+        streak: 0,
+        passing: available,
+        excerpt: "{\"status\":\"UP\"}".into(),
+    };
+    EndpointView {
+        state,
+        available,
+        admitted: available,
+        weight: if available { 1.0 } else { 0.0 },
+        since: now,
+        reasons: if available { Vec::new() } else { vec![reason(Code::ProbeTimeout, "ready", now)] },
+        report: vec![("cpu".into(), 0.31), ("memory".into(), 0.42)],
+        report_voids: vec![("queue".into(), "no such field; found jobs.waiting".to_owned())],
+        report_at: Some(now),
+        probes: vec![probe],
+        next_change: None,
+    }
+}
+
+pub(super) fn reason(code: Code, probe: &str, now: Timestamp) -> Reason {
+    Reason {
+        code,
+        probe: Some(probe.into()),
+        detail: "no complete answer within 1s, 3 times in a row".to_owned(),
+        since: now,
+        until: None,
+    }
+}
+
+/// A cluster `app` of these endpoints.
+pub(super) fn cluster(endpoints: Vec<Arc<Endpoint>>) -> Arc<Cluster> {
+    let snapshot = Snapshot {
+        members: Box::default(),
+        picker: Picker::new(Algorithm::RoundRobin, &[]),
+        available: endpoints.iter().filter(|endpoint| endpoint.view().available).count(),
+        endpoints: endpoints.into(),
+        upstream: Upstream {
+            connect_timeout: Duration::from_secs(1),
+            idle_timeout: Duration::from_secs(4),
+            idle_connections: 64,
+        },
+        panic: false,
+        frozen: false,
+    };
+    Arc::new(Cluster::new(ClusterId(1), "app".into(), snapshot, WORKERS))
+}
+
+/// The configured listener, without a socket.
+pub(super) fn listener() -> Listener {
+    let [config] = <[_; 1]>::try_from(config().listeners).unwrap();
+    let cells = || (0..WORKERS).map(|_| CachePadded::<RouteCells>::default()).collect();
+    Listener {
+        table: RouteTable::new(config.routes.iter().map(|route| route.matches.clone()).collect()),
+        routes: config.routes.iter().map(|route| Route { policy: route.clone(), cluster: 0, cells: cells() }).collect(),
+        config: Arc::new(config),
+        cells: (0..WORKERS).map(|_| CachePadded::<ListenerCells>::default()).collect(),
+        connections: Arc::default(),
+    }
+}
+
+/// A world of one listener and one cluster `app`, in force.
+pub(super) fn live(endpoints: Vec<Arc<Endpoint>>) -> Arc<Live> {
+    let live = Live::new(WORKERS);
+    live.publish(World { listeners: vec![listener()], clusters: vec![cluster(endpoints)] });
+    Arc::new(live)
+}
+
+/// A configuration with a listener `web` and a cluster `app`.
+pub(super) fn config() -> Config {
+    let text = "
+listeners:
+  - { name: web, address: 127.0.0.1:8080, routes: [{ match: { host: [pulse.example.com, '*.pulse.internal'] }, cluster: app }] }
+clusters:
+  - { name: app, health: off, endpoints: [127.0.0.1:9001, { address: 127.0.0.1:9002, weight: 3, backup: true }] }
+";
+    let nothing = |_: &std::path::Path| Err(std::io::ErrorKind::NotFound.into());
+    crate::config::from_text(text, "fixture.yaml", std::path::Path::new("/"), &|_| None, &nothing).unwrap()
+}

@@ -1,0 +1,50 @@
+//! What is exported of every cluster: how many endpoints are in which state, panic, durations and retries.
+
+use std::sync::Arc;
+
+use prometheus::proto::MetricFamily;
+
+use super::family::{Family, family};
+use crate::cluster::{Cluster, RetryResult, World};
+use crate::health::verdict::State;
+use crate::telemetry::cell::{BUCKETS, Histogram};
+use crate::telemetry::names;
+
+/// Every family that has a `cluster` label, no `endpoint` label, and comes from the world.
+pub(super) fn families(world: &World) -> Vec<MetricFamily> {
+    let each = |metric, fill: fn(&mut Family, &Arc<Cluster>)| {
+        family(metric, |family| world.clusters.iter().for_each(|cluster| fill(family, cluster)))
+    };
+    vec![
+        each(&names::CLUSTER_ENDPOINTS, states),
+        each(&names::CLUSTER_PANIC, |family, cluster| family.count(&[&cluster.name], cluster.snapshot().load().panic.into())),
+        each(&names::REQUEST_DURATION, |family, cluster| {
+            let (counts, sum) = add_up(cluster.all_cells().map(|cells| &cells.durations));
+            family.histogram(&[&cluster.name], &counts, sum);
+        }),
+        each(&names::RETRIES, retries),
+    ]
+}
+
+fn states(family: &mut Family, cluster: &Arc<Cluster>) {
+    let snapshot = cluster.snapshot().load();
+    let held: Vec<State> = snapshot.endpoints.iter().map(|endpoint| endpoint.view().state).collect();
+    for state in State::ALL {
+        let n = held.iter().filter(|held| **held == state).count();
+        family.push(&[&cluster.name, state.as_str()], n as f64);
+    }
+}
+
+fn retries(family: &mut Family, cluster: &Arc<Cluster>) {
+    for (result, label) in RetryResult::ALL {
+        family.count(&[&cluster.name, label], cluster.all_cells().map(|cells| cells.retries[result as usize].get()).sum());
+    }
+}
+
+/// Counts per bucket and the sum of seconds over several writers' histograms.
+fn add_up<'a>(histograms: impl Iterator<Item = &'a Histogram>) -> ([u64; BUCKETS.len() + 1], f64) {
+    histograms.fold(([0; BUCKETS.len() + 1], 0.0), |(mut counts, sum), histogram| {
+        counts.iter_mut().zip(histogram.counts()).for_each(|(total, n)| *total += n);
+        (counts, sum + histogram.sum_seconds())
+    })
+}

@@ -1,0 +1,131 @@
+//! The metrics page: cells are summed when somebody scrapes, never before.
+//!
+//! The request path counts in cells of its own thread; this collector reads all of them at once, beside what control
+//! counts itself and what the system knows of the process.
+
+mod clusters;
+mod endpoints;
+mod family;
+mod listeners;
+
+use std::collections::HashMap;
+use std::sync::atomic::Ordering::Relaxed;
+
+use prometheus::core::{Collector, Desc};
+use prometheus::process_collector::ProcessCollector;
+use prometheus::proto::MetricFamily;
+use prometheus::{Registry, TextEncoder};
+
+use crate::cluster::{Dropped, World};
+use crate::config::Config;
+use crate::control::Handle;
+use crate::runtime::panics;
+use crate::telemetry::names::{self, Metric};
+use family::family;
+
+/// The content type of the page.
+pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Everything that is exported.
+#[derive(Debug)]
+pub(super) struct Exposition {
+    registry: Registry,
+}
+
+impl Exposition {
+    /// Exports the world's cells, what control counts by itself, and the process.
+    ///
+    /// # Errors
+    /// If two of them have a metric in common.
+    pub(super) fn new(handle: &Handle) -> prometheus::Result<Self> {
+        let registry = Registry::new();
+        registry.register(Box::new(Cells::new(handle.clone())?))?;
+        registry.register(Box::new(ProcessCollector::for_self()))?;
+        handle.tallies().collectors().into_iter().try_for_each(|tally| registry.register(tally))?;
+        Ok(Self { registry })
+    }
+
+    /// The page in the text format.
+    ///
+    /// # Errors
+    /// If a family is not one; a bug.
+    pub(super) fn render(&self) -> prometheus::Result<String> {
+        TextEncoder::new().encode_to_string(&self.registry.gather())
+    }
+}
+
+/// The collector of what the two planes count in cells.
+struct Cells {
+    descs: Vec<Desc>,
+    handle: Handle,
+}
+
+impl Cells {
+    /// The metrics it makes; the others of the list are counted by control.
+    const METRICS: [&'static Metric; 24] = [
+        &names::REQUESTS,
+        &names::REQUEST_DURATION,
+        &names::LOCAL_RESPONSES,
+        &names::DOWNSTREAM_ERRORS,
+        &names::UPSTREAM_REQUESTS,
+        &names::UPSTREAM_ACTIVE,
+        &names::UPSTREAM_FIRST_BYTE,
+        &names::UPSTREAM_CONNECTIONS,
+        &names::UPSTREAM_CONNECTS,
+        &names::RETRIES,
+        &names::ENDPOINT_UP,
+        &names::ENDPOINT_STATE,
+        &names::ENDPOINT_REASON,
+        &names::ENDPOINT_STATE_SINCE,
+        &names::ENDPOINT_WEIGHT,
+        &names::ENDPOINT_CONFIGURED_WEIGHT,
+        &names::ENDPOINT_REPORT,
+        &names::REPORTS,
+        &names::CLUSTER_ENDPOINTS,
+        &names::CLUSTER_PANIC,
+        &names::PROBES,
+        &names::SIGNALS_DROPPED,
+        &names::PANICS,
+        &names::BUILD_INFO,
+    ];
+
+    fn new(handle: Handle) -> prometheus::Result<Self> {
+        let desc = |metric: &&Metric| {
+            let labels = metric.labels.iter().map(|label| (*label).to_owned()).collect();
+            Desc::new(metric.name.to_owned(), metric.help.to_owned(), labels, HashMap::new())
+        };
+        Ok(Self { descs: Self::METRICS.iter().map(desc).collect::<prometheus::Result<_>>()?, handle })
+    }
+}
+
+impl Collector for Cells {
+    fn desc(&self) -> Vec<&Desc> {
+        self.descs.iter().collect()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        families(&self.handle.live().world().load(), &self.handle.config(), self.handle.dropped())
+    }
+}
+
+fn families(world: &World, config: &Config, dropped: &Dropped) -> Vec<MetricFamily> {
+    let mut families = endpoints::families(world);
+    families.push(endpoints::configured_weights(config));
+    families.extend(clusters::families(world));
+    families.extend(listeners::families(world));
+    families.push(signals_dropped(dropped));
+    families.push(family(&names::PANICS, |family| family.count(&[], panics::count())));
+    families.push(family(&names::BUILD_INFO, |family| family.count(&[env!("CARGO_PKG_VERSION")], 1)));
+    families
+}
+
+fn signals_dropped(dropped: &Dropped) -> MetricFamily {
+    family(&names::SIGNALS_DROPPED, |family| {
+        for (kind, n) in [("refused", &dropped.refused), ("reset", &dropped.reset), ("recall", &dropped.recall)] {
+            family.count(&[kind], n.load(Relaxed));
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests;
