@@ -59,8 +59,10 @@ pub struct EndpointCells {
     pub ok: Counter,
     /// Attempts that failed or were answered with 500 or more.
     pub error: Counter,
-    /// When the newest request that was answered had been sent, in nanoseconds of the monotonic clock.
+    /// When the newest request that was answered with less than 500 had been sent, in nanoseconds of the monotonic clock.
     pub newest_success_sent: Gauge,
+    /// The same for an answer of any status: somebody accepted the connection.
+    pub newest_answered_sent: Gauge,
 }
 
 impl EndpointCells {
@@ -72,9 +74,10 @@ impl EndpointCells {
         self.classes[usize::from(status / 100).clamp(1, 5) - 1].inc();
         self.first_byte_nanos.add(u64::try_from(now.since(sent).as_nanos()).unwrap_or(u64::MAX));
         self.first_bytes.inc();
+        newer(&self.newest_answered_sent, sent);
         if status < 500 {
             self.ok.inc();
-            self.newest_success_sent.set(sent.as_nanos());
+            newer(&self.newest_success_sent, sent);
         } else {
             self.error.inc();
         }
@@ -90,6 +93,11 @@ impl EndpointCells {
     pub fn connected(&self, result: Connect) {
         self.connects[result as usize].inc();
     }
+}
+
+/// Moves a cell on, never back: answers come in another order than their requests went out.
+fn newer(cell: &Gauge, sent: Timestamp) {
+    cell.set(cell.get().max(sent.as_nanos()));
 }
 
 /// One worker's counts about one cluster.

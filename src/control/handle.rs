@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::cluster::{Dropped, Live};
 use crate::config::Config;
 use crate::control::events::EventStream;
+use crate::control::probing::ProbeLag;
 use crate::control::tallies::Tallies;
 use crate::health::Entry;
 use crate::health::signal::OperatorState;
@@ -76,6 +77,7 @@ pub(super) enum Order {
     Settled {
         answer: oneshot::Sender<()>,
     },
+    Stop,
 }
 
 /// What handles and control share.
@@ -85,6 +87,7 @@ pub(super) struct Shared {
     pub(super) config: ArcSwap<Config>,
     pub(super) tallies: Tallies,
     pub(super) dropped: Arc<Dropped>,
+    pub(super) lag: Arc<ProbeLag>,
     pub(super) drain: watch::Sender<bool>,
 }
 
@@ -125,6 +128,12 @@ impl Handle {
     #[must_use]
     pub fn dropped(&self) -> &Dropped {
         &self.shared.dropped
+    }
+
+    /// How late the latest probe started against its slot.
+    #[must_use]
+    pub fn probe_lag(&self) -> &ProbeLag {
+        &self.shared.lag
     }
 
     /// The transitions, from where the reader wants.
@@ -208,6 +217,12 @@ impl Handle {
     /// Waits until every cluster has had its first verdicts, or control has stopped.
     pub async fn settled(&self) {
         self.ask(|answer| Order::Settled { answer }).await.unwrap_or_default();
+    }
+
+    /// Ends control and its probes: the last thing in the life of the process. What is published stays.
+    pub async fn stop(&self) {
+        // A queue that is closed means that it has ended already.
+        drop(self.orders.send(Order::Stop).await);
     }
 
     async fn ask<A>(&self, order: impl FnOnce(oneshot::Sender<A>) -> Order) -> Option<A> {

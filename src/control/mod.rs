@@ -2,13 +2,39 @@
 //!
 //! State that several threads may change needs locks on the request path, or is wrong for a moment. Here one task on a
 //! thread of its own owns all of it; others read what it publishes and ask for changes through a [`Handle`].
+//!
+//! | file | owns |
+//! |---|---|
+//! | `task` | the loop: what is heard, what is due |
+//! | `handle` | the way from everybody else to the loop |
+//! | `wards`, `ward`, `watched` | all clusters, one cluster, one endpoint under watch |
+//! | `doubts` | whether who refused has answered since |
+//! | `pacer`, `announcer` | when a snapshot is published, and how a change is told |
+//! | `reload`, `source`, `draft`, `world` | the way of a reload, from the file to the next world |
+//! | `names` | lookups of endpoints' names |
+//! | `events`, `tallies` | the last transitions, and what control counts |
 
-#![expect(dead_code, reason = "the task that uses them lands next")]
-
+mod announcer;
+mod doubts;
+mod draft;
 mod events;
 mod handle;
+mod names;
+mod pacer;
+mod probing;
+mod reload;
+mod source;
 mod tallies;
+mod task;
+#[cfg(test)]
+mod tests;
+mod ward;
+mod wards;
+mod watched;
+mod world;
 
 pub use events::{Event, EventStream, KEPT, Unseen};
 pub use handle::{Handle, NotFound, ReloadOutcome};
+pub use probing::ProbeLag;
 pub use tallies::Tallies;
+pub use task::{Setup, start};

@@ -1,0 +1,65 @@
+//! Tells everybody else what changed: the log, the event ring, the counts, and workers whose exchanges wait in vain.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use tokio::sync::mpsc::error::TrySendError;
+
+use crate::base::ids::EndpointId;
+use crate::cluster::{Endpoint, Recall, RecallSender};
+use crate::control::events::EventLog;
+use crate::control::handle::Shared;
+use crate::health::verdict::{Code, State, Transition};
+
+/// Where changes are told.
+#[derive(Debug)]
+pub(super) struct Announcer {
+    pub(super) shared: Arc<Shared>,
+    events: EventLog,
+    recalls: Vec<RecallSender>,
+}
+
+impl Announcer {
+    pub(super) const fn new(shared: Arc<Shared>, events: EventLog, recalls: Vec<RecallSender>) -> Self {
+        Self { shared, events, recalls }
+    }
+
+    /// Tells of a change of state.
+    pub(super) fn transition(&self, endpoint: &Endpoint, transition: &Transition) {
+        let (cluster, address) = (&endpoint.cluster, endpoint.address.as_str());
+        let first = transition.reasons.first();
+        tracing::info!(
+            cluster = &**cluster,
+            endpoint = address,
+            from = transition.from.as_str(),
+            to = transition.to.as_str(),
+            reason = first.map(|reason| reason.code.to_string()),
+            detail = first.map(|reason| reason.detail.as_str()),
+            "transition"
+        );
+        self.shared.tallies.transition(cluster, address, transition);
+        self.events.push(cluster, endpoint.address.text(), transition);
+    }
+
+    /// Tells of a soft ejection that was withheld.
+    pub(super) fn withheld(&self, endpoint: &Endpoint, code: &Code) {
+        let address = endpoint.address.as_str();
+        tracing::info!(cluster = &*endpoint.cluster, endpoint = address, reason = code.to_string(), "ejection withheld");
+        self.shared.tallies.withheld(&endpoint.cluster, code);
+    }
+
+    /// Wakes every worker's exchanges that wait for this endpoint. A worker that is that far behind lets them time out.
+    pub(super) fn recall(&self, endpoint: EndpointId) {
+        for queue in &self.recalls {
+            if let Err(TrySendError::Full(_)) = queue.try_send(Recall(endpoint)) {
+                self.shared.dropped.recall.fetch_add(1, Relaxed);
+            }
+        }
+    }
+}
+
+/// Whether waiting for an answer of this endpoint makes no more sense: it is gone, or answers nobody.
+pub(super) fn forbids_waiting(transition: &Transition) -> bool {
+    let gone = |code: &Code| matches!(code, Code::ProbeTimeout | Code::ProbeRefused | Code::Refused);
+    transition.to == State::Unhealthy && transition.reasons.iter().any(|reason| gone(&reason.code))
+}

@@ -1,0 +1,266 @@
+//! The control task: one loop on one thread that hears everything and changes everything.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use arc_swap::ArcSwap;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::base::ids::EndpointId;
+use crate::base::time::Timestamp;
+use crate::cluster::{Dropped, Live, RecallSender, SignalQueue};
+use crate::config::Config;
+use crate::control::announcer::Announcer;
+use crate::control::draft::{Bench, Draft, Identities};
+use crate::control::events::EventLog;
+use crate::control::handle::{Handle, Order, ReloadOutcome, Shared};
+use crate::control::probing::ProbeLag;
+use crate::control::reload::{Comparison, Reloads, Request, compare};
+use crate::control::source::{Read, Source};
+use crate::control::tallies::Tallies;
+use crate::control::wards::Wards;
+use crate::control::watched::Watcher;
+use crate::control::world::world;
+use crate::health::signal::{Observation, Signal};
+use crate::runtime::{clock, thread};
+
+/// How many results of probes may wait. A probe that finds it full waits itself: its results are never dropped.
+const RESULTS: usize = 1024;
+/// How many names may have resolved without being probed yet.
+const RESOLVED: usize = 64;
+/// How many signals are taken in before anything else has its turn.
+const BATCH: usize = 256;
+
+/// What control starts with.
+#[derive(Debug)]
+pub struct Setup {
+    /// The configuration to begin with.
+    pub config: Config,
+    /// The file it came from, to be read anew on a reload.
+    pub source: Option<PathBuf>,
+    /// The world, empty as yet.
+    pub live: Arc<Live>,
+    /// What workers tell.
+    pub signals: SignalQueue,
+    /// What they could not tell.
+    pub dropped: Arc<Dropped>,
+    /// A way to each worker.
+    pub recalls: Vec<RecallSender>,
+}
+
+/// Starts control on a thread of its own, with the probes on it. When this returns the world is published, with nothing
+/// known yet of endpoints that have probes.
+///
+/// # Errors
+/// If the system gives no thread.
+pub fn start(setup: Setup) -> io::Result<(Handle, JoinHandle<()>)> {
+    let events = EventLog::new();
+    let shared = Arc::new(Shared {
+        live: setup.live,
+        config: ArcSwap::from_pointee(setup.config),
+        tallies: Tallies::new(),
+        dropped: setup.dropped,
+        lag: Arc::default(),
+        drain: watch::Sender::new(false),
+    });
+    let (handle, orders) = Handle::new(Arc::clone(&shared), events.stream());
+    let announcer = Announcer::new(shared, events, setup.recalls);
+    let source = Source(setup.source);
+    // Not a tokio channel: the thread that waits may itself be a runtime's.
+    let (ready, is_ready) = std::sync::mpsc::sync_channel(1);
+    let thread = thread::spawn("control", move || async move {
+        let mut control = Control::new(announcer, source, orders, setup.signals);
+        control.begin();
+        let _ = ready.send(());
+        control.run().await;
+    })?;
+    is_ready.recv().map_err(|_| io::Error::other("control failed at its start; the log says why"))?;
+    Ok((handle, thread))
+}
+
+/// Everything the control task owns.
+#[derive(Debug)]
+struct Control {
+    wards: Wards,
+    reloads: Reloads,
+    identities: Identities,
+    watcher: Watcher,
+    orders: mpsc::Receiver<Order>,
+    signals: SignalQueue,
+    results: mpsc::Receiver<Signal>,
+    resolved: mpsc::Receiver<EndpointId>,
+    /// Who waits for first verdicts.
+    settling: Vec<oneshot::Sender<()>>,
+    stopped: bool,
+}
+
+impl Control {
+    fn new(announcer: Announcer, source: Source, orders: mpsc::Receiver<Order>, signals: SignalQueue) -> Self {
+        let (result, results) = mpsc::channel(RESULTS);
+        let (name, resolved) = mpsc::channel(RESOLVED);
+        let lag: Arc<ProbeLag> = Arc::clone(&announcer.shared.lag);
+        Self {
+            wards: Wards::new(announcer),
+            reloads: Reloads::new(source),
+            identities: Identities::default(),
+            watcher: Watcher { signals: result, resolved: name, lag },
+            orders,
+            signals,
+            results,
+            resolved,
+            settling: Vec::new(),
+            stopped: false,
+        }
+    }
+
+    /// Brings the first configuration into force, with nothing known.
+    fn begin(&mut self) {
+        let now = clock::now();
+        let config = Config::clone(&self.wards.announcer.shared.config.load());
+        let draft = self.draft(config, now);
+        self.commit(draft, now);
+    }
+
+    async fn run(&mut self) {
+        while !self.stopped {
+            let wake = self.wake();
+            tokio::select! {
+                order = self.orders.recv() => self.obey(order),
+                Some(signal) = self.results.recv() => self.hear_results(signal),
+                Some(signal) = self.signals.recv() => self.hear_signals(signal),
+                Some(id) = self.resolved.recv() => self.hear_resolved(id),
+                read = self.reloads.read() => self.compare(read),
+                () = tokio::time::sleep_until(clock::instant(wake)) => {}
+            }
+            self.tick(clock::now());
+        }
+    }
+
+    fn wake(&mut self) -> Timestamp {
+        let wards = self.wards.wake().unwrap_or(Timestamp::NEVER);
+        self.reloads.draft().map_or(wards, |draft| wards.min(draft.wake()))
+    }
+
+    /// What is due by now, whatever woke us.
+    fn tick(&mut self, now: Timestamp) {
+        self.wards.tick(now);
+        if let Some(draft) = self.reloads.draft() {
+            draft.tick(now, &self.wards.announcer);
+            if draft.is_ready(now) {
+                self.apply_draft(now);
+            }
+        }
+        if !self.settling.is_empty() && self.wards.settled() {
+            for answer in self.settling.drain(..) {
+                // Who asked may have left.
+                let _ = answer.send(());
+            }
+        }
+    }
+
+    fn hear_results(&mut self, first: Signal) {
+        self.hear(first);
+        for _ in 1..BATCH {
+            let Ok(signal) = self.results.try_recv() else { return };
+            self.hear(signal);
+        }
+    }
+
+    fn hear_signals(&mut self, first: Signal) {
+        self.hear(first);
+        for _ in 1..BATCH {
+            let Ok(signal) = self.signals.try_recv() else { return };
+            self.hear(signal);
+        }
+    }
+
+    fn hear(&mut self, signal: Signal) {
+        let now = clock::now();
+        if let Some(stray) = self.wards.apply(signal, now)
+            && let Some(draft) = self.reloads.draft()
+        {
+            draft.apply(stray, now, &self.wards.announcer);
+        }
+    }
+
+    fn hear_resolved(&mut self, id: EndpointId) {
+        self.wards.resolved(id);
+        if let Some(draft) = self.reloads.draft() {
+            draft.resolved(id);
+        }
+    }
+
+    /// Carries out an order; without any handle left there is nobody to serve. Who asked may have left meanwhile.
+    fn obey(&mut self, order: Option<Order>) {
+        let now = clock::now();
+        match order {
+            Some(Order::Operate { cluster, endpoint, state, span, reason, answer }) => {
+                let until = span.map(|span| now + span);
+                let observation = Observation::Operator { state, until, reason: reason.map(Into::into) };
+                drop(answer.send(self.wards.operate(&cluster, &endpoint, observation, now)));
+            }
+            Some(Order::Freeze { cluster, frozen, answer }) => {
+                drop(answer.send(self.wards.set_frozen(&cluster, frozen, now)));
+            }
+            Some(Order::History { cluster, endpoint, answer }) => drop(answer.send(self.wards.history(&cluster, &endpoint))),
+            Some(Order::Reload { dry_run, answer }) => self.reloads.ask(Request { dry_run, answer }),
+            Some(Order::Settled { answer }) => self.settling.push(answer),
+            Some(Order::Stop) | None => self.stopped = true,
+        }
+    }
+
+    fn draft(&mut self, config: Config, now: Timestamp) -> Draft {
+        let workers = self.wards.announcer.shared.live.workers;
+        let bench = Bench { identities: &mut self.identities, watcher: &self.watcher, workers, now };
+        Draft::new(config, &self.wards, bench)
+    }
+
+    /// A configuration has been read: compares it, and drafts it if it may and should come into force.
+    fn compare(&mut self, read: Read) {
+        let Some(request) = self.reloads.take_request() else { return };
+        let comparison = compare(&self.wards.announcer.shared.config.load(), read);
+        match comparison {
+            Comparison::Changes(config, changes) if !request.dry_run && !changes.is_empty() => {
+                let draft = self.draft(*config, clock::now());
+                self.reloads.drafted(request, changes, draft);
+            }
+            Comparison::Changes(_, changes) => self.end_reload(request, ReloadOutcome::Applied { changes }),
+            Comparison::Problems(problems) => self.end_reload(request, ReloadOutcome::Refused { problems }),
+        }
+    }
+
+    fn apply_draft(&mut self, now: Timestamp) {
+        let Some((request, changes, mut draft)) = self.reloads.take_draft() else { return };
+        // What outdated probes have said already still counts; what they would say later would be misread.
+        draft.stop_outdated_probes(&mut self.wards);
+        while let Ok(signal) = self.results.try_recv() {
+            if let Some(stray) = self.wards.apply(signal, now) {
+                draft.apply(stray, now, &self.wards.announcer);
+            }
+        }
+        self.commit(draft, now);
+        self.end_reload(request, ReloadOutcome::Applied { changes });
+    }
+
+    fn commit(&mut self, draft: Draft, now: Timestamp) {
+        let config = draft.commit(&mut self.wards, &self.watcher, now);
+        let shared = &self.wards.announcer.shared;
+        let next = world(&config, self.wards.clusters(), &shared.live.world().load(), shared.live.workers);
+        shared.live.publish(next);
+        shared.config.store(Arc::new(config));
+    }
+
+    fn end_reload(&mut self, request: Request, outcome: ReloadOutcome) {
+        if !request.dry_run {
+            self.wards.announcer.shared.tallies.reloaded(matches!(outcome, ReloadOutcome::Applied { .. }));
+            match &outcome {
+                ReloadOutcome::Applied { changes } => tracing::info!(?changes, "reload applied"),
+                ReloadOutcome::Refused { problems } => tracing::warn!(?problems, "reload refused"),
+            }
+        }
+        request.end(outcome);
+        self.reloads.next();
+    }
+}

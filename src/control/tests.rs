@@ -1,0 +1,306 @@
+//! Control without its loop: signals and drafts by hand, at moments by hand.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::{mpsc, watch};
+
+use crate::base::time::Timestamp;
+use crate::cluster::{Dropped, Endpoint, Live, Recall, RecallReceiver, World};
+use crate::config::{self, Config};
+use crate::control::announcer::Announcer;
+use crate::control::draft::{Bench, Draft, Identities};
+use crate::control::events::{EventLog, EventStream};
+use crate::control::handle::Shared;
+use crate::control::tallies::Tallies;
+use crate::control::wards::Wards;
+use crate::control::watched::Watcher;
+use crate::control::world::world;
+use crate::health::signal::{Failure, Observation, OperatorState, ProbeResult, ProbeRun, Signal};
+use crate::health::verdict::State;
+use crate::runtime::thread::block_on;
+
+const fn at(millis: u64) -> Timestamp {
+    Timestamp::from_millis(millis)
+}
+
+fn parse(text: &str) -> Config {
+    let no_file = |_: &Path| Err(std::io::ErrorKind::NotFound.into());
+    config::from_text(text, "test", Path::new(""), &|_| None, &no_file).unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+/// A listener and these clusters, each `name: endpoint endpoint`.
+fn configured(clusters: &[&str]) -> Config {
+    let mut text = "listeners:\n  - { name: web, address: 127.0.0.1:8080, cluster: app }\nclusters:\n".to_owned();
+    for cluster in clusters {
+        let (name, endpoints) = cluster.split_once(": ").unwrap();
+        let endpoints = endpoints.split(' ').collect::<Vec<_>>().join(", ");
+        text.push_str(&format!("  - {{ name: {name}, endpoints: [{endpoints}], health: {{ path: /health }} }}\n"));
+    }
+    parse(&text)
+}
+
+/// Everything that the loop owns but its queues. Probes are started and never run, since no test here lets them.
+struct Bed {
+    wards: Wards,
+    identities: Identities,
+    watcher: Watcher,
+    shared: Arc<Shared>,
+    events: EventStream,
+    recalls: RecallReceiver,
+    _queues: (mpsc::Receiver<Signal>, mpsc::Receiver<crate::base::ids::EndpointId>),
+}
+
+impl Bed {
+    fn new(config: Config) -> Self {
+        let shared = Arc::new(Shared {
+            live: Arc::new(Live::new(1)),
+            config: ArcSwap::from_pointee(config.clone()),
+            tallies: Tallies::new(),
+            dropped: Arc::<Dropped>::default(),
+            lag: Arc::default(),
+            drain: watch::Sender::new(false),
+        });
+        let log = EventLog::new();
+        let events = log.stream();
+        let (recall, recalls) = Recall::queue();
+        let (signals, results) = mpsc::channel(64);
+        let (resolved, names) = mpsc::channel(64);
+        let mut bed = Self {
+            wards: Wards::new(Announcer::new(Arc::clone(&shared), log, vec![recall])),
+            identities: Identities::default(),
+            watcher: Watcher { signals, resolved, lag: Arc::default() },
+            shared,
+            events,
+            recalls,
+            _queues: (results, names),
+        };
+        let draft = bed.draft(config, at(0));
+        bed.commit(draft, at(0));
+        bed
+    }
+
+    fn draft(&mut self, config: Config, now: Timestamp) -> Draft {
+        let bench = Bench { identities: &mut self.identities, watcher: &self.watcher, workers: 1, now };
+        Draft::new(config, &self.wards, bench)
+    }
+
+    fn commit(&mut self, draft: Draft, now: Timestamp) {
+        let config = draft.commit(&mut self.wards, &self.watcher, now);
+        let next = world(&config, self.wards.clusters(), &self.shared.live.world().load(), 1);
+        self.shared.live.publish(next);
+    }
+
+    fn world(&self) -> Arc<World> {
+        self.shared.live.world().load_full()
+    }
+
+    fn endpoint(&self, cluster: &str, address: &str) -> Arc<Endpoint> {
+        Arc::clone(self.wards.find(cluster).and_then(|ward| ward.find(address)).expect("it is configured"))
+    }
+
+    fn tell(&mut self, endpoint: &Endpoint, observation: Observation, now: Timestamp) {
+        assert_eq!(self.wards.apply(signal(endpoint, observation, now), now), None);
+    }
+
+    /// A probe of every named endpoint passes.
+    fn pass(&mut self, endpoints: &[(&str, &str)], now: Timestamp) {
+        for (cluster, address) in endpoints {
+            let endpoint = self.endpoint(cluster, address);
+            self.tell(&endpoint, run(ProbeResult::Pass, now), now);
+        }
+        self.wards.tick(now + Duration::from_millis(5));
+    }
+
+    fn available(&self, cluster: &str) -> Vec<String> {
+        let world = self.world();
+        let snapshot = world.cluster(cluster).expect("it is configured").snapshot().load();
+        snapshot.members.iter().map(|member| member.endpoint.address.to_string()).collect()
+    }
+}
+
+fn signal(endpoint: &Endpoint, observation: Observation, at: Timestamp) -> Signal {
+    Signal { cluster: endpoint.cluster_id, endpoint: endpoint.id, at, observation }
+}
+
+fn run(result: ProbeResult, started: Timestamp) -> Observation {
+    Observation::Probe(ProbeRun { probe: 0, started, latency: Duration::from_millis(1), result, excerpt: "".into() })
+}
+
+fn within(test: impl FnOnce()) {
+    block_on(async { test() }).unwrap();
+}
+
+#[test]
+fn an_endpoint_gets_traffic_from_its_first_pass_on() {
+    within(|| {
+        let mut bed = Bed::new(configured(&["app: a:1 b:1"]));
+        assert!(bed.available("app").is_empty());
+        bed.pass(&[("app", "a:1")], at(10));
+        assert_eq!(bed.available("app"), ["a:1"]);
+        assert_eq!(bed.endpoint("app", "a:1").view().state, State::Healthy);
+        assert_eq!(bed.endpoint("app", "a:1").probes.load()[0].1.pass.get(), 1);
+        let seen = bed.events.since(0).events;
+        assert_eq!((seen.len(), &*seen[0].endpoint, seen[0].to), (1, "a:1", State::Healthy));
+    });
+}
+
+#[test]
+fn changes_close_together_are_published_together_and_none_is_lost() {
+    within(|| {
+        let mut bed = Bed::new(configured(&["app: a:1 b:1 c:1"]));
+        let endpoints = ["a:1", "b:1", "c:1"].map(|address| bed.endpoint("app", address));
+        let place = Arc::clone(bed.world().cluster("app").unwrap());
+        for (endpoint, millis) in endpoints.iter().zip([10, 11, 12]) {
+            bed.tell(endpoint, run(ProbeResult::Pass, at(millis)), at(millis));
+        }
+        assert_eq!(place.snapshot().load().members.len(), 1, "the first at once, the others later");
+        assert_eq!(endpoints[2].view().state, State::Healthy, "what is shown does not wait");
+        assert_eq!(bed.wards.wake(), Some(at(15)));
+        bed.wards.tick(at(15));
+        assert_eq!(place.snapshot().load().members.len(), 3);
+    });
+}
+
+#[test]
+fn refusals_without_an_answer_between_take_an_endpoint_out_and_recall_what_waits() {
+    within(|| {
+        let mut bed = Bed::new(configured(&["app: a:1 b:1"]));
+        bed.pass(&[("app", "a:1"), ("app", "b:1")], at(10));
+        let endpoint = bed.endpoint("app", "a:1");
+        for millis in [100, 110, 120] {
+            endpoint.cells(0).answered(200, at(millis + 3), at(millis + 5));
+            bed.tell(&endpoint, Observation::Refused, at(millis + 9));
+        }
+        assert_eq!(bed.available("app").len(), 2, "it answered after each of them");
+        for millis in [200, 210, 220] {
+            bed.tell(&endpoint, Observation::Refused, at(millis));
+        }
+        assert_eq!(bed.available("app"), ["b:1"]);
+        assert_eq!(bed.recalls.try_recv(), Ok(Recall(endpoint.id)));
+    });
+}
+
+#[test]
+fn an_endpoint_without_probes_comes_back_by_an_answer_in_the_cells() {
+    within(|| {
+        let text = "listeners: [{ address: 127.0.0.1:8080, cluster: app }]\nclusters: [{ name: app, endpoints: [a:1, b:1] }]";
+        let mut bed = Bed::new(parse(text));
+        assert_eq!(bed.available("app").len(), 2, "it starts healthy");
+        let endpoint = bed.endpoint("app", "a:1");
+        for millis in [100, 110, 120] {
+            bed.tell(&endpoint, Observation::Refused, at(millis));
+        }
+        assert_eq!(bed.available("app"), ["b:1"]);
+        endpoint.cells(0).answered(200, at(130), at(131));
+        bed.wards.tick(at(160));
+        assert_eq!(endpoint.view().state, State::Healthy);
+        bed.wards.tick(at(165));
+        assert_eq!(bed.available("app").len(), 2);
+    });
+}
+
+#[test]
+fn an_order_acts_at_once_and_ends_by_itself() {
+    within(|| {
+        let mut bed = Bed::new(configured(&["app: a:1 b:1"]));
+        bed.pass(&[("app", "a:1"), ("app", "b:1")], at(10));
+        let order = |until| Observation::Operator { state: OperatorState::Draining, until, reason: None };
+        bed.wards.operate("app", "a:1", order(Some(at(1000))), at(100)).unwrap();
+        assert_eq!(bed.available("app"), ["b:1"]);
+        bed.wards.tick(at(1000));
+        assert_eq!(bed.available("app").len(), 2);
+        assert!(bed.wards.operate("web", "a:1", order(None), at(2000)).is_err());
+        assert!(bed.wards.operate("app", "c:1", order(None), at(2000)).is_err());
+    });
+}
+
+#[test]
+fn a_frozen_cluster_says_so_and_changes_nothing() {
+    within(|| {
+        let mut bed = Bed::new(configured(&["app: a:1"]));
+        bed.wards.set_frozen("app", true, at(5)).unwrap();
+        assert!(bed.world().cluster("app").unwrap().snapshot().load().frozen);
+        bed.pass(&[("app", "a:1")], at(10));
+        assert!(bed.available("app").is_empty());
+        bed.wards.set_frozen("app", false, at(20)).unwrap();
+        bed.wards.tick(at(25));
+        assert_eq!(bed.available("app"), ["a:1"]);
+    });
+}
+
+#[test]
+fn what_stays_over_a_reload_keeps_its_state_its_identity_and_its_cells() {
+    within(|| {
+        let mut bed = Bed::new(configured(&["app: a:1 b:1", "other: a:1"]));
+        bed.pass(&[("app", "a:1"), ("app", "b:1"), ("other", "a:1")], at(10));
+        let (before, world) = (bed.endpoint("app", "b:1"), bed.world());
+        let draft = bed.draft(configured(&["other: a:1", "app: c:1 b:1"]), at(1000));
+        assert!(!draft.is_ready(at(1000)), "c:1 has no verdict yet");
+        bed.commit(draft, at(11_000));
+        let after = bed.world();
+        assert_eq!(after.clusters.iter().map(|cluster| &*cluster.name).collect::<Vec<_>>(), ["other", "app"]);
+        assert!(Arc::ptr_eq(&before, &bed.endpoint("app", "b:1")));
+        assert_eq!((before.view().state, before.view().since), (State::Healthy, at(10)));
+        assert!(Arc::ptr_eq(world.cluster("app").unwrap(), after.cluster("app").unwrap()));
+        assert!(Arc::ptr_eq(&world.listeners[0].cells, &after.listeners[0].cells));
+        assert!(Arc::ptr_eq(&world.listeners[0].routes[0].cells, &after.listeners[0].routes[0].cells));
+        assert_eq!(after.listeners[0].routes[0].cluster, 1, "routes follow their cluster to its new position");
+        assert_eq!((bed.available("app"), bed.available("other")), (vec!["b:1".to_owned()], vec!["a:1".to_owned()]));
+    });
+}
+
+#[test]
+fn what_joins_is_probed_before_the_reload_takes_effect() {
+    within(|| {
+        let mut bed = Bed::new(configured(&["app: a:1"]));
+        bed.pass(&[("app", "a:1")], at(10));
+        let mut draft = bed.draft(configured(&["app: b:1", "new: c:1"]), at(1000));
+        let joining = draft.joining_endpoints();
+        let [b, c] = joining.as_slice() else { panic!("two join: {joining:?}") };
+        for endpoint in [b, c] {
+            assert!(!draft.is_ready(at(1010)));
+            let stray = bed.wards.apply(signal(endpoint, run(ProbeResult::Pass, at(1005)), at(1010)), at(1010));
+            draft.apply(stray.expect("it is not in force yet"), at(1010), &bed.wards.announcer);
+        }
+        assert!(draft.is_ready(at(1010)));
+        assert_eq!(bed.available("app"), ["a:1"], "nothing has changed so far");
+        assert!(bed.world().cluster("new").is_none());
+        bed.commit(draft, at(1020));
+        assert_eq!((bed.available("app"), bed.available("new")), (vec!["b:1".to_owned()], vec!["c:1".to_owned()]));
+        assert_eq!(b.probes.load()[0].1.pass.get(), 1);
+    });
+}
+
+#[test]
+fn a_reload_waits_ten_seconds_at_most() {
+    within(|| {
+        let mut bed = Bed::new(configured(&["app: a:1"]));
+        let draft = bed.draft(configured(&["app: a:1", "new: c:1"]), at(1000));
+        assert!(!draft.is_ready(at(10_999)));
+        assert_eq!(draft.wake(), at(11_000));
+        assert!(draft.is_ready(at(11_000)));
+    });
+}
+
+#[test]
+fn what_leaves_is_forgotten_whole() {
+    within(|| {
+        let mut bed = Bed::new(configured(&["app: a:1 b:1", "old: c:1"]));
+        bed.pass(&[("app", "a:1"), ("app", "b:1"), ("old", "c:1")], at(10));
+        let gone = bed.endpoint("app", "b:1");
+        let draft = bed.draft(configured(&["app: a:1"]), at(100));
+        assert!(draft.is_ready(at(100)), "nothing joins");
+        bed.commit(draft, at(100));
+        assert_eq!(bed.available("app"), ["a:1"]);
+        let late = signal(&gone, run(ProbeResult::Fail(Failure::Refused), at(90)), at(110));
+        assert_eq!(bed.wards.apply(late.clone(), at(110)), Some(late), "a late result finds nobody");
+        let series: Vec<String> =
+            bed.shared.tallies.collectors().iter().flat_map(|one| one.collect()).map(|f| format!("{f:?}")).collect();
+        let page = series.join("\n");
+        assert!(page.contains("a:1"));
+        assert!(!page.contains("b:1") && !page.contains("c:1") && !page.contains("old"), "{page}");
+    });
+}

@@ -1,0 +1,290 @@
+//! One cluster in control's care: what is believed of it, what is published of it, and who watches its endpoints.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::balance::Picker;
+use crate::base::ids::{ClusterId, EndpointId};
+use crate::base::time::Timestamp;
+use crate::cluster::{Cluster, Endpoint, Member, Snapshot, Upstream};
+use crate::config::model;
+use crate::control::announcer::{Announcer, forbids_waiting};
+use crate::control::pacer::Pacer;
+use crate::control::watched::{Watched, Watcher};
+use crate::health::signal::Signal;
+use crate::health::{self, Changes, Entry};
+use crate::report::spec::Source;
+
+/// A cluster, its health and its watch.
+#[derive(Debug)]
+pub(super) struct Ward {
+    pub(super) config: model::Cluster,
+    pub(super) cluster: Arc<Cluster>,
+    health: health::Cluster,
+    watched: Vec<Watched>,
+    index: HashMap<EndpointId, usize>,
+    roster: Arc<[Arc<Endpoint>]>,
+    pacer: Pacer,
+    /// Endpoints nobody should wait for any more, once the snapshot that says so is out.
+    recalls: Vec<EndpointId>,
+}
+
+impl Ward {
+    /// A cluster of which nothing is known yet. `watched` is in the order of the configuration.
+    pub(super) fn new(id: ClusterId, config: model::Cluster, watched: Vec<Watched>, workers: usize, now: Timestamp) -> Self {
+        let health = believe(&config, &watched, now);
+        let index = index(&watched);
+        let roster = roster(&watched);
+        let snapshot = snapshot(&config, &health, &index, &roster);
+        let cluster = Arc::new(Cluster::new(id, Arc::clone(&config.name), snapshot, workers));
+        let mut ward = Self { config, cluster, health, watched, index, roster, pacer: Pacer::default(), recalls: Vec::new() };
+        ward.show_all();
+        ward
+    }
+
+    pub(super) fn endpoint(&self, id: EndpointId) -> Option<&Arc<Endpoint>> {
+        self.index.get(&id).map(|index| &self.watched[*index].endpoint)
+    }
+
+    pub(super) fn endpoints(&self) -> &Arc<[Arc<Endpoint>]> {
+        &self.roster
+    }
+
+    /// The endpoint of this address.
+    pub(super) fn find(&self, address: &str) -> Option<&Arc<Endpoint>> {
+        self.roster.iter().find(|endpoint| endpoint.address.as_str() == address)
+    }
+
+    /// Whether nobody but traffic can say that an endpoint came back.
+    pub(super) fn is_unprobed(&self) -> bool {
+        self.config.health.probes.is_empty()
+    }
+
+    pub(super) const fn settled(&self) -> bool {
+        self.health.settled()
+    }
+
+    pub(super) fn history(&self, id: EndpointId) -> Vec<Entry> {
+        self.health.history(id)
+    }
+
+    /// Takes in a signal and acts on what it changes.
+    pub(super) fn apply(&mut self, signal: &Signal, now: Timestamp, announcer: &Announcer) {
+        let changes = self.health.apply(signal, now);
+        self.act(changes, now, announcer);
+    }
+
+    /// Lets time pass, and publishes what is due.
+    pub(super) fn tick(&mut self, now: Timestamp, announcer: &Announcer) {
+        if self.health.next_change().is_some_and(|at| at <= now) {
+            let changes = self.health.tick(now);
+            self.act(changes, now, announcer);
+        }
+        self.publish_if_due(now, announcer);
+    }
+
+    /// When [`Self::tick`] has something to do.
+    pub(super) fn wake(&self) -> Option<Timestamp> {
+        [self.health.next_change(), self.pacer.due()].into_iter().flatten().min()
+    }
+
+    /// Freezes or thaws the verdicts.
+    pub(super) fn set_frozen(&mut self, frozen: bool, now: Timestamp, announcer: &Announcer) {
+        let changes = if frozen { self.health.freeze(now) } else { self.health.thaw(now) };
+        self.pacer.ask_at_once(now);
+        self.act(changes, now, announcer);
+    }
+
+    /// Takes in the operator's word, and publishes it without delay: who ordered is told that it is done.
+    pub(super) fn obey(&mut self, order: &Signal, now: Timestamp, announcer: &Announcer) {
+        self.pacer.ask_at_once(now);
+        self.apply(order, now, announcer);
+    }
+
+    /// Live traffic is in trouble with an endpoint: has it probed at once.
+    pub(super) fn hurry(&mut self, id: EndpointId, now: Timestamp) {
+        if let Some(index) = self.index.get(&id) {
+            self.watched[*index].hurry(now);
+        }
+    }
+
+    /// An endpoint can be reached for the first time: has it probed at once.
+    pub(super) fn probe_now(&self, id: EndpointId) {
+        if let Some(index) = self.index.get(&id) {
+            self.watched[*index].probe_now();
+        }
+    }
+
+    /// Whether a change to `config` needs other probes than those that run.
+    pub(super) fn needs_other_probes(&self, config: &model::Cluster) -> bool {
+        let old = &self.config;
+        (&old.probes, &old.report, old.report_timing) != (&config.probes, &config.report, config.report_timing)
+    }
+
+    /// Ends the probes of every endpoint that does not stay as it is under `config`.
+    pub(super) fn stop_outdated_probes(&mut self, config: &model::Cluster) {
+        let all = self.needs_other_probes(config);
+        for watched in &mut self.watched {
+            if all || !config.endpoints.iter().any(|endpoint| endpoint.address == watched.endpoint.address) {
+                watched.stop_probes();
+            }
+        }
+    }
+
+    /// Takes on changed settings. Endpoints that stay keep what is believed of them; `joining` ones are known by what was
+    /// `heard` of them. Returns the endpoints that left.
+    pub(super) fn reconfigure(
+        &mut self,
+        change: Change,
+        watcher: &Watcher,
+        now: Timestamp,
+        announcer: &Announcer,
+    ) -> Vec<Watched> {
+        let Change { config, joining, heard } = change;
+        let other_probes = self.needs_other_probes(&config);
+        let mut stock: HashMap<Arc<str>, Watched> =
+            self.watched.drain(..).map(|watched| (watched.endpoint.address.text(), watched)).collect();
+        if other_probes {
+            stock.values_mut().for_each(|watched| watcher.probe(watched, &config));
+        }
+        stock.extend(joining.into_iter().map(|watched| (watched.endpoint.address.text(), watched)));
+        self.watched = config.endpoints.iter().filter_map(|endpoint| stock.remove(endpoint.address.as_str())).collect();
+        self.index = index(&self.watched);
+        self.roster = roster(&self.watched);
+        let mut changes = vec![self.health.reconfigure(config.health.clone(), members(&config, &self.watched), now)];
+        self.health.set_report_interval(report_interval(&config));
+        self.config = config;
+        changes.extend(heard.iter().map(|signal| self.health.apply(signal, now)));
+        self.pacer.ask_at_once(now);
+        self.act(merged(changes), now, announcer);
+        stock.into_values().collect()
+    }
+
+    fn act(&mut self, changes: Changes, now: Timestamp, announcer: &Announcer) {
+        if changes.admission_changed {
+            self.pacer.ask(now);
+        }
+        let gone = changes.transitions.iter().filter(|transition| forbids_waiting(transition));
+        self.recalls.extend(gone.map(|transition| transition.endpoint));
+        for id in &changes.touched {
+            self.show(*id);
+        }
+        self.publish_if_due(now, announcer);
+        for transition in &changes.transitions {
+            if let Some(endpoint) = self.endpoint(transition.endpoint) {
+                announcer.transition(endpoint, transition);
+            }
+        }
+        for (id, code) in &changes.withheld {
+            if let Some(endpoint) = self.endpoint(*id) {
+                announcer.withheld(endpoint, code);
+            }
+        }
+    }
+
+    fn show(&mut self, id: EndpointId) {
+        if let (Some(index), Some(view)) = (self.index.get(&id), self.health.view(id)) {
+            let watched = &mut self.watched[*index];
+            watched.endpoint.show(view);
+            watched.set_pace(self.health.pace(id));
+        }
+    }
+
+    fn show_all(&mut self) {
+        let ids: Vec<EndpointId> = self.roster.iter().map(|endpoint| endpoint.id).collect();
+        ids.into_iter().for_each(|id| self.show(id));
+    }
+
+    fn publish_if_due(&mut self, now: Timestamp, announcer: &Announcer) {
+        if self.pacer.take(now) {
+            self.cluster.publish(snapshot(&self.config, &self.health, &self.index, &self.roster));
+        }
+        // Only now: what wakes must not pick the same endpoint again.
+        if self.pacer.due().is_none() {
+            self.recalls.drain(..).for_each(|id| announcer.recall(id));
+        }
+    }
+}
+
+/// A change of a cluster's settings.
+#[derive(Debug)]
+pub(super) struct Change {
+    /// The new settings.
+    pub(super) config: model::Cluster,
+    /// Endpoints that were not there before.
+    pub(super) joining: Vec<Watched>,
+    /// What was heard of these, oldest first.
+    pub(super) heard: Vec<Signal>,
+}
+
+/// What is believed of a cluster before anything is heard of it.
+pub(super) fn believe(config: &model::Cluster, watched: &[Watched], now: Timestamp) -> health::Cluster {
+    let mut health = health::Cluster::new(config.health.clone(), members(config, watched), now);
+    health.set_report_interval(report_interval(config));
+    health
+}
+
+fn members(config: &model::Cluster, watched: &[Watched]) -> Vec<health::Member> {
+    let member = |watched: &Watched| {
+        let settings = config.endpoints.iter().find(|endpoint| endpoint.address == watched.endpoint.address)?;
+        let address = watched.endpoint.address.text();
+        Some(health::Member { id: watched.endpoint.id, address, weight: settings.weight, backup: settings.backup })
+    };
+    watched.iter().filter_map(member).collect()
+}
+
+/// How often reports come when nothing is in question.
+fn report_interval(config: &model::Cluster) -> std::time::Duration {
+    let first_http = config.probes.iter().find(|probe| matches!(probe.check, health::check::Check::Http(_)));
+    match (config.report.as_ref().map(|report| &report.source), first_http) {
+        (Some(Source::Own { .. }), _) => config.report_timing.interval,
+        (Some(Source::FirstHttpProbe), Some(probe)) => probe.timing.interval,
+        _ => std::time::Duration::ZERO,
+    }
+}
+
+fn index(watched: &[Watched]) -> HashMap<EndpointId, usize> {
+    watched.iter().enumerate().map(|(index, watched)| (watched.endpoint.id, index)).collect()
+}
+
+fn roster(watched: &[Watched]) -> Arc<[Arc<Endpoint>]> {
+    watched.iter().map(|watched| Arc::clone(&watched.endpoint)).collect()
+}
+
+fn snapshot(
+    config: &model::Cluster,
+    health: &health::Cluster,
+    index: &HashMap<EndpointId, usize>,
+    roster: &Arc<[Arc<Endpoint>]>,
+) -> Snapshot {
+    let admission = health.admission();
+    let member = |(id, weight): &(EndpointId, f64)| {
+        index.get(id).map(|index| Member { endpoint: Arc::clone(&roster[*index]), weight: *weight })
+    };
+    let members: Box<[Member]> = admission.admitted.iter().filter_map(member).collect();
+    let weights: Vec<f64> = members.iter().map(|member| member.weight).collect();
+    Snapshot {
+        members,
+        picker: Picker::new(config.balance, &weights),
+        endpoints: Arc::clone(roster),
+        upstream: Upstream {
+            connect_timeout: config.connect_timeout,
+            idle_timeout: config.pool.idle_timeout,
+            idle_connections: config.pool.idle_connections,
+        },
+        available: admission.available,
+        panic: admission.panic,
+        frozen: health.is_frozen(),
+    }
+}
+
+fn merged(all: Vec<Changes>) -> Changes {
+    let mut sum = Changes::default();
+    for changes in all {
+        sum.transitions.extend(changes.transitions);
+        sum.withheld.extend(changes.withheld);
+        sum.touched.extend(changes.touched);
+        sum.admission_changed |= changes.admission_changed;
+    }
+    sum
+}

@@ -1,0 +1,174 @@
+//! Every cluster in control's care, and the way of a signal to the one it concerns.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::base::ids::EndpointId;
+use crate::base::time::Timestamp;
+use crate::cluster::{Cluster, Endpoint};
+use crate::control::announcer::Announcer;
+use crate::control::doubts::Doubts;
+use crate::control::handle::NotFound;
+use crate::control::ward::Ward;
+use crate::health::Entry;
+use crate::health::signal::{Observation, ProbeResult, ReportReading, Signal};
+use crate::health::verdict::State;
+
+/// The clusters, in the order of the configuration.
+#[derive(Debug)]
+pub(super) struct Wards {
+    list: Vec<Ward>,
+    places: HashMap<EndpointId, usize>,
+    doubts: Doubts,
+    pub(super) announcer: Announcer,
+}
+
+impl Wards {
+    pub(super) fn new(announcer: Announcer) -> Self {
+        Self { list: Vec::new(), places: HashMap::new(), doubts: Doubts::default(), announcer }
+    }
+
+    /// Takes all clusters out; [`Self::install`] must follow.
+    pub(super) fn take(&mut self) -> Vec<Ward> {
+        self.places.clear();
+        std::mem::take(&mut self.list)
+    }
+
+    /// Puts clusters in, in the order of the configuration.
+    pub(super) fn install(&mut self, list: Vec<Ward>) {
+        self.list = list;
+        let places = self.list.iter().enumerate();
+        self.places = places.flat_map(|(place, ward)| ward.endpoints().iter().map(move |one| (one.id, place))).collect();
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Ward> {
+        self.list.iter_mut()
+    }
+
+    /// The clusters as the request path sees them.
+    pub(super) fn clusters(&self) -> Vec<Arc<Cluster>> {
+        self.list.iter().map(|ward| Arc::clone(&ward.cluster)).collect()
+    }
+
+    pub(super) fn find(&self, cluster: &str) -> Option<&Ward> {
+        self.list.iter().find(|ward| *ward.cluster.name == *cluster)
+    }
+
+    /// Takes in a signal. Returns it if no endpoint here is meant.
+    pub(super) fn apply(&mut self, signal: Signal, now: Timestamp) -> Option<Signal> {
+        let Some(place) = self.places.get(&signal.endpoint).copied() else { return Some(signal) };
+        let ward = &mut self.list[place];
+        let Some(endpoint) = ward.endpoint(signal.endpoint).map(Arc::clone) else { return Some(signal) };
+        if let Observation::Probe(run) = &signal.observation
+            && run.result == ProbeResult::Pass
+        {
+            self.doubts.passed(endpoint.id, run.started);
+        }
+        let refused = signal.observation == Observation::Refused;
+        if refused && self.doubts.refused(&endpoint, signal.at, now) {
+            ward.apply(&answered(&endpoint, signal.at), now, &self.announcer);
+        }
+        count(&endpoint, &signal.observation, &self.announcer);
+        ward.apply(&signal, now, &self.announcer);
+        if refused || signal.observation == Observation::Reset {
+            ward.hurry(endpoint.id, now);
+        }
+        if refused && !ward.is_unprobed() && endpoint.view().state == State::Unhealthy {
+            self.doubts.forget(endpoint.id);
+        }
+        None
+    }
+
+    /// Lets time pass.
+    pub(super) fn tick(&mut self, now: Timestamp) {
+        let (list, places) = (&self.list, &self.places);
+        let find = |id| places.get(&id).and_then(|place| list[*place].endpoint(id)).map(|endpoint| &**endpoint);
+        for id in self.doubts.look(now, find) {
+            if let Some(ward) = self.places.get(&id).and_then(|place| self.list.get_mut(*place))
+                && let Some(endpoint) = ward.endpoint(id).map(Arc::clone)
+            {
+                ward.apply(&answered(&endpoint, now), now, &self.announcer);
+            }
+        }
+        for ward in &mut self.list {
+            ward.tick(now, &self.announcer);
+        }
+    }
+
+    /// When [`Self::tick`] has something to do.
+    pub(super) fn wake(&self) -> Option<Timestamp> {
+        self.list.iter().filter_map(Ward::wake).chain(self.doubts.next()).min()
+    }
+
+    /// Whether every cluster has had its first verdicts.
+    pub(super) fn settled(&self) -> bool {
+        self.list.iter().all(Ward::settled)
+    }
+
+    /// Takes in the operator's word.
+    pub(super) fn operate(
+        &mut self,
+        cluster: &str,
+        endpoint: &str,
+        observation: Observation,
+        now: Timestamp,
+    ) -> Result<(), NotFound> {
+        let ward = find_mut(&mut self.list, cluster)?;
+        let endpoint = ward.find(endpoint).ok_or_else(|| NotFound::Endpoint(endpoint.to_owned()))?;
+        let order = Signal { cluster: endpoint.cluster_id, endpoint: endpoint.id, at: now, observation };
+        ward.obey(&order, now, &self.announcer);
+        Ok(())
+    }
+
+    /// Freezes or thaws a cluster.
+    pub(super) fn set_frozen(&mut self, cluster: &str, frozen: bool, now: Timestamp) -> Result<(), NotFound> {
+        find_mut(&mut self.list, cluster)?.set_frozen(frozen, now, &self.announcer);
+        tracing::info!(cluster, frozen, "verdicts frozen or thawed");
+        Ok(())
+    }
+
+    pub(super) fn history(&self, cluster: &str, endpoint: &str) -> Option<Vec<Entry>> {
+        let ward = self.find(cluster)?;
+        Some(ward.history(ward.find(endpoint)?.id))
+    }
+
+    /// An endpoint's name leads somewhere for the first time.
+    pub(super) fn resolved(&self, id: EndpointId) {
+        if let Some(place) = self.places.get(&id) {
+            self.list[*place].probe_now(id);
+        }
+    }
+}
+
+fn find_mut<'a>(list: &'a mut [Ward], cluster: &str) -> Result<&'a mut Ward, NotFound> {
+    list.iter_mut().find(|ward| *ward.cluster.name == *cluster).ok_or_else(|| NotFound::Cluster(cluster.to_owned()))
+}
+
+fn answered(endpoint: &Endpoint, at: Timestamp) -> Signal {
+    Signal { cluster: endpoint.cluster_id, endpoint: endpoint.id, at, observation: Observation::Answered }
+}
+
+/// Counts runs of probes and readings of reports.
+pub(super) fn count(endpoint: &Endpoint, observation: &Observation, announcer: &Announcer) {
+    match observation {
+        Observation::Probe(run) => {
+            let probes = endpoint.probes.load();
+            let Some((name, cells)) = probes.get(run.probe) else { return };
+            match run.result {
+                ProbeResult::Pass => cells.pass.inc(),
+                ProbeResult::Fail(_) => cells.fail.inc(),
+                ProbeResult::Void(_) => cells.void.inc(),
+            }
+            announcer.shared.tallies.probed(&endpoint.cluster, name, run.latency);
+        }
+        Observation::Report(reading) => {
+            let [read, void, none] = &endpoint.reports;
+            match reading {
+                ReportReading::Read(_) => read.inc(),
+                ReportReading::Void(_) => void.inc(),
+                ReportReading::None => none.inc(),
+            }
+        }
+        Observation::Refused | Observation::Reset | Observation::Answered | Observation::Operator { .. } => {}
+    }
+}

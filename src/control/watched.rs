@@ -1,0 +1,106 @@
+//! One endpoint under watch: its probes, how often they run, and the lookups of its name.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use crate::base::address::Host;
+use crate::base::ids::EndpointId;
+use crate::base::time::Timestamp;
+use crate::cluster::{Endpoint, ProbeCells};
+use crate::config::model;
+use crate::control::names;
+use crate::control::probing::{self as probe, Plan, ProbeLag, Probing};
+use crate::health::Pace;
+use crate::health::signal::Signal;
+use crate::runtime::task::Owned;
+
+/// What watching an endpoint needs.
+#[derive(Debug, Clone)]
+pub(super) struct Watcher {
+    pub(super) signals: mpsc::Sender<Signal>,
+    pub(super) resolved: mpsc::Sender<EndpointId>,
+    pub(super) lag: Arc<ProbeLag>,
+}
+
+/// An endpoint, watched for as long as this lives.
+#[derive(Debug)]
+pub(super) struct Watched {
+    pub(super) endpoint: Arc<Endpoint>,
+    probing: Option<Probing>,
+    pace: Pace,
+    /// When live traffic last had a probe brought forward.
+    hurried: Option<Timestamp>,
+    /// The least time between two such probes.
+    patience: Duration,
+    /// End when dropped.
+    _lookups: Option<Owned>,
+}
+
+impl Watcher {
+    /// Starts to watch an endpoint: its name is looked up and its first probes run at once.
+    pub(super) fn watch(&self, endpoint: Arc<Endpoint>, cluster: &model::Cluster) -> Watched {
+        let named = matches!(endpoint.address.host(), Host::Name(_));
+        let lookups = named.then(|| Owned::spawn(names::look_up(Arc::clone(&endpoint), self.resolved.clone())));
+        let mut watched =
+            Watched { endpoint, probing: None, pace: Pace::Fast, hurried: None, patience: Duration::ZERO, _lookups: lookups };
+        self.probe(&mut watched, cluster);
+        watched
+    }
+
+    /// Starts the probes of an endpoint anew, as after a change of their settings.
+    pub(super) fn probe(&self, watched: &mut Watched, cluster: &model::Cluster) {
+        let endpoint = &watched.endpoint;
+        let known = endpoint.probes.load();
+        let cells = |name: &Arc<str>| {
+            let kept = known.iter().find(|(known, _)| known == name).map(|(_, cells)| Arc::clone(cells));
+            (Arc::clone(name), kept.unwrap_or_else(|| Arc::new(ProbeCells::default())))
+        };
+        endpoint.probes.store(Arc::new(cluster.health.probes.iter().map(cells).collect()));
+        watched.patience = cluster.probes.iter().map(|probe| probe.timing.fast_interval).min().unwrap_or_default();
+        watched.pace = Pace::Fast;
+        watched.probing = (!cluster.probes.is_empty() || cluster.report.is_some()).then(|| {
+            let plan = Plan {
+                endpoint: Arc::clone(endpoint),
+                probes: cluster.probes.clone(),
+                report: cluster.report.clone(),
+                report_timing: cluster.report_timing,
+            };
+            probe::start(plan, self.signals.clone(), Arc::clone(&self.lag))
+        });
+    }
+}
+
+impl Watched {
+    /// Ends the probes; what they still have to say is dropped.
+    pub(super) fn stop_probes(&mut self) {
+        self.probing = None;
+    }
+
+    /// Changes how often the probes run.
+    pub(super) fn set_pace(&mut self, pace: Pace) {
+        if pace != self.pace {
+            self.pace = pace;
+            if let Some(probing) = &self.probing {
+                probing.set_pace(pace);
+            }
+        }
+    }
+
+    /// Live traffic is in trouble: asks for a probe at once, unless one was asked for just now. A thousand requests that fail
+    /// in one breath ask for one look, not for a thousand.
+    pub(super) fn hurry(&mut self, now: Timestamp) {
+        if self.hurried.is_none_or(|last| now.since(last) >= self.patience) {
+            self.hurried = Some(now);
+            self.probe_now();
+        }
+    }
+
+    /// Asks for a probe at once.
+    pub(super) fn probe_now(&self) {
+        if let Some(probing) = &self.probing {
+            probing.probe_now();
+        }
+    }
+}

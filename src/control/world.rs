@@ -1,0 +1,47 @@
+//! From a configuration to the world that the request path reads.
+//!
+//! A reload makes a new world, but counts must go on: listeners keep their cells by name, routes theirs by listener, name
+//! and cluster.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crossbeam_utils::CachePadded;
+
+use crate::cluster::{Cluster, Listener, Route, RouteCells, World};
+use crate::config::{Config, model};
+use crate::traffic::route::RouteTable;
+
+fn cells<T: Default>(workers: usize) -> Arc<[CachePadded<T>]> {
+    (0..workers).map(|_| CachePadded::default()).collect()
+}
+
+/// The world of `config`, with `clusters` in its order, carrying on the counts of `old`.
+pub(super) fn world(config: &Config, clusters: Vec<Arc<Cluster>>, old: &World, workers: usize) -> World {
+    let positions: HashMap<&str, usize> =
+        clusters.iter().enumerate().map(|(position, cluster)| (&*cluster.name, position)).collect();
+    let listeners = config.listeners.iter().map(|settings| listener(settings, &positions, old, workers)).collect();
+    drop(positions);
+    World { listeners, clusters }
+}
+
+fn listener(settings: &model::Listener, positions: &HashMap<&str, usize>, old: &World, workers: usize) -> Listener {
+    let before = old.listeners.iter().find(|listener| listener.config.name == settings.name);
+    let routes = settings.routes.iter().map(|policy| {
+        let position = positions.get(&*policy.cluster).copied().expect("lowering refuses a route to no cluster");
+        let kept = before.and_then(|before| kept_cells(before, policy));
+        Route { policy: policy.clone(), cluster: position, cells: kept.unwrap_or_else(|| cells(workers)) }
+    });
+    Listener {
+        config: Arc::new(settings.clone()),
+        table: RouteTable::new(settings.routes.iter().map(|policy| policy.matches.clone()).collect()),
+        routes: routes.collect(),
+        cells: before.map_or_else(|| cells(workers), |before| Arc::clone(&before.cells)),
+        connections: before.map(|before| Arc::clone(&before.connections)).unwrap_or_default(),
+    }
+}
+
+fn kept_cells(before: &Listener, policy: &crate::traffic::policy::RoutePolicy) -> Option<Arc<[CachePadded<RouteCells>]>> {
+    let same = |route: &&Route| route.policy.name == policy.name && route.policy.cluster == policy.cluster;
+    before.routes.iter().find(same).map(|route| Arc::clone(&route.cells))
+}
