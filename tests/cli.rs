@@ -133,7 +133,7 @@ fn shells_are_completed() {
     for shell in ["bash", "zsh", "fish"] {
         let output = run(&["completions", shell]);
         assert_eq!(output.status.code(), Some(0), "{shell}");
-        for word in ["validate", "reload", "token-file"] {
+        for word in ["validate", "explain", "token-file"] {
             assert!(out(&output).contains(word), "{shell}: {word}");
         }
     }
@@ -143,7 +143,8 @@ fn shells_are_completed() {
 #[test]
 fn help_names_every_subcommand_and_each_has_its_own() {
     let help = out(&run(&["--help"]));
-    let commands = ["validate", "reload", "schema", "completions", "health"];
+    let commands =
+        ["validate", "status", "explain", "drain", "maintenance", "ready", "reload", "events", "schema", "completions", "health"];
     for command in commands {
         assert!(help.lines().any(|line| line.trim_start().starts_with(command)), "{command}: {help}");
         let output = run(&[command, "--help"]);
@@ -163,14 +164,23 @@ fn usage_errors_exit_with_2() {
     };
     check(&[]);
     check(&["serve"]);
-    check(&["health", "--admin", "127.0.0.1:9900"]);
-    check(&["--admin", "https://127.0.0.1:9900", "health"]);
+    check(&["explain", "app"]);
+    check(&["drain", "app", "127.0.0.1:1", "--for", "5"]);
+    check(&["status", "--admin", "127.0.0.1:9900"]);
+    check(&["--admin", "https://127.0.0.1:9900", "status"]);
 }
 
 #[test]
 fn nobody_at_the_admin_address_is_told_in_one_line() {
     let (_bound, admin) = nobody();
-    let commands: [&[&str]; 2] = [&["reload", "--dry-run"], &["health"]];
+    let commands: [&[&str]; 6] = [
+        &["status"],
+        &["explain", "app", "127.0.0.1:1"],
+        &["ready", "app", "127.0.0.1:1"],
+        &["reload", "--dry-run"],
+        &["events"],
+        &["health"],
+    ];
     for command in commands {
         let after = run(&[command, &["--admin", &admin]].concat());
         let before = run(&[&["--admin", &admin], command].concat());
@@ -189,7 +199,7 @@ fn nobody_at_the_admin_address_is_told_in_one_line() {
 fn a_token_file_that_is_no_good_is_told() {
     let empty = File::new("token", "\n");
     for (file, what) in [("/nowhere/token", "No such file"), (empty.path(), "empty")] {
-        let output = run(&["health", "--token-file", file]);
+        let output = run(&["status", "--token-file", file]);
         assert_eq!(output.status.code(), Some(1));
         assert!(err(&output).starts_with(&format!("pulsegate: --token-file {file}: ")), "{}", err(&output));
         assert!(err(&output).contains(what), "{}", err(&output));

@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use clap::Args;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
 use serde::de::DeserializeOwned;
 
 use crate::cli::failure::Failure;
@@ -34,7 +35,14 @@ const MAX_ANSWER: usize = 64 << 20;
 #[command(next_help_heading = "Where the running process is")]
 pub(super) struct Target {
     /// The admin interface of the running process
-    #[arg(long, global = true, env = "PULSEGATE_ADMIN", value_name = "URL", default_value = "http://127.0.0.1:9900")]
+    #[arg(
+        long,
+        global = true,
+        env = "PULSEGATE_ADMIN",
+        hide_env_values = true,
+        value_name = "URL",
+        default_value = "http://127.0.0.1:9900"
+    )]
     pub(super) admin: AdminUrl,
     /// A file with the bearer token of the admin interface
     #[arg(long, global = true, value_name = "FILE")]
@@ -94,6 +102,14 @@ pub(super) struct Answer {
     asked: String,
 }
 
+/// An answer that is still coming.
+#[derive(Debug)]
+pub(super) struct Stream {
+    /// The body.
+    pub(super) body: Incoming,
+    _connection: task::Owned,
+}
+
 impl Target {
     /// A client for it.
     ///
@@ -150,6 +166,28 @@ impl Client<'_> {
         let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
         let body = body.map_err(|error| self.said(&format!("the answer broke off: {error}")))?.to_bytes();
         Ok(Answer { status, body, asked })
+    }
+
+    /// Opens a stream of server-sent events, from after `last` on.
+    ///
+    /// # Errors
+    /// If nobody listens, or the answer is no stream.
+    pub(super) async fn events(&self, path: &str, last: Option<&str>) -> Result<Stream, Failure> {
+        let asked = format!("{}: GET {path}", self.url);
+        let mut request = self.request(Method::GET, path).header(ACCEPT, "text/event-stream");
+        if let Some(last) = last {
+            request = request.header("last-event-id", last);
+        }
+        let request = request.body(Full::default()).map_err(|error| self.said(&error.to_string()))?;
+        let opening = tokio::time::timeout(ANSWER_TIMEOUT, self.send(request)).await;
+        let (response, connection) =
+            opening.map_err(|_| self.said(&format!("no answer within {}s", ANSWER_TIMEOUT.as_secs())))??;
+        let status = response.status();
+        if status == StatusCode::OK {
+            return Ok(Stream { body: response.into_body(), _connection: connection });
+        }
+        let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await.map(|body| body.to_bytes());
+        Err(Answer { status, body: body.unwrap_or_default(), asked }.refusal())
     }
 
     fn request(&self, method: Method, path: &str) -> http::request::Builder {
@@ -238,6 +276,14 @@ pub(super) fn online<T>(future: impl Future<Output = Result<T, Failure>>) -> Res
     thread::block_on(future).unwrap_or_else(|error| Err(Failure::new(format!("cannot wait for the network: {error}"))))
 }
 
+/// What stands as it is in one segment of a path; a slash or a bracket in a name does not.
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b':');
+
+/// One segment of a path, percent-encoded.
+pub(super) fn segment(text: &str) -> PercentEncode<'_> {
+    utf8_percent_encode(text, SEGMENT)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -257,6 +303,13 @@ mod tests {
         {
             check(bad, None);
         }
+    }
+
+    #[test]
+    fn names_are_one_segment_of_a_path() {
+        assert_eq!(segment("127.0.0.1:80").to_string(), "127.0.0.1:80");
+        assert_eq!(segment("[::1]:80").to_string(), "%5B::1%5D:80");
+        assert_eq!(segment("a/b c").to_string(), "a%2Fb%20c");
     }
 
     #[test]

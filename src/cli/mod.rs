@@ -6,16 +6,25 @@
 //! | file | does |
 //! |---|---|
 //! | `validate`, `schema`, `completions` | need neither a process nor a network |
-//! | `reload`, `health` | ask a running process, through `client` |
-//! | `output`, `failure` | how it all looks |
+//! | `status`, `explain`, `events`, `operate`, `reload`, `health` | ask a running process, through `client` |
+//! | `age`, `reason`, `table`, `output`, `failure` | how it all looks |
+//! | `sse` | the reading of server-sent events |
 
+mod age;
 mod client;
 mod completions;
+mod events;
+mod explain;
 mod failure;
 mod health;
+mod operate;
 mod output;
+mod reason;
 mod reload;
 mod schema;
+mod sse;
+mod status;
+mod table;
 mod validate;
 
 use std::ffi::OsString;
@@ -52,8 +61,20 @@ struct ConfigFile {
 enum Command {
     /// Check a configuration: every problem with file, line and column
     Validate(ConfigFile),
+    /// Show clusters, endpoints, their states and why
+    Status(status::Status),
+    /// Explain the verdict on one endpoint
+    Explain(explain::Explain),
+    /// Let an endpoint finish what it has and give it nothing new
+    Drain(operate::Operate),
+    /// Give an endpoint no traffic
+    Maintenance(operate::Operate),
+    /// Give an endpoint traffic again, as far as it is well
+    Ready(operate::Operate),
     /// Apply the changed configuration file
     Reload(reload::Reload),
+    /// Follow every change of state as it happens
+    Events(events::Events),
     /// Print the JSON Schema of the configuration
     Schema,
     /// Print a completion script for a shell
@@ -66,7 +87,13 @@ impl Command {
     fn run(&self, target: &Target, out: &mut Output) -> Result<ExitCode, Failure> {
         match self {
             Self::Validate(file) => validate::run(&file.config, out),
+            Self::Status(command) => command.run(target, out),
+            Self::Explain(command) => command.run(target, out),
+            Self::Drain(command) => command.run("drain", target, out),
+            Self::Maintenance(command) => command.run("maintenance", target, out),
+            Self::Ready(command) => command.run("ready", target, out),
             Self::Reload(command) => command.run(target, out),
+            Self::Events(command) => command.run(target, out),
             Self::Schema => schema::run(out),
             Self::Completions(command) => command.run(out),
             Self::Health => health::run(target, out),

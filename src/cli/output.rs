@@ -4,7 +4,7 @@
 //! passes [`plain`] first, so that an endpoint's answer cannot steer the terminal of whoever asks about it.
 
 use std::borrow::Cow;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 use crate::cli::failure::Failure;
 
@@ -12,12 +12,15 @@ use crate::cli::failure::Failure;
 #[derive(Debug)]
 pub(super) struct Output {
     stdout: io::Stdout,
+    terminal: bool,
 }
 
 impl Output {
     /// The standard output of this process.
     pub(super) fn stdout() -> Self {
-        Self { stdout: io::stdout() }
+        let stdout = io::stdout();
+        let terminal = stdout.is_terminal();
+        Self { stdout, terminal }
     }
 
     /// Prints text as it is and sees that it gets out.
@@ -35,6 +38,27 @@ impl Output {
     /// If it cannot be written.
     pub(super) fn line(&mut self, text: &str) -> Result<(), Failure> {
         self.print(&format!("{text}\n"))
+    }
+
+    /// Empties the terminal, if there is one.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub(super) fn clear(&mut self) -> Result<(), Failure> {
+        if self.terminal { self.print("\x1b[H\x1b[2J") } else { Ok(()) }
+    }
+
+    /// Replaces what is on the terminal by this text; appends it where there is no terminal.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub(super) fn redraw(&mut self, text: &str) -> Result<(), Failure> {
+        if !self.terminal {
+            return self.print(text);
+        }
+        // Each line is cleared to its end and the rest below it last, so that nothing flickers.
+        let lines = text.replace('\n', "\x1b[K\n");
+        self.print(&format!("\x1b[H{lines}\x1b[J"))
     }
 }
 
