@@ -1,4 +1,33 @@
 //! Pulsegate: a reverse proxy that sends requests only to healthy endpoints, and can say why.
+//!
+//! Rooms, from the bottom up; a room names only rooms above it in this list, and `probe` and `proxy` never each other:
+//!
+//! | room | owns |
+//! |---|---|
+//! | `base` | time, ids, addresses, units |
+//! | `report` | bytes an endpoint answered with, read into a report |
+//! | `health` | what is believed about an endpoint, and why |
+//! | `balance` | one of these candidates |
+//! | `traffic` | decisions about one request |
+//! | `config` | text to configuration, with all problems at once |
+//! | `sim` | a seeded world in which the rooms so far run |
+//! | `telemetry` | metric names, and cells to count in |
+//! | `runtime` | the clock, threads, tasks, deadlines |
+//! | `cluster` | the live objects that both planes share |
+//! | `net` | how we listen and dial |
+//! | `probe`, `proxy` | active probes; the data plane |
+//! | `control` | the single writer of health; reload |
+//! | `admin` | API, metrics page, events |
+//! | `sample` | endpoints of our own, for the demo |
+//! | `server` | wiring, phases, drain |
+//! | `cli` | one file per subcommand |
+//!
+//! *Life of a request:* a worker accepts, hyper parses, `proxy`'s exchange admits it, finds its route, loads the snapshot, and then
+//! picks, checks out a connection, attempts and classifies until there is an answer to relay; at last it settles its cells.
+//!
+//! *Life of a signal:* a probe, an exchange or the operator says something to `control`, which applies it to
+//! `health::Cluster`, tells the transitions, and publishes a snapshot that the next pick sees.
+
 pub mod admin;
 pub mod balance;
 pub mod base;
