@@ -3,9 +3,13 @@
 
 use std::collections::BTreeSet;
 
+use pulsegate::admin::shape::{Explanation, Status, Transition};
 use pulsegate::cluster::Token;
 use pulsegate::health::verdict::State;
 use regex_lite::Regex;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::tree::{File, code_of, files};
 
@@ -50,4 +54,21 @@ fn every_error_of_our_own_is_explained() {
     let used = |variant: &str| Regex::new(&format!(r"Token::{variant}\b")).unwrap().is_match(&sources);
     let given = set(Token::ALL.iter().filter(|(token, _)| used(&format!("{token:?}"))).map(|(_, name)| *name));
     assert_eq!(first_words(&File::read("docs/operations.md"), "## Answers of our own"), given);
+}
+
+/// The shapes are those that our own command line reads, and scripts are written by what stands here.
+#[test]
+fn the_answers_shown_have_the_shapes_of_the_admin_interface() {
+    check_shape::<Status>("Status");
+    check_shape::<Explanation>("Explanation");
+    check_shape::<Transition>("Transition");
+}
+
+fn check_shape<T: DeserializeOwned + Serialize>(name: &str) {
+    let chapter = File::read("docs/admin-api.md").text;
+    let (_, rest) = chapter.split_once(&format!("<!-- json: {name} -->\n```json\n")).unwrap_or_else(|| panic!("no {name}"));
+    let shown: Value =
+        serde_json::from_str(rest.split("```").next().unwrap_or_default()).unwrap_or_else(|e| panic!("{name}: {e}"));
+    let read: T = serde_json::from_value(shown.clone()).unwrap_or_else(|error| panic!("{name}: {error}"));
+    assert_eq!(serde_json::to_value(read).unwrap(), shown, "{name} as the program writes it");
 }
