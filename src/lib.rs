@@ -41,6 +41,7 @@ pub mod proxy;
 pub mod report;
 pub mod runtime;
 pub mod sample;
+pub mod server;
 pub mod sim;
 pub mod telemetry;
 pub mod traffic;
