@@ -43,7 +43,7 @@ pub fn is_loop(headers: &HeaderMap) -> bool {
 
 /// Makes a client's headers into the endpoint's, but for Host and the body's framing.
 pub fn request(headers: &mut HeaderMap, client: &Client, host: Option<&HeaderValue>, version: Version, rng: &mut fastrand::Rng) {
-    let trailers = wants_trailers(headers);
+    let trailers = headers.contains_key(TE) && wants_trailers(headers);
     remove_hop_by_hop(headers);
     if trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
@@ -79,12 +79,12 @@ fn wants_trailers(headers: &HeaderMap) -> bool {
 
 /// RFC 9110, section 7.6.1: the fields that Connection names, and those that always concern one connection only.
 fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    if headers.contains_key(CONNECTION) {
-        let named: Vec<HeaderName> =
-            headers.get_all(CONNECTION).iter().filter_map(|v| v.to_str().ok()).flat_map(nominated).collect();
-        headers.remove(CONNECTION);
-        for name in named {
-            headers.remove(name);
+    if let Some(value) = headers.get(CONNECTION) {
+        let plain = [b"keep-alive".as_slice(), b"close"].iter().any(|word| value.as_bytes().eq_ignore_ascii_case(word));
+        if plain && headers.get_all(CONNECTION).iter().nth(1).is_none() {
+            headers.remove(CONNECTION);
+        } else {
+            remove_named(headers);
         }
     }
     // Most requests have none of them; looking at the few names there are costs less than looking each one up.
@@ -97,6 +97,15 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
 
 fn is_hop_by_hop(name: &HeaderName) -> bool {
     HOP_BY_HOP.contains(&name.as_str())
+}
+
+fn remove_named(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> =
+        headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok()).flat_map(nominated).collect();
+    headers.remove(CONNECTION);
+    for name in named {
+        headers.remove(name);
+    }
 }
 
 /// Names in a Connection value, without those that no sender may take from us.
@@ -136,13 +145,13 @@ fn remove_forwarded(headers: &mut HeaderMap) {
 
 /// All lines of a field and one more element as a single value.
 fn joined(headers: &HeaderMap, name: &HeaderName, last: &HeaderValue) -> Option<HeaderValue> {
+    if !headers.contains_key(name) {
+        return None;
+    }
     let mut text = Vec::new();
     for value in headers.get_all(name) {
         text.extend_from_slice(value.as_bytes());
         text.extend_from_slice(b", ");
-    }
-    if text.is_empty() {
-        return None;
     }
     text.extend_from_slice(last.as_bytes());
     HeaderValue::from_bytes(&text).ok()

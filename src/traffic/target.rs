@@ -119,7 +119,9 @@ fn check_path<'a>(method: &Method, uri: &'a Uri) -> Result<&'a str, Refusal> {
     if uri.scheme_str().is_some_and(|scheme| !scheme.eq_ignore_ascii_case("http") && !scheme.eq_ignore_ascii_case("https")) {
         return Err(bad("the target's scheme is neither http nor https"));
     }
-    if path.split('/').any(is_dot_segment) {
+    // A dot segment starts with a dot or a percent sign right after a slash; hardly any path has that.
+    let suspicious = path.as_bytes().windows(2).any(|pair| matches!(pair, b"/." | b"/%"));
+    if suspicious && path.split('/').any(is_dot_segment) {
         return Err(bad("the path has a . or .. segment"));
     }
     Ok(path)
@@ -165,9 +167,9 @@ const fn is_host_byte(byte: u8) -> bool {
 }
 
 fn without_port(authority: &str) -> &str {
-    let end = match authority.rfind(']') {
+    let end = match authority.bytes().rposition(|byte| byte == b']') {
         Some(bracket) => bracket + 1,
-        None => authority.find(':').unwrap_or(authority.len()),
+        None => authority.bytes().position(|byte| byte == b':').unwrap_or(authority.len()),
     };
     &authority[..end]
 }

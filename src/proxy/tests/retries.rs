@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use super::rig::{Rig, answers, endpoint, endpoint_object, refuses, snapshot};
+use super::rig::{PATIENCE, Rig, answers, endpoint, endpoint_object, refuses, snapshot};
 use crate::cluster::Recall;
 use crate::health::signal::Observation;
 
@@ -81,8 +81,10 @@ fn the_budget_bounds_retries() {
 
 #[test]
 fn a_recalled_get_goes_elsewhere_and_a_recalled_post_stays() {
-    let hung = endpoint(|mut client| {
+    let (arrived, arrivals) = std::sync::mpsc::sync_channel(2);
+    let hung = endpoint(move |mut client| {
         drop(client.request());
+        arrived.send(()).unwrap();
         let _ = client.at_end();
     });
     let rig = Rig::start_with(&[hung], |settings| settings.route.timeout = Some(Duration::from_secs(2)));
@@ -90,9 +92,9 @@ fn a_recalled_get_goes_elsewhere_and_a_recalled_post_stays() {
     std::thread::scope(|scope| {
         let get = scope.spawn(|| rig.ask(GET).status());
         let post = scope.spawn(|| rig.ask(POST).status());
-        while rig.endpoints[0].in_flight() < 2 {
-            std::thread::yield_now();
-        }
+        // Until it has been sent, even a POST may go elsewhere.
+        arrivals.recv_timeout(PATIENCE).unwrap();
+        arrivals.recv_timeout(PATIENCE).unwrap();
         let cluster = Arc::clone(&rig.live.world().load().clusters[0]);
         let upstream = cluster.snapshot().load().upstream;
         cluster.publish(snapshot(&[spare], &rig.endpoints, upstream));
@@ -122,16 +124,19 @@ fn an_endpoint_that_says_nothing_is_504_and_a_slow_try_goes_elsewhere() {
 
 #[test]
 fn a_pooled_connection_that_the_endpoint_closed_fails_nobody() {
-    let origin = endpoint(|mut client| {
+    let (closed, closes) = std::sync::mpsc::sync_channel(8);
+    let origin = endpoint(move |mut client| {
         // One answer, then the connection ends without a word, as servers do when an idle time is over.
         if client.request().is_some() {
             client.send(OK);
+            drop(client);
+            closed.send(()).unwrap();
         }
     });
     let rig = Rig::start_with(&[origin], |settings| settings.route.retries.attempts = 1);
     for request in [GET, POST, POST, POST] {
         assert_eq!(rig.ask(request).status(), 200);
-        // The close has reached us once the endpoint's side is gone; a POST must look before it trusts.
-        std::thread::yield_now();
+        // From here on the close can be seen on the socket; a POST must look before it trusts.
+        closes.recv_timeout(PATIENCE).unwrap();
     }
 }
