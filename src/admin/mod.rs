@@ -65,6 +65,7 @@ pub struct Sockets {
 
 /// The running interface; it stops accepting when dropped.
 #[derive(Debug)]
+#[must_use = "the interface ends when this is dropped"]
 pub struct Admin {
     _accepting: Vec<task::Owned>,
 }
@@ -92,3 +93,6 @@ pub fn start(sockets: Sockets, handle: Handle, token: Option<Secret>) -> io::Res
     }
     Ok(Admin { _accepting: accepting })
 }
+
+#[cfg(test)]
+mod tests;
