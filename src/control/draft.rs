@@ -231,6 +231,9 @@ impl Kept {
     }
 
     fn commit(self, ward: &mut Ward, watcher: &Watcher, now: Timestamp, announcer: &Announcer) {
+        if ward.config == self.config {
+            return;
+        }
         let tallies = &announcer.shared.tallies;
         let name = Arc::clone(&ward.cluster.name);
         for probe in ward.config.health.probes.iter().filter(|probe| !self.config.health.probes.contains(probe)) {

@@ -256,8 +256,8 @@ impl Control {
         if !request.dry_run {
             self.wards.announcer.shared.tallies.reloaded(matches!(outcome, ReloadOutcome::Applied { .. }));
             match &outcome {
-                ReloadOutcome::Applied { changes } => tracing::info!(?changes, "reload applied"),
-                ReloadOutcome::Refused { problems } => tracing::warn!(?problems, "reload refused"),
+                ReloadOutcome::Applied { changes } => tracing::info!(changes = changes.join("; "), "reload applied"),
+                ReloadOutcome::Refused { problems } => tracing::warn!(problems = problems.join("; "), "reload refused"),
             }
         }
         request.end(outcome);
