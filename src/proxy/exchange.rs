@@ -7,7 +7,7 @@ use std::task::{Context as TaskContext, Poll};
 
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, RETRY_AFTER, TRANSFER_ENCODING};
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use http_body::Body;
 use hyper::body::Incoming;
 
@@ -57,9 +57,8 @@ pub(crate) async fn serve(
     let view = worker.view();
     let mut ledger = Ledger::open(Rc::clone(&worker), Rc::clone(&context), Rc::clone(&view), started);
     let is_head = request.method() == Method::HEAD;
-    let id = request.headers().get("x-request-id").cloned();
     let Some(listener) = view.listener(context.socket) else {
-        return Ok(own(&worker, ledger, &not_found(), None, is_head));
+        return Ok(own(&worker, ledger, &not_found(), request.headers(), is_head));
     };
     let (mut parts, incoming) = request.into_parts();
     let admitted = admit(&worker, &context, listener, &mut parts, &mut ledger);
@@ -67,17 +66,16 @@ pub(crate) async fn serve(
         Ok(route) => route,
         Err(local) => {
             context.activity.leave_unread(!incoming.is_end_stream());
-            return Ok(own(&worker, ledger, &local, id.as_ref(), is_head));
+            return Ok(own(&worker, ledger, &local, &parts.headers, is_head));
         }
     };
-    let id = parts.headers.get("x-request-id").cloned();
     let cluster = Rc::clone(view.cluster(route));
     let mut exchange = Exchange::new(&worker, &context, route, parts, incoming, started);
     let outcome = exchange.run(&cluster, &mut ledger).await;
     exchange.note_unread();
     Ok(match outcome {
         Ok(answer) => exchange.relay(answer, ledger),
-        Err(local) => own(&worker, ledger, &local, id.as_ref(), is_head),
+        Err(local) => own(&worker, ledger, &local, &exchange.head.headers, is_head),
     })
 }
 
@@ -126,9 +124,9 @@ fn origin_form(uri: &Uri, prefix: usize) -> Uri {
 }
 
 /// An answer of our own.
-fn own(worker: &Worker, mut ledger: Ledger, local: &Local, id: Option<&HeaderValue>, is_head: bool) -> Response<AnswerBody> {
+fn own(worker: &Worker, mut ledger: Ledger, local: &Local, request: &HeaderMap, is_head: bool) -> Response<AnswerBody> {
     ledger.answered(local.status.as_u16(), Some(local.token));
-    let (mut response, bytes) = local.response(id);
+    let (mut response, bytes) = local.response(request.get(&forward::REQUEST_ID));
     close_if_leaving(worker, &mut response);
     response.map(|()| AnswerBody::own(bytes, ledger, is_head))
 }
@@ -370,7 +368,9 @@ impl<'a> Exchange<'a> {
         forward::response(&mut parts.headers);
         if parts.status == StatusCode::NO_CONTENT {
             parts.headers.remove(CONTENT_LENGTH);
-        } else if let Some(length) = parts.headers.get(CONTENT_LENGTH).cloned() {
+        } else if parts.headers.get_all(CONTENT_LENGTH).iter().nth(1).is_some()
+            && let Some(length) = parts.headers.get(CONTENT_LENGTH).cloned()
+        {
             // Repeated equal lengths become one.
             parts.headers.insert(CONTENT_LENGTH, length);
         }

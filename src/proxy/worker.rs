@@ -67,6 +67,8 @@ pub(crate) struct Worker {
     pub(crate) stage: watch::Receiver<Stage>,
     view: RefCell<Rc<View>>,
     upstreams: RefCell<HashMap<EndpointId, Rc<Upstream>>>,
+    /// Whether connections are to be closed; a copy of the stage that every answer can look at for nothing.
+    closing: Cell<bool>,
     open: Cell<usize>,
     emptied: Notify,
 }
@@ -84,6 +86,7 @@ pub async fn worker(setup: Setup) {
         stage: stage.clone(),
         view: RefCell::default(),
         upstreams: RefCell::default(),
+        closing: Cell::new(false),
         open: Cell::new(0),
         emptied: Notify::new(),
     });
@@ -145,6 +148,7 @@ async fn accept(worker: Rc<Worker>, number: usize, socket: std::net::TcpListener
             },
         }
     }
+    worker.closing.set(true);
     match listener.into_std() {
         Ok(socket) => empty(&worker, number, &socket),
         Err(error) => tracing::error!("the accept queue cannot be emptied: {error}"),
@@ -227,7 +231,7 @@ impl Worker {
 
     /// Whether this worker is to close its connections.
     pub(crate) fn is_closing(&self) -> bool {
-        *self.stage.borrow() != Stage::Serving
+        self.closing.get()
     }
 
     /// Counts a client connection that ended badly.
