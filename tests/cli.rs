@@ -143,8 +143,21 @@ fn shells_are_completed() {
 #[test]
 fn help_names_every_subcommand_and_each_has_its_own() {
     let help = out(&run(&["--help"]));
-    let commands =
-        ["validate", "status", "explain", "drain", "maintenance", "ready", "reload", "events", "schema", "completions", "health"];
+    let commands = [
+        "run",
+        "demo",
+        "validate",
+        "status",
+        "explain",
+        "drain",
+        "maintenance",
+        "ready",
+        "reload",
+        "events",
+        "schema",
+        "completions",
+        "health",
+    ];
     for command in commands {
         assert!(help.lines().any(|line| line.trim_start().starts_with(command)), "{command}: {help}");
         let output = run(&[command, "--help"]);
@@ -168,6 +181,10 @@ fn usage_errors_exit_with_2() {
     check(&["drain", "app", "127.0.0.1:1", "--for", "5"]);
     check(&["status", "--admin", "127.0.0.1:9900"]);
     check(&["--admin", "https://127.0.0.1:9900", "status"]);
+    check(&["run", "-c", "a.yaml", "--listen", ":8080", "--to", "127.0.0.1:1"]);
+    check(&["run", "--listen", ":8080"]);
+    check(&["run", "--health", "/health"]);
+    check(&["demo", "--for", "1s"]);
 }
 
 #[test]

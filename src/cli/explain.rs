@@ -11,6 +11,7 @@ use crate::cli::client::{Target, segment};
 use crate::cli::failure::Failure;
 use crate::cli::output::{Output, plain};
 use crate::cli::{age, reason, table};
+use crate::health::figure;
 use crate::runtime::clock;
 
 /// Which endpoint.
@@ -139,7 +140,7 @@ fn report_title(explanation: &Explanation, now: WallTime) -> String {
 }
 
 fn report(endpoint: &Endpoint, voids: &[Void]) -> String {
-    let value = |(metric, value): (&String, &f64)| [metric.clone(), value.to_string()];
+    let value = |(metric, value): (&String, &f64)| [metric.clone(), figure(metric, *value)];
     let void = |void: &Void| {
         let metric = if void.metric.is_empty() { "(all of it)" } else { &void.metric };
         [metric.to_owned(), format!("could not be read: {}", void.hint)]
@@ -188,7 +189,7 @@ mod tests {
           port   not run yet                   counts as failing
 
         Report, 0.5s ago
-          cpu    0.31
+          cpu    31 %
           queue  could not be read: nothing at jobs.waiting; there is jobs.queued
 
         Next change, if nothing else happens

@@ -5,6 +5,7 @@
 //!
 //! | file | does |
 //! |---|---|
+//! | `run`, `demo` | serves; the others end by themselves |
 //! | `validate`, `schema`, `completions` | need neither a process nor a network |
 //! | `status`, `explain`, `events`, `operate`, `reload`, `health` | ask a running process, through `client` |
 //! | `age`, `reason`, `table`, `output`, `failure` | how it all looks |
@@ -13,6 +14,7 @@
 mod age;
 mod client;
 mod completions;
+mod demo;
 mod events;
 mod explain;
 mod failure;
@@ -21,6 +23,7 @@ mod operate;
 mod output;
 mod reason;
 mod reload;
+mod run;
 mod schema;
 mod sse;
 mod status;
@@ -59,6 +62,10 @@ struct ConfigFile {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Serve
+    Run(run::Run),
+    /// Show what it does: sample endpoints, a proxy and load in one process, and one endpoint sick at a time
+    Demo(demo::Demo),
     /// Check a configuration: every problem with file, line and column
     Validate(ConfigFile),
     /// Show clusters, endpoints, their states and why
@@ -86,6 +93,8 @@ enum Command {
 impl Command {
     fn run(&self, target: &Target, out: &mut Output) -> Result<ExitCode, Failure> {
         match self {
+            Self::Run(command) => command.run(),
+            Self::Demo(command) => command.run(out),
             Self::Validate(file) => validate::run(&file.config, out),
             Self::Status(command) => command.run(target, out),
             Self::Explain(command) => command.run(target, out),

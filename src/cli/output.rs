@@ -23,6 +23,11 @@ impl Output {
         Self { stdout, terminal }
     }
 
+    /// Whether a person looks at it.
+    pub(super) const fn is_terminal(&self) -> bool {
+        self.terminal
+    }
+
     /// Prints text as it is and sees that it gets out.
     ///
     /// # Errors

@@ -45,4 +45,5 @@ pub use admission::Admission;
 pub use changes::{Changes, Member};
 pub use cluster::Cluster;
 pub use history::{Entry, HISTORY, Kind};
+pub use rules::figure;
 pub use schedule::Pace;

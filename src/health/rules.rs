@@ -212,7 +212,8 @@ fn explain(rule: &Rule, level: Level, value: f64) -> String {
 }
 
 /// A value as its level is written: percent for shares, plain otherwise.
-fn figure(metric: &str, value: f64) -> String {
+#[must_use]
+pub fn figure(metric: &str, value: f64) -> String {
     let share = is_share(metric);
     let rounded = (value * if share { 1000.0 } else { 100.0 }).round();
     if share { format!("{} %", rounded / 10.0) } else { format!("{}", rounded / 100.0) }
