@@ -37,6 +37,7 @@ pub mod config;
 pub mod control;
 pub mod health;
 pub mod net;
+pub mod probe;
 pub mod proxy;
 pub mod report;
 pub mod runtime;

@@ -4,4 +4,5 @@
 
 pub mod dial;
 pub mod listen;
+pub mod resolve;
 pub mod shared;

@@ -1,0 +1,37 @@
+//! Active probes: they ask endpoints how they are, in slots of their own, and tell control what they found.
+//!
+//! A checker that blames others for its own troubles takes well endpoints out. So everything here keeps three results
+//! apart: pass, fail, and void, when it was ourselves who stood still or had no socket left. It judges single answers only;
+//! what they amount to is for `health`, and when a probe is due says `health::schedule`.
+//!
+//! | file | owns |
+//! |---|---|
+//! | `probing` | the probes of one endpoint, and the orders they take |
+//! | `rounds` | the task of one probe: wait for the slot, run, tell |
+//! | `run` | one run: ask, wait, judge |
+//! | `vigil` | the deadline, and what it is worth when we stood still |
+//! | `target`, `request` | where to ask, and what |
+//! | `line`, `wire` | the warm connection and the exchange on it |
+//! | `answer`, `reading`, `trouble` | what came, the report in it, and why nothing came |
+//! | `once` | one run outside any schedule |
+
+mod answer;
+mod lag;
+mod line;
+mod once;
+mod probing;
+mod reading;
+mod request;
+mod rounds;
+mod run;
+mod target;
+#[cfg(test)]
+mod tests;
+mod trouble;
+mod vigil;
+mod wire;
+
+pub use answer::Answer;
+pub use lag::ProbeLag;
+pub use once::{Finding, UrlError, fetch_report, once, plain};
+pub use probing::{Plan, Probing, start};

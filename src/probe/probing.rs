@@ -1,0 +1,105 @@
+//! The probes of one endpoint, all of them: one task each, and the orders that control gives them.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, Method};
+use tokio::sync::{mpsc, watch};
+
+use crate::cluster::Endpoint;
+use crate::health::Pace;
+use crate::health::check::{Check, HttpCheck, ProbeSpec, StatusRange};
+use crate::health::policy::Timing;
+use crate::health::signal::Signal;
+use crate::probe::lag::ProbeLag;
+use crate::probe::rounds::{Orders, Purpose, Rounds};
+use crate::probe::run::Probe;
+use crate::probe::target::Target;
+use crate::report::spec::{Format, Source, Spec};
+use crate::runtime::task::Owned;
+
+/// What is probed of one endpoint.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The endpoint.
+    pub endpoint: Arc<Endpoint>,
+    /// Its probes; a result carries its probe's position here.
+    pub probes: Vec<ProbeSpec>,
+    /// What is read of it, if anything.
+    pub report: Option<Spec>,
+    /// How often a report from a path of its own is fetched.
+    pub report_timing: Timing,
+}
+
+/// Probes that run for as long as this lives.
+#[derive(Debug)]
+pub struct Probing {
+    orders: watch::Sender<Orders>,
+    /// End when dropped.
+    _tasks: Vec<Owned>,
+}
+
+/// Starts the probes of an endpoint on this thread, which must allow local tasks. Each runs at once and then in its slots.
+///
+/// Every result is sent to `signals`, the report in an answer right behind the result of its probe; when that queue is full
+/// the probe waits. `lag` is set whenever a probe starts in a slot.
+#[must_use]
+pub fn start(plan: Plan, signals: mpsc::Sender<Signal>, lag: Arc<ProbeLag>) -> Probing {
+    // Fast is the pace of an endpoint of which nothing is known.
+    let (orders, _) = watch::channel(Orders { pace: Pace::Fast, asked: 0 });
+    let tasks = probes(plan)
+        .map(|(endpoint, probe, purpose)| {
+            let rounds = Rounds::new(endpoint, probe, purpose, Arc::clone(&lag));
+            Owned::spawn(rounds.go(orders.subscribe(), signals.clone()))
+        })
+        .collect();
+    Probing { orders, _tasks: tasks }
+}
+
+impl Probing {
+    /// Changes how often the probes run. What comes nearer by it is brought forward at once.
+    pub fn set_pace(&self, pace: Pace) {
+        self.orders.send_if_modified(|orders| std::mem::replace(&mut orders.pace, pace) != pace);
+    }
+
+    /// Asks every probe for a run at once, over a fresh connection. A run that is under way ends first; runs that are asked
+    /// for are at least the fast interval apart, and one that comes too early is kept until then.
+    pub fn probe_now(&self) {
+        self.orders.send_modify(|orders| orders.asked += 1);
+    }
+}
+
+fn probes(plan: Plan) -> impl Iterator<Item = (Arc<Endpoint>, Probe, Purpose)> {
+    let Plan { endpoint, probes, report, report_timing } = plan;
+    let report = report.filter(|spec| spec.format != Format::None).map(Arc::new);
+    let fetched = report.clone().and_then(|spec| fetch(spec, report_timing, &endpoint));
+    let read = report.filter(|spec| spec.source == Source::FirstHttpProbe);
+    let first = probes.iter().position(|spec| matches!(spec.check, Check::Http(_)));
+    let owner = Arc::clone(&endpoint);
+    let voting = probes.into_iter().enumerate().map(move |(position, spec)| {
+        let target = Target::of(&spec, &owner);
+        let reads = read.clone().filter(|_| first == Some(position));
+        (Probe::new(spec, target, reads), Purpose::Vote(position))
+    });
+    let fetched = fetched.map(|probe| (probe, Purpose::Report));
+    voting.chain(fetched).map(move |(probe, purpose)| (Arc::clone(&endpoint), probe, purpose))
+}
+
+fn fetch(spec: Arc<Spec>, timing: Timing, endpoint: &Arc<Endpoint>) -> Option<Probe> {
+    let probe = report_probe(&spec, timing)?;
+    let target = Target::of(&probe, endpoint);
+    Some(Probe::new(probe, target, Some(spec)))
+}
+
+/// The probe that fetches a report from a path of its own; `None` if it has none.
+pub(super) fn report_probe(spec: &Spec, timing: Timing) -> Option<ProbeSpec> {
+    let Source::Own { path, port } = &spec.source else { return None };
+    let check = HttpCheck {
+        path: Arc::clone(path),
+        method: Method::GET,
+        host: None,
+        headers: HeaderMap::new(),
+        status: vec![StatusRange { low: 200, high: 299 }],
+        body_contains: None,
+    };
+    Some(ProbeSpec { name: "report".into(), check: Check::Http(check), address: None, port: *port, timing })
+}

@@ -1,0 +1,151 @@
+//! The rounds of one probe: a task that runs it in its slots, one run at a time, and tells what each found.
+//!
+//! Results are never dropped. When control is behind, the task waits with its result, the slots that pass meanwhile are
+//! skipped, and no burst follows.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+
+use crate::base::time::Timestamp;
+use crate::cluster::Endpoint;
+use crate::health::Pace;
+use crate::health::schedule::Slots;
+use crate::health::signal::{Observation, ProbeResult, ProbeRun, ReportReading, Signal};
+use crate::probe::lag::ProbeLag;
+use crate::probe::run::{Outcome, Probe};
+use crate::runtime::clock;
+
+/// What control wants of the probes of one endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Orders {
+    pub(super) pace: Pace,
+    /// How often a run at once has been asked for.
+    pub(super) asked: u64,
+}
+
+/// What the results of a probe are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// It votes; its position among the cluster's probes.
+    Vote(usize),
+    /// It only brings the report, at its own pace whatever the probes find.
+    Report,
+}
+
+/// A probe, and when it runs.
+#[derive(Debug)]
+pub(super) struct Rounds {
+    endpoint: Arc<Endpoint>,
+    probe: Probe,
+    purpose: Purpose,
+    slots: Slots,
+    rng: fastrand::Rng,
+    lag: Arc<ProbeLag>,
+    /// How many of the runs asked for have been heard of.
+    heard: u64,
+    /// Whether a run at once is wanted.
+    wanted: bool,
+    /// When the next one that was asked for may start.
+    patience: Timestamp,
+}
+
+impl Rounds {
+    pub(super) fn new(endpoint: Arc<Endpoint>, probe: Probe, purpose: Purpose, lag: Arc<ProbeLag>) -> Self {
+        let now = clock::now();
+        let mut rng = fastrand::Rng::new();
+        let mut slots = Slots::new(probe.spec.timing, endpoint.id, &probe.spec.name, now);
+        if purpose == Purpose::Report {
+            slots.set_pace(Pace::Normal, now, &mut rng);
+        }
+        Self { endpoint, probe, purpose, slots, rng, lag, heard: 0, wanted: false, patience: now }
+    }
+
+    /// Runs the probe until nobody listens any more.
+    pub(super) async fn go(mut self, mut orders: watch::Receiver<Orders>, signals: mpsc::Sender<Signal>) {
+        self.probe.target.looked_up().await;
+        while let Some(fresh) = self.turn(&mut orders).await {
+            let state = self.endpoint.view().state.as_str();
+            let outcome = self.probe.run(state, fresh).await;
+            for observation in self.observations(outcome).into_iter().flatten() {
+                let signal =
+                    Signal { cluster: self.endpoint.cluster_id, endpoint: self.endpoint.id, at: clock::now(), observation };
+                if signals.send(signal).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Waits for the next run's turn: its slot, or an order. Returns whether it takes a fresh connection; `None` if nobody
+    /// gives orders any more.
+    async fn turn(&mut self, orders: &mut watch::Receiver<Orders>) -> Option<bool> {
+        let idle = clock::now();
+        loop {
+            let order = *orders.borrow_and_update();
+            self.obey(order);
+            let now = clock::now();
+            if let Some(fresh) = self.take(idle, now) {
+                return Some(fresh);
+            }
+            let wake = if self.wanted { self.slots.next().min(self.patience) } else { self.slots.next() };
+            tokio::select! {
+                () = tokio::time::sleep_until(clock::instant(wake)) => {}
+                changed = orders.changed() => changed.ok()?,
+            }
+        }
+    }
+
+    fn obey(&mut self, order: Orders) {
+        if self.purpose == Purpose::Report {
+            return;
+        }
+        self.slots.set_pace(order.pace, clock::now(), &mut self.rng);
+        self.wanted |= order.asked != self.heard;
+        self.heard = order.asked;
+    }
+
+    /// The run that may start now. One that was asked for takes a fresh connection: what live traffic met was a refused or
+    /// a broken one, of which a warm connection knows nothing.
+    fn take(&mut self, idle: Timestamp, now: Timestamp) -> Option<bool> {
+        let due = self.slots.next();
+        let slot = self.slots.take(now, &mut self.rng);
+        if slot.is_some() {
+            self.lag.set(now.since(due.max(idle)));
+        }
+        let asked = self.wanted && (slot.is_some() || now >= self.patience);
+        if asked {
+            self.wanted = false;
+            self.patience = now + self.spacing();
+        }
+        slot.map(|slot| slot.fresh || asked).or(asked.then_some(true))
+    }
+
+    /// The least time between two runs that were asked for.
+    fn spacing(&self) -> Duration {
+        self.probe.spec.timing.fast_interval
+    }
+
+    fn observations(&self, outcome: Outcome) -> [Option<Observation>; 2] {
+        match self.purpose {
+            Purpose::Vote(position) => {
+                let excerpt = outcome.answer.as_ref().map(|answer| answer.excerpt().into()).unwrap_or_default();
+                let Outcome { started, latency, result, reading, .. } = outcome;
+                let run = ProbeRun { probe: position, started, latency, result, excerpt };
+                [Some(Observation::Probe(run)), reading.map(Observation::Report)]
+            }
+            Purpose::Report => [Some(Observation::Report(fetched(outcome))), None],
+        }
+    }
+}
+
+/// What came of fetching a report: what was read, or why nothing could be.
+pub(super) fn fetched(outcome: Outcome) -> ReportReading {
+    match (outcome.reading, outcome.result) {
+        (Some(reading), _) => reading,
+        (None, ProbeResult::Pass) => ReportReading::None,
+        (None, ProbeResult::Fail(failure)) => ReportReading::Void(format!("it could not be fetched: {failure}")),
+        (None, ProbeResult::Void(why)) => ReportReading::Void(format!("it could not be fetched: {why}")),
+    }
+}

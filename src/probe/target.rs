@@ -1,0 +1,144 @@
+//! Where a probe goes: the endpoint itself, another port of it, or an address of the probe's own, whose name is kept resolved.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::base::address::{EndpointAddress, Host};
+use crate::cluster::Endpoint;
+use crate::health::check::ProbeSpec;
+use crate::net::resolve;
+use crate::runtime::task::Owned;
+
+/// From the end of one lookup to the next.
+const INTERVAL: Duration = Duration::from_secs(30);
+/// The same while a name has never resolved.
+const FIRST_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Where a probe goes.
+#[derive(Debug)]
+pub(super) struct Target {
+    /// The Host header of those requests that have no other.
+    pub(super) host: Arc<str>,
+    place: Place,
+}
+
+#[derive(Debug)]
+enum Place {
+    /// Where the endpoint is, whose name others look up; on another port if there is one.
+    Endpoint(Arc<Endpoint>, Option<u16>),
+    Fixed(Vec<SocketAddr>),
+    Named(Names),
+}
+
+/// The addresses behind a name of the probe's own.
+#[derive(Debug)]
+struct Names {
+    /// `None` until the first lookup has ended, and empty until one has succeeded.
+    found: watch::Receiver<Option<Vec<SocketAddr>>>,
+    /// Ends when dropped.
+    _lookups: Owned,
+}
+
+impl Target {
+    /// Where `spec` goes when it probes `endpoint`. A name of its own begins to be looked up.
+    pub(super) fn of(spec: &ProbeSpec, endpoint: &Arc<Endpoint>) -> Self {
+        let Some(address) = &spec.address else {
+            let host = host_header(&endpoint.address, spec.port);
+            return Self { host, place: Place::Endpoint(Arc::clone(endpoint), spec.port) };
+        };
+        let place = match address.socket() {
+            Some(socket) => Place::Fixed(vec![socket]),
+            None => Place::Named(Names::look_up(address.clone())),
+        };
+        Self { host: address.text(), place }
+    }
+
+    /// The same for an endpoint that only has an address: its name is looked up now, once. Without an answer the target
+    /// has no addresses.
+    pub(super) async fn resolve(spec: &ProbeSpec, endpoint: &EndpointAddress) -> Self {
+        let (address, host) = match &spec.address {
+            Some(address) => (address, address.text()),
+            None => (endpoint, host_header(endpoint, spec.port)),
+        };
+        let mut found = resolve::look_up(address).await.unwrap_or_default();
+        set_port(&mut found, spec.port.filter(|_| spec.address.is_none()));
+        Self { host, place: Place::Fixed(found) }
+    }
+
+    /// Waits until it is known whether there are addresses: until the first lookup of a name of its own has ended.
+    pub(super) async fn looked_up(&mut self) {
+        if let Place::Named(names) = &mut self.place {
+            // The sender lives as long as the lookups, and they as long as this.
+            drop(names.found.wait_for(Option::is_some).await);
+        }
+    }
+
+    /// The addresses to connect to, in order; empty if the name does not resolve.
+    pub(super) fn addresses(&self) -> Vec<SocketAddr> {
+        match &self.place {
+            Place::Endpoint(endpoint, port) => {
+                let mut addresses = endpoint.addresses().to_vec();
+                set_port(&mut addresses, *port);
+                addresses
+            }
+            Place::Fixed(addresses) => addresses.clone(),
+            Place::Named(names) => names.found.borrow().clone().unwrap_or_default(),
+        }
+    }
+}
+
+impl Names {
+    fn look_up(address: EndpointAddress) -> Self {
+        let (tell, found) = watch::channel(None);
+        Self { found, _lookups: Owned::spawn(keep_looked_up(address, tell)) }
+    }
+}
+
+/// A lookup that fails leaves what the last good one found.
+async fn keep_looked_up(address: EndpointAddress, tell: watch::Sender<Option<Vec<SocketAddr>>>) {
+    loop {
+        let answer = resolve::look_up(&address).await;
+        if let Err(error) = &answer {
+            tracing::debug!(%address, %error, "a probe's address does not resolve");
+        }
+        tell.send_modify(|found| match answer {
+            Ok(addresses) => *found = Some(addresses),
+            Err(_) => *found = Some(found.take().unwrap_or_default()),
+        });
+        let never = tell.borrow().as_ref().is_none_or(Vec::is_empty);
+        tokio::time::sleep(if never { FIRST_INTERVAL } else { INTERVAL }).await;
+    }
+}
+
+fn set_port(addresses: &mut [SocketAddr], port: Option<u16>) {
+    if let Some(port) = port {
+        addresses.iter_mut().for_each(|address| address.set_port(port));
+    }
+}
+
+fn host_header(address: &EndpointAddress, port: Option<u16>) -> Arc<str> {
+    match (port, address.host()) {
+        (None, _) => address.text(),
+        (Some(port), Host::Ip(ip)) => SocketAddr::new(*ip, port).to_string().into(),
+        (Some(port), Host::Name(name)) => format!("{name}:{port}").into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_port_changes_the_host_header_alone_in_its_port() {
+        let check = |address: &str, port: Option<u16>, wanted: &str| {
+            assert_eq!(&*host_header(&EndpointAddress::parse(address).unwrap(), port), wanted);
+        };
+        check("10.0.0.1:80", None, "10.0.0.1:80");
+        check("10.0.0.1:80", Some(81), "10.0.0.1:81");
+        check("[::1]:80", Some(81), "[::1]:81");
+        check("orders.internal:80", Some(81), "orders.internal:81");
+    }
+}
