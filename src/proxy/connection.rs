@@ -31,6 +31,8 @@ use crate::traffic::forward::Client;
 /// How long and how much a closing connection still reads, so that our last answer is not lost to a reset.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 1024 * 1024;
+/// hyper's own bound of header lines: a table of that size is part of its parser, any other is allocated for every head.
+const DEFAULT_HEAD_COUNT: usize = 100;
 /// Smallest read buffer that hyper allows.
 const MIN_BUFFER: usize = 8192;
 
@@ -178,15 +180,7 @@ async fn drive(worker: &Rc<Worker>, context: &Rc<Context>, socket: Shared) -> En
         service_fn(move |request| exchange::serve(Rc::clone(&worker), Rc::clone(&context), request))
     };
     let io = TokioIo::new(ClientSocket { socket: socket.clone(), context: Rc::clone(context) });
-    let limits = &context.limits;
-    let mut connection = pin!(
-        http1::Builder::new()
-            .max_headers(limits.head_count)
-            .max_header_size(limits.head_bytes)
-            .max_buf_size(limits.head_bytes.max(MIN_BUFFER))
-            .header_read_timeout(None)
-            .serve_connection(io, service)
-    );
+    let mut connection = pin!(parser(&context.limits).serve_connection(io, service));
     let mut leaving = pin!(leave(worker));
     let mut left = false;
     let result = std::future::poll_fn(|cx| {
@@ -219,6 +213,16 @@ async fn drive(worker: &Rc<Worker>, context: &Rc<Context>, socket: Shared) -> En
         Err(State::Begun | State::Head) => Ended::Overdue(Some(ListenerError::HeadTimeout)),
         Err(State::Busy) => Ended::Overdue(Some(ListenerError::IdleTimeout)),
     }
+}
+
+/// The parser of heads, with the listener's bounds.
+fn parser(limits: &ListenerLimits) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder.max_header_size(limits.head_bytes).max_buf_size(limits.head_bytes.max(MIN_BUFFER)).header_read_timeout(None);
+    if limits.head_count != DEFAULT_HEAD_COUNT {
+        builder.max_headers(limits.head_count);
+    }
+    builder
 }
 
 /// Ends when connections without an exchange are to be closed.

@@ -20,10 +20,9 @@ use crate::runtime::task;
 
 /// How recently a connection must have been used to carry a request that cannot be repeated.
 const SURE: Duration = Duration::from_secs(1);
-/// Bound of an answer's head.
+/// Bound of an answer's head; its header lines are bounded by hyper's default of 100. Any other number would have hyper
+/// allocate its table of them anew for every answer.
 const HEAD_BYTES: usize = 64 * 1024;
-/// Bound of an answer's header lines.
-const HEAD_COUNT: usize = 256;
 
 /// A connection to an endpoint, with nothing on it.
 #[derive(Debug)]
@@ -109,8 +108,7 @@ pub(crate) async fn open(upstream: &Rc<Upstream>, settings: Settings) -> Result<
         Err(_) => Connect::Error,
     });
     let socket = Shared::new(dialled?);
-    let handshake =
-        Builder::new().max_headers(HEAD_COUNT).max_header_size(HEAD_BYTES).handshake(TokioIo::new(socket.clone())).await;
+    let handshake = Builder::new().max_header_size(HEAD_BYTES).handshake(TokioIo::new(socket.clone())).await;
     let (sender, connection) = handshake.map_err(|error| DialError::Other(std::io::Error::other(error)))?;
     let task = task::Owned::spawn(async move {
         // Its error reaches whoever waits for an answer; without one, the connection is simply gone.
