@@ -1,9 +1,11 @@
 //! The control task: one loop on one thread that hears everything and changes everything.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -32,6 +34,9 @@ const RESULTS: usize = 1024;
 const RESOLVED: usize = 64;
 /// How many signals are taken in before anything else has its turn.
 const BATCH: usize = 256;
+
+/// Pause after a bug, so that one that comes again at once does not take the whole thread.
+const AFTER_BUG: Duration = Duration::from_millis(100);
 
 /// What control starts with.
 #[derive(Debug)]
@@ -96,6 +101,19 @@ struct Control {
     stopped: bool,
 }
 
+/// What the loop wakes for.
+#[derive(Debug)]
+enum Heard {
+    Order(Option<Order>),
+    /// Of a probe.
+    Result(Signal),
+    /// Of a worker.
+    Signal(Signal),
+    Resolved(EndpointId),
+    Configuration(Box<Read>),
+    Time,
+}
+
 impl Control {
     fn new(announcer: Announcer, source: Source, orders: mpsc::Receiver<Order>, signals: SignalQueue) -> Self {
         let (result, results) = mpsc::channel(RESULTS);
@@ -125,17 +143,37 @@ impl Control {
 
     async fn run(&mut self) {
         while !self.stopped {
-            let wake = self.wake();
-            tokio::select! {
-                order = self.orders.recv() => self.obey(order),
-                Some(signal) = self.results.recv() => self.hear_results(signal),
-                Some(signal) = self.signals.recv() => self.hear_signals(signal),
-                Some(id) = self.resolved.recv() => self.hear_resolved(id),
-                read = self.reloads.read() => self.compare(read),
-                () = tokio::time::sleep_until(clock::instant(wake)) => {}
+            let heard = self.next().await;
+            // A bug costs the signal it comes with, never health as a whole: without control nobody would be ejected again.
+            if catch_unwind(AssertUnwindSafe(|| self.act(heard))).is_err() {
+                tokio::time::sleep(AFTER_BUG).await;
             }
-            self.tick(clock::now());
         }
+    }
+
+    /// Waits for whatever comes next. Nothing is lost if it is dropped.
+    async fn next(&mut self) -> Heard {
+        let wake = clock::instant(self.wake());
+        tokio::select! {
+            order = self.orders.recv() => Heard::Order(order),
+            Some(signal) = self.results.recv() => Heard::Result(signal),
+            Some(signal) = self.signals.recv() => Heard::Signal(signal),
+            Some(id) = self.resolved.recv() => Heard::Resolved(id),
+            read = self.reloads.read() => Heard::Configuration(Box::new(read)),
+            () = tokio::time::sleep_until(wake) => Heard::Time,
+        }
+    }
+
+    fn act(&mut self, heard: Heard) {
+        match heard {
+            Heard::Order(order) => self.obey(order),
+            Heard::Result(signal) => self.hear_results(signal),
+            Heard::Signal(signal) => self.hear_signals(signal),
+            Heard::Resolved(id) => self.hear_resolved(id),
+            Heard::Configuration(read) => self.compare(*read),
+            Heard::Time => {}
+        }
+        self.tick(clock::now());
     }
 
     fn wake(&mut self) -> Timestamp {
