@@ -12,10 +12,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::cluster::{Dropped, Live};
 use crate::config::Config;
 use crate::control::events::EventStream;
-use crate::control::probing::ProbeLag;
 use crate::control::tallies::Tallies;
 use crate::health::Entry;
 use crate::health::signal::OperatorState;
+use crate::probe::ProbeLag;
 
 /// How many orders may wait; whoever comes then waits for a place.
 const ORDERS: usize = 64;

@@ -21,7 +21,6 @@ mod events;
 mod handle;
 mod names;
 mod pacer;
-mod probing;
 mod reload;
 mod source;
 mod tallies;
@@ -35,6 +34,5 @@ mod world;
 
 pub use events::{Event, EventStream, KEPT, Unseen};
 pub use handle::{Handle, NotFound, ReloadOutcome};
-pub use probing::ProbeLag;
 pub use tallies::Tallies;
 pub use task::{Setup, start};

@@ -12,13 +12,12 @@ use tokio::sync::mpsc;
 use crate::base::address::Host;
 use crate::base::ids::EndpointId;
 use crate::cluster::Endpoint;
+use crate::net::resolve;
 
 /// From the end of one lookup to the next.
 const INTERVAL: Duration = Duration::from_secs(30);
 /// The same while a name has never resolved: somebody waits for it.
 const FIRST_INTERVAL: Duration = Duration::from_secs(1);
-/// So many addresses of one name are kept.
-const ADDRESSES: usize = 16;
 
 /// Looks an endpoint's name up for ever, and says when it leads somewhere for the first time. Ends at once if it has none.
 pub(super) async fn look_up(endpoint: Arc<Endpoint>, resolved: mpsc::Sender<EndpointId>) {
@@ -26,9 +25,9 @@ pub(super) async fn look_up(endpoint: Arc<Endpoint>, resolved: mpsc::Sender<Endp
     let mut failing = false;
     loop {
         let unresolved = endpoint.addresses().is_empty();
-        match tokio::net::lookup_host((&**name, endpoint.address.port())).await {
+        match resolve::look_up(&endpoint.address).await {
             Ok(addresses) => {
-                endpoint.resolve(addresses.take(ADDRESSES).collect());
+                endpoint.resolve(addresses);
                 failing = false;
             }
             Err(error) if failing => tracing::debug!(%name, %error, "name still does not resolve"),

@@ -18,7 +18,6 @@ use crate::control::announcer::Announcer;
 use crate::control::draft::{Bench, Draft, Identities};
 use crate::control::events::EventLog;
 use crate::control::handle::{Handle, Order, ReloadOutcome, Shared};
-use crate::control::probing::ProbeLag;
 use crate::control::reload::{Comparison, Reloads, Request, compare};
 use crate::control::source::{Read, Source};
 use crate::control::tallies::Tallies;
@@ -26,6 +25,7 @@ use crate::control::wards::Wards;
 use crate::control::watched::Watcher;
 use crate::control::world::world;
 use crate::health::signal::{Observation, Signal};
+use crate::probe::ProbeLag;
 use crate::runtime::{clock, thread};
 
 /// How many results of probes may wait. A probe that finds it full waits itself: its results are never dropped.

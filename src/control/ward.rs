@@ -101,14 +101,7 @@ impl Ward {
         self.apply(order, now, announcer);
     }
 
-    /// Live traffic is in trouble with an endpoint: has it probed at once.
-    pub(super) fn hurry(&mut self, id: EndpointId, now: Timestamp) {
-        if let Some(index) = self.index.get(&id) {
-            self.watched[*index].hurry(now);
-        }
-    }
-
-    /// An endpoint can be reached for the first time: has it probed at once.
+    /// Has an endpoint probed at once.
     pub(super) fn probe_now(&self, id: EndpointId) {
         if let Some(index) = self.index.get(&id) {
             self.watched[*index].probe_now();

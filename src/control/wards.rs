@@ -71,7 +71,7 @@ impl Wards {
         count(&endpoint, &signal.observation, &self.announcer);
         ward.apply(&signal, now, &self.announcer);
         if refused || signal.observation == Observation::Reset {
-            ward.hurry(endpoint.id, now);
+            ward.probe_now(endpoint.id);
         }
         if refused && !ward.is_unprobed() && endpoint.view().state == State::Unhealthy {
             self.doubts.forget(endpoint.id);

@@ -1,19 +1,17 @@
 //! One endpoint under watch: its probes, how often they run, and the lookups of its name.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::mpsc;
 
 use crate::base::address::Host;
 use crate::base::ids::EndpointId;
-use crate::base::time::Timestamp;
 use crate::cluster::{Endpoint, ProbeCells};
 use crate::config::model;
 use crate::control::names;
-use crate::control::probing::{self as probe, Plan, ProbeLag, Probing};
 use crate::health::Pace;
 use crate::health::signal::Signal;
+use crate::probe::{self, Plan, ProbeLag, Probing};
 use crate::runtime::task::Owned;
 
 /// What watching an endpoint needs.
@@ -30,10 +28,6 @@ pub(super) struct Watched {
     pub(super) endpoint: Arc<Endpoint>,
     probing: Option<Probing>,
     pace: Pace,
-    /// When live traffic last had a probe brought forward.
-    hurried: Option<Timestamp>,
-    /// The least time between two such probes.
-    patience: Duration,
     /// End when dropped.
     _lookups: Option<Owned>,
 }
@@ -43,8 +37,7 @@ impl Watcher {
     pub(super) fn watch(&self, endpoint: Arc<Endpoint>, cluster: &model::Cluster) -> Watched {
         let named = matches!(endpoint.address.host(), Host::Name(_));
         let lookups = named.then(|| Owned::spawn(names::look_up(Arc::clone(&endpoint), self.resolved.clone())));
-        let mut watched =
-            Watched { endpoint, probing: None, pace: Pace::Fast, hurried: None, patience: Duration::ZERO, _lookups: lookups };
+        let mut watched = Watched { endpoint, probing: None, pace: Pace::Fast, _lookups: lookups };
         self.probe(&mut watched, cluster);
         watched
     }
@@ -58,7 +51,6 @@ impl Watcher {
             (Arc::clone(name), kept.unwrap_or_else(|| Arc::new(ProbeCells::default())))
         };
         endpoint.probes.store(Arc::new(cluster.health.probes.iter().map(cells).collect()));
-        watched.patience = cluster.probes.iter().map(|probe| probe.timing.fast_interval).min().unwrap_or_default();
         watched.pace = Pace::Fast;
         watched.probing = (!cluster.probes.is_empty() || cluster.report.is_some()).then(|| {
             let plan = Plan {
@@ -88,16 +80,7 @@ impl Watched {
         }
     }
 
-    /// Live traffic is in trouble: asks for a probe at once, unless one was asked for just now. A thousand requests that fail
-    /// in one breath ask for one look, not for a thousand.
-    pub(super) fn hurry(&mut self, now: Timestamp) {
-        if self.hurried.is_none_or(|last| now.since(last) >= self.patience) {
-            self.hurried = Some(now);
-            self.probe_now();
-        }
-    }
-
-    /// Asks for a probe at once.
+    /// Asks for probes at once. However often it is asked, they run no closer together than the fast interval.
     pub(super) fn probe_now(&self) {
         if let Some(probing) = &self.probing {
             probing.probe_now();

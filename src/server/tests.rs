@@ -65,7 +65,7 @@ fn run<F: Future>(test: F) -> F::Output {
 fn it_serves_when_it_says_so_and_finishes_what_it_has() {
     run(async {
         let endpoint = endpoint("one").await;
-        let running = up(&text("127.0.0.1:0", &format!("endpoints: ['{endpoint}']")), None).await;
+        let running = up(&text("127.0.0.1:0", &format!("endpoints: ['{endpoint}'], health: {{ path: / }}")), None).await;
         let address = running.listeners[0].address;
         assert_ne!(address.port(), 0);
         assert_eq!(running.handle.live().phase(), Phase::Ready);
@@ -129,7 +129,7 @@ fn a_reload_brings_the_file_into_force_or_says_why_not() {
         let (one, two) = (endpoint("one").await, endpoint("two").await);
         let file = std::env::temp_dir().join(format!("pulsegate-reload-{}.yaml", std::process::id()));
         let write = |text: &str| std::fs::write(&file, text).unwrap();
-        let with = |endpoint: SocketAddr| text("127.0.0.1:0", &format!("endpoints: ['{endpoint}']"));
+        let with = |endpoint: SocketAddr| text("127.0.0.1:0", &format!("endpoints: ['{endpoint}'], health: {{ path: / }}"));
         let running = up(&with(one), Some(file.clone())).await;
         let (handle, address) = (running.handle.clone(), running.listeners[0].address);
 

@@ -19,6 +19,7 @@ use prometheus::{Registry, TextEncoder};
 use crate::cluster::{Dropped, World};
 use crate::config::Config;
 use crate::control::Handle;
+use crate::probe::ProbeLag;
 use crate::runtime::panics;
 use crate::telemetry::names::{self, Metric};
 use family::family;
@@ -62,7 +63,7 @@ struct Cells {
 
 impl Cells {
     /// The metrics it makes; the others of the list are counted by control.
-    const METRICS: [&'static Metric; 24] = [
+    const METRICS: [&'static Metric; 25] = [
         &names::REQUESTS,
         &names::REQUEST_DURATION,
         &names::LOCAL_RESPONSES,
@@ -84,6 +85,7 @@ impl Cells {
         &names::CLUSTER_ENDPOINTS,
         &names::CLUSTER_PANIC,
         &names::PROBES,
+        &names::PROBE_LAG,
         &names::SIGNALS_DROPPED,
         &names::PANICS,
         &names::BUILD_INFO,
@@ -104,16 +106,18 @@ impl Collector for Cells {
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        families(&self.handle.live().world().load(), &self.handle.config(), self.handle.dropped())
+        let handle = &self.handle;
+        families(&handle.live().world().load(), &handle.config(), handle.dropped(), handle.probe_lag())
     }
 }
 
-fn families(world: &World, config: &Config, dropped: &Dropped) -> Vec<MetricFamily> {
+fn families(world: &World, config: &Config, dropped: &Dropped, lag: &ProbeLag) -> Vec<MetricFamily> {
     let mut families = endpoints::families(world);
     families.push(endpoints::configured_weights(config));
     families.extend(clusters::families(world));
     families.extend(listeners::families(world));
     families.push(signals_dropped(dropped));
+    families.push(family(&names::PROBE_LAG, |family| family.push(&[], lag.seconds())));
     families.push(family(&names::PANICS, |family| family.count(&[], panics::count())));
     families.push(family(&names::BUILD_INFO, |family| family.count(&[env!("CARGO_PKG_VERSION")], 1)));
     families

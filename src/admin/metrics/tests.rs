@@ -12,7 +12,7 @@ use crate::health::verdict::{Code, State};
 use crate::runtime::clock;
 
 fn page(live: &Live) -> String {
-    let families = families(&live.world().load(), &fixture::config(), &Dropped::default());
+    let families = families(&live.world().load(), &fixture::config(), &Dropped::default(), &ProbeLag::default());
     // As the registry does.
     let filled: Vec<_> = families.into_iter().filter(|family| !family.get_metric().is_empty()).collect();
     TextEncoder::new().encode_to_string(&filled).unwrap()
@@ -185,7 +185,7 @@ fn a_gap_in_the_list_of_collected_metrics_is_found() {
     use_endpoint(&endpoint, now);
     endpoint.show(fixture::view(State::Unhealthy, now));
     let live = fixture::live(vec![endpoint]);
-    let made = families(&live.world().load(), &fixture::config(), &Dropped::default());
+    let made = families(&live.world().load(), &fixture::config(), &Dropped::default(), &ProbeLag::default());
     let made: BTreeSet<&str> = made.iter().map(MetricFamily::name).collect();
     let declared: BTreeSet<&str> = Cells::METRICS.iter().map(|metric| metric.name).collect();
     assert_eq!(made, declared);
