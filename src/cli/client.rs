@@ -124,11 +124,15 @@ impl Target {
         let said = |what: String| Failure::new(format!("--token-file {}: {what}", file.display()));
         let text = std::fs::read_to_string(file).map_err(|error| said(error.to_string()))?;
         let token = text.trim();
+        let wanted = "wanted is a file with one token of visible ASCII characters";
         if token.is_empty() {
-            return Err(said("empty; wanted is a file with the token and nothing else".to_owned()));
+            return Err(said(format!("empty; {wanted}")));
         }
-        let mut value = HeaderValue::from_str(&format!("Bearer {token}"))
-            .map_err(|_| said("not a token; wanted is one line of visible characters".to_owned()))?;
+        // Not that it could not be sent: no admin interface has such a token.
+        if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(said(format!("no single token; {wanted}")));
+        }
+        let mut value = HeaderValue::from_str(&format!("Bearer {token}")).map_err(|error| said(error.to_string()))?;
         value.set_sensitive(true);
         Ok(Some(value))
     }

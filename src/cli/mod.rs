@@ -6,9 +6,10 @@
 //! | file | does |
 //! |---|---|
 //! | `run`, `demo` | serves; the others end by themselves |
+//! | `probe` | asks endpoints themselves |
 //! | `validate`, `schema`, `completions` | need neither a process nor a network |
 //! | `status`, `explain`, `events`, `operate`, `reload`, `health` | ask a running process, through `client` |
-//! | `age`, `reason`, `table`, `output`, `failure` | how it all looks |
+//! | `age`, `finding`, `reason`, `table`, `output`, `failure` | how it all looks |
 //! | `sse` | the reading of server-sent events |
 
 mod age;
@@ -18,9 +19,11 @@ mod demo;
 mod events;
 mod explain;
 mod failure;
+mod finding;
 mod health;
 mod operate;
 mod output;
+mod probe;
 mod reason;
 mod reload;
 mod run;
@@ -72,6 +75,8 @@ enum Command {
     Status(status::Status),
     /// Explain the verdict on one endpoint
     Explain(explain::Explain),
+    /// Probe once, now: what is answered, what is read in it, what each rule would say
+    Probe(probe::Probe),
     /// Let an endpoint finish what it has and give it nothing new
     Drain(operate::Operate),
     /// Give an endpoint no traffic
@@ -98,6 +103,7 @@ impl Command {
             Self::Validate(file) => validate::run(&file.config, out),
             Self::Status(command) => command.run(target, out),
             Self::Explain(command) => command.run(target, out),
+            Self::Probe(command) => command.run(out),
             Self::Drain(command) => command.run("drain", target, out),
             Self::Maintenance(command) => command.run("maintenance", target, out),
             Self::Ready(command) => command.run("ready", target, out),

@@ -2,60 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
 
-use std::io::Write;
-use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+mod program;
+mod running;
 
-use socket2::{Domain, Socket, Type};
+use std::process::Stdio;
 
-/// The program with a clean environment.
-fn pulsegate(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_pulsegate"));
-    command.args(arguments).env_remove("PULSEGATE_ADMIN").stdin(Stdio::null());
-    command
-}
-
-fn run(arguments: &[&str]) -> Output {
-    pulsegate(arguments).output().unwrap()
-}
-
-fn out(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
-
-fn err(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
-}
-
-/// A configuration file of this text that is removed at the end.
-struct File(PathBuf);
-
-impl File {
-    fn new(name: &str, text: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("pulsegate-cli-{}-{name}.yaml", std::process::id()));
-        std::fs::File::create(&path).unwrap().write_all(text.as_bytes()).unwrap();
-        Self(path)
-    }
-
-    fn path(&self) -> &str {
-        self.0.to_str().unwrap()
-    }
-}
-
-impl Drop for File {
-    fn drop(&mut self) {
-        drop(std::fs::remove_file(&self.0));
-    }
-}
-
-/// A port of this machine at which nobody listens, and nobody can as long as this lives.
-fn nobody() -> (Socket, String) {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
-    let url = format!("http://{}", socket.local_addr().unwrap().as_socket().unwrap());
-    (socket, url)
-}
+use program::{File, err, nobody, out, pulsegate, run};
 
 const GOOD: &str = "\
 listeners:
@@ -149,6 +101,7 @@ fn help_names_every_subcommand_and_each_has_its_own() {
         "validate",
         "status",
         "explain",
+        "probe",
         "drain",
         "maintenance",
         "ready",
@@ -214,8 +167,8 @@ fn nobody_at_the_admin_address_is_told_in_one_line() {
 
 #[test]
 fn a_token_file_that_is_no_good_is_told() {
-    let empty = File::new("token", "\n");
-    for (file, what) in [("/nowhere/token", "No such file"), (empty.path(), "empty")] {
+    let (empty, two) = (File::new("empty", "\n"), File::new("two", "a b\n"));
+    for (file, what) in [("/nowhere/token", "No such file"), (empty.path(), "empty"), (two.path(), "no single token")] {
         let output = run(&["status", "--token-file", file]);
         assert_eq!(output.status.code(), Some(1));
         assert!(err(&output).starts_with(&format!("pulsegate: --token-file {file}: ")), "{}", err(&output));
@@ -231,4 +184,28 @@ fn a_reader_that_goes_away_is_no_failure() {
         let output = child.wait_with_output().unwrap();
         assert_eq!((output.status.code(), err(&output)), (Some(0), String::new()), "{command:?}");
     }
+}
+
+#[test]
+fn a_probe_of_a_url_tells_what_it_found() {
+    let (_bound, url) = nobody();
+    let output = run(&["probe", &format!("{url}/health")]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(out(&output).contains("probe_refused"), "{}", out(&output));
+    let output = run(&["probe", "https://127.0.0.1/"]);
+    assert_eq!((output.status.code(), out(&output)), (Some(1), String::new()));
+    assert!(err(&output).contains("http://"), "{}", err(&output));
+}
+
+#[test]
+fn a_probe_of_a_cluster_asks_every_endpoint_of_it() {
+    let ((_first, a), (_second, b)) = (nobody(), nobody());
+    let text = GOOD.replace("127.0.0.1:9001", &a["http://".len()..]).replace("127.0.0.1:9002", &b["http://".len()..]);
+    let file = File::new("probed", &text);
+    let output = run(&["probe", "app", "-c", file.path()]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(out(&output).matches("probe_refused").count(), 2, "{}", out(&output));
+    let output = run(&["probe", "apq", "-c", file.path()]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(err(&output).contains("no cluster is named apq; there is app"), "{}", err(&output));
 }
