@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -177,4 +177,34 @@ fn a_token_is_asked_for_and_given() {
     assert!(process.refuses(&["status", "--token-file", wrong.path()]).contains("401"));
     assert!(process.says(&["status", "--token-file", right.path()]).contains("app: 2 of 2 available"));
     assert_eq!(process.says(&["health"]), "ready\n");
+}
+
+#[test]
+fn a_process_runs_until_it_is_told_to_end() {
+    let endpoints = Endpoints::new();
+    let file = File::new("run", &endpoints.text("", 1));
+    let mut process = pulsegate(&["run", "-c", file.path()]).stderr(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut log = BufReader::new(process.stderr.take().unwrap()).lines().map_while(Result::ok);
+    assert!(log.any(|line| line.contains("\"started\"")), "a line of JSON says so");
+    let told = Command::new("kill").args(["-TERM", &process.id().to_string()]).status().unwrap();
+    assert!(told.success());
+    let rest: Vec<String> = log.collect();
+    let output = process.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), out(&output)), (Some(0), String::new()), "{rest:?}");
+}
+
+#[test]
+fn what_cannot_be_run_is_told() {
+    let check = |arguments: &[&str], wanted: &str| {
+        let output = run(arguments);
+        assert_eq!((output.status.code(), out(&output)), (Some(1), String::new()), "{arguments:?}");
+        assert!(err(&output).contains(wanted), "{arguments:?}: {}", err(&output));
+    };
+    check(&["run", "--listen", "here", "--to", "127.0.0.1:1"], "command line: --listen: said ");
+    check(&["run", "--listen", "127.0.0.1:0", "--to", "127.0.0.1:1,b"], "command line: --to: said ");
+    check(&["run", "-c", "/nowhere/pulsegate.yaml"], "/nowhere/pulsegate.yaml: ");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listener = format!("\nlisteners: [{{ address: \"{}\", cluster: app }}]\n", taken.local_addr().unwrap());
+    let file = File::new("taken", &(Endpoints::new().text("", 1) + &listener));
+    check(&["run", "-c", file.path()], "the address is in use");
 }

@@ -9,7 +9,7 @@ use crate::cli::failure::Failure;
 use crate::config::{self, Config};
 use crate::health::verdict::{EndpointView, State};
 use crate::net::listen;
-use crate::server::{self, Options, Running};
+use crate::server::{self, Fatal, Options, Running};
 
 const CLUSTER: &str = "demo";
 /// The ports that are tried first.
@@ -17,6 +17,8 @@ const PROXY_PORT: u16 = 8080;
 const ADMIN_PORT: u16 = 9900;
 /// How many ports from there on are tried.
 const PORTS: u16 = 100;
+/// How often a port that was free a moment ago may be taken.
+const TRIES: usize = 5;
 
 /// A running proxy; it ends at once when this is dropped.
 #[derive(Debug)]
@@ -34,11 +36,19 @@ impl Proxy {
     /// # Errors
     /// If there is no free port, or the system gives no thread.
     pub(super) async fn start(endpoints: &[SocketAddr]) -> Result<Self, Failure> {
-        let address = free(PROXY_PORT)?;
-        let config = configuration(address, free(ADMIN_PORT)?, endpoints)?;
-        let running = server::start_in_process(Options { config, source: None }).await;
-        let running = running.map_err(|fatal| Failure::new(format!("demo: {fatal}")))?;
-        Ok(Self { running, address, counted: 0, ejections: 0 })
+        let mut tries = 0;
+        loop {
+            let admin = free(ADMIN_PORT)?;
+            // A demo that starts beside this one has another admin port already, but does not listen to requests yet.
+            let address = free(PROXY_PORT + (admin.port() - ADMIN_PORT))?;
+            let config = configuration(address, admin, endpoints)?;
+            match server::start_in_process(Options { config, source: None }).await {
+                Ok(running) => return Ok(Self { running, address, counted: 0, ejections: 0 }),
+                // Somebody was quicker.
+                Err(Fatal::Listen { .. }) if tries < TRIES => tries += 1,
+                Err(fatal) => return Err(Failure::new(format!("demo: {fatal}"))),
+            }
+        }
     }
 
     /// Where requests go in.
