@@ -94,8 +94,8 @@ impl Site {
         let endpoints = vec![endpoint("200 OK"), endpoint("200 OK"), endpoint("500 Internal Server Error")];
         let config = folder.write("pulsegate.yaml", &configuration(&endpoints));
         let mut proxy = Running::start(env!("CARGO_BIN_EXE_pulsegate"), &["run", "-c", &config], &folder);
-        let admin = proxy.until("it said where its admin interface is", |proxy| address_after(&proxy.said(), "admin"));
-        let scraped = proxy.until("it said where its metrics are", |proxy| address_after(&proxy.said(), "metrics"));
+        let admin = proxy.until("it said where its admin interface is", |proxy| logged_address(&proxy.said(), "admin_address"));
+        let scraped = proxy.until("it said where its metrics are", |proxy| logged_address(&proxy.said(), "metrics_address"));
         proxy.until("it is ready", |_| get(admin, "/readyz"));
 
         let config = folder.write("prometheus.yaml", &scrape_configuration(scraped));
@@ -168,7 +168,8 @@ fn query_of_the_readme(name: &str) -> String {
 fn configuration(endpoints: &[SocketAddr]) -> String {
     let listed: Vec<String> = endpoints.iter().map(SocketAddr::to_string).collect();
     format!(
-        "admin: {{ address: 127.0.0.1:0 }}
+        "log: {{ format: json }}
+admin: {{ address: 127.0.0.1:0 }}
 metrics: {{ address: 127.0.0.1:0 }}
 workers: 1
 listeners:
@@ -210,8 +211,8 @@ fn endpoint(status: &'static str) -> SocketAddr {
     address
 }
 
-/// The address that a log line names for a socket of this kind.
-fn address_after(log: &str, kind: &str) -> Option<SocketAddr> {
-    let line = log.lines().find(|line| line.contains("listening") && line.contains(kind))?;
-    line.split(|c: char| !(c.is_ascii_digit() || ".:".contains(c))).find_map(|word| word.parse().ok())
+/// An address that a line of the log gives under this key.
+fn logged_address(log: &str, key: &str) -> Option<SocketAddr> {
+    let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    lines.filter_map(|line| line["fields"][key].as_str().or(line[key].as_str())?.parse().ok()).next()
 }
