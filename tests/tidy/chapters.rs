@@ -2,6 +2,7 @@
 //! the program gives it.
 
 use std::collections::BTreeSet;
+use std::process::Command;
 
 use pulsegate::admin::shape::{Explanation, Status, Transition};
 use pulsegate::cluster::Token;
@@ -11,7 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::tree::{File, code_of, files};
+use crate::tree::{File, code_of, documents, files};
 
 /// The words that open a row of a table, in backquotes, within the section under this heading.
 fn first_words(file: &File, heading: &str) -> BTreeSet<String> {
@@ -71,4 +72,25 @@ fn check_shape<T: DeserializeOwned + Serialize>(name: &str) {
         serde_json::from_str(rest.split("```").next().unwrap_or_default()).unwrap_or_else(|e| panic!("{name}: {e}"));
     let read: T = serde_json::from_value(shown.clone()).unwrap_or_else(|error| panic!("{name}: {error}"));
     assert_eq!(serde_json::to_value(read).unwrap(), shown, "{name} as the program writes it");
+}
+
+#[test]
+fn commands_in_documents_exist_and_all_are_listed() {
+    let help = Command::new(env!("CARGO_BIN_EXE_pulsegate")).arg("--help").output().unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    let (_, commands) = help.split_once("Commands:\n").expect("help lists commands");
+    let listed = commands.lines().take_while(|line| line.starts_with("  "));
+    let named = listed.filter_map(|line| line.strip_prefix("  ")?.split_once(' ')).map(|(name, _)| name);
+    let known: BTreeSet<&str> = named.filter(|name| !name.is_empty()).collect();
+    let chapter = File::read("docs/operations.md").text;
+    for command in &known {
+        let row = [format!("`pulsegate {command}"), format!("`{command}`")];
+        assert!(row.iter().any(|words| chapter.contains(words)), "docs/operations.md lacks {command}");
+    }
+    let called = Regex::new(r"(?m)(?:`|^|: |; )pulsegate ([a-z]+)").unwrap();
+    for file in documents().into_iter().chain(files("deploy", &[".yaml"])).chain(files("examples", &[".yaml", ".rs"])) {
+        for found in called.captures_iter(&file.text) {
+            assert!(known.contains(&found[1]), "{}: there is no `pulsegate {}`; known are {known:?}", file.path, &found[1]);
+        }
+    }
 }
