@@ -131,6 +131,18 @@ fn own(worker: &Worker, mut ledger: Ledger, local: &Local, request: &HeaderMap, 
     response.map(|()| AnswerBody::own(bytes, ledger, is_head))
 }
 
+/// Repeated equal lengths become one, whether they came in several lines or in one.
+fn plain_length(headers: &mut HeaderMap) {
+    let Some(first) = headers.get(CONTENT_LENGTH) else { return };
+    let listed = first.as_bytes().contains(&b',');
+    if listed || headers.get_all(CONTENT_LENGTH).iter().nth(1).is_some() {
+        let one = first.to_str().ok().and_then(|text| text.split(',').next()).map(str::trim);
+        if let Some(length) = one.and_then(|one| HeaderValue::from_str(one).ok()) {
+            headers.insert(CONTENT_LENGTH, length);
+        }
+    }
+}
+
 fn close_if_leaving<B>(worker: &Worker, response: &mut Response<B>) {
     if worker.is_closing() {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -368,11 +380,12 @@ impl<'a> Exchange<'a> {
         forward::response(&mut parts.headers);
         if parts.status == StatusCode::NO_CONTENT {
             parts.headers.remove(CONTENT_LENGTH);
-        } else if parts.headers.get_all(CONTENT_LENGTH).iter().nth(1).is_some()
-            && let Some(length) = parts.headers.get(CONTENT_LENGTH).cloned()
-        {
-            // Repeated equal lengths become one.
-            parts.headers.insert(CONTENT_LENGTH, length);
+        } else {
+            plain_length(&mut parts.headers);
+        }
+        if self.source.as_ref().is_some_and(|source| source.gate().is_some() && !source.begun()) {
+            // The client may never send the body that it asked about: the next request could not be told from it.
+            parts.headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         forward::apply(&self.route.policy.response_headers, &mut parts.headers);
         parts.version = Version::HTTP_11;

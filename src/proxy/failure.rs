@@ -102,6 +102,11 @@ impl Failure {
                 Local::new(StatusCode::SERVICE_UNAVAILABLE, Token::DestinationUnavailable, "the endpoint went away".to_owned())
                     .retry_after(1)
             }
+            Self::Body(Fault::Gone) => {
+                // Nobody reads it; the status is what the exchange is counted under.
+                let left = StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST);
+                Local::new(left, Token::HttpRequestError, "the client left in the middle of its request".to_owned()).closing()
+            }
             Self::Body(Fault::Broken) => {
                 Local::new(StatusCode::BAD_REQUEST, Token::HttpRequestError, "the request's body is malformed".to_owned())
                     .closing()

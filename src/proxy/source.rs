@@ -25,8 +25,10 @@ const EXPECT_WAIT: Duration = Duration::from_secs(1);
 /// What went wrong with a request's body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// The client broke off, or its framing is wrong.
+    /// Its framing is wrong.
     Broken,
+    /// The client went away in the middle of it.
+    Gone,
     /// The client sent nothing for `idle_timeout`.
     Stalled,
 }
@@ -131,7 +133,7 @@ impl Source {
                 self.moved();
                 Poll::Ready(Some(Ok(frame)))
             }
-            Poll::Ready(Some(Err(_))) => Poll::Ready(Some(Err(self.fail(Fault::Broken)))),
+            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(self.fail(fault(&error))))),
             Poll::Ready(None) => {
                 self.ended.set(true);
                 Poll::Ready(None)
@@ -169,6 +171,16 @@ impl Source {
         self.ended.set(true);
         BodyError
     }
+}
+
+/// Tells a client that left from one that sends nonsense.
+fn fault(error: &hyper::Error) -> Fault {
+    use std::io::ErrorKind as Kind;
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<std::io::Error>());
+    let left = cause.is_some_and(|cause| {
+        matches!(cause.kind(), Kind::UnexpectedEof | Kind::ConnectionReset | Kind::ConnectionAborted | Kind::BrokenPipe)
+    });
+    if left || error.is_incomplete_message() || error.is_canceled() || error.is_closed() { Fault::Gone } else { Fault::Broken }
 }
 
 /// What one attempt sends as its body.

@@ -103,7 +103,7 @@ fn a_final_answer_instead_of_100_reaches_the_client_without_its_body() {
     let mut client = rig.connect();
     client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n");
     let reply = client.reply(false);
-    assert_eq!((reply.status(), reply.body.as_str()), (417, "no"));
+    assert_eq!((reply.status(), reply.body.as_str(), reply.header("connection")), (417, "no", Some("close")));
 }
 
 #[test]
@@ -150,6 +150,25 @@ fn a_client_that_goes_away_takes_its_attempt_with_it() {
     assert_eq!(noticed.recv_timeout(super::rig::PATIENCE), Ok(true));
     assert_eq!(rig.statuses(1), [(499, 1)]);
     assert_eq!(rig.endpoints[0].in_flight(), 0);
+}
+
+#[test]
+fn a_client_that_leaves_in_the_middle_of_its_body_is_counted_as_gone() {
+    let rig = Rig::start(&[endpoint(|mut client| drop(client.request()))]);
+    let mut client = rig.connect();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nab");
+    while rig.endpoints[0].in_flight() == 0 {
+        std::thread::yield_now();
+    }
+    drop(client);
+    assert_eq!(rig.statuses(1), [(499, 1)]);
+}
+
+#[test]
+fn lengths_listed_in_one_line_become_one() {
+    let rig = Rig::start(&[answers("HTTP/1.1 200 OK\r\nContent-Length: 2, 2\r\n\r\nok")]);
+    let reply = rig.ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!((reply.header("content-length"), reply.body.as_str()), (Some("2"), "ok"));
 }
 
 #[test]
