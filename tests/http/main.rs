@@ -1,0 +1,22 @@
+//! The whole path of a request over real sockets: the program itself, real clients on one side, raw endpoints on the other.
+
+#![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
+
+mod clients;
+mod connections;
+mod continues;
+mod curl;
+mod framing;
+mod headers;
+mod leaving;
+mod methods;
+mod origin;
+mod pattern;
+mod pressure;
+mod program;
+mod replies;
+mod routes;
+mod smuggling;
+mod targets;
+mod transfers;
+mod wire;
