@@ -145,9 +145,6 @@ fn a_reload_brings_the_file_into_force_or_says_why_not() {
         write(&with(two).replace("workers: 2", "workers: 3"));
         assert!(matches!(handle.reload().await, ReloadOutcome::Refused { problems } if problems[0].contains("workers")));
         assert!(get(address).await.ends_with("two"), "nothing has changed");
-
-        let both = tokio::join!(handle.reload(), handle.reload(), handle.reload());
-        assert!(matches!(both.2, ReloadOutcome::Refused { problems } if problems[0].contains("another one waits")));
         std::fs::remove_file(&file).unwrap();
         running.end().await;
     });
