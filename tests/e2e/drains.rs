@@ -47,7 +47,7 @@ fn sigterm_under_load_answers_everybody_who_was_let_in() {
     let slow = Service::start(Kind::Python);
     let mut proxy = Proxy::start(&with_slow_route(&services, &slow));
     let load = Load::start(proxy.address(), "/", 1000, 16);
-    until(PATIENCE, "requests are answered", || (load.answered() > 500).then_some(()));
+    load.go_on(500);
 
     load.allow_refusal();
     // Each of these takes a second, and is under way when the listener closes.
@@ -94,6 +94,29 @@ fn a_connection_that_rests_is_answered_once_more_and_closed() {
 }
 
 #[test]
+fn connections_that_wait_to_be_accepted_are_answered() {
+    let service = Service::start(Kind::Nginx);
+    let config = one_listener(&format!("clusters: [{{ name: app, endpoints: [{}] }}]\n", service.name()));
+    let mut proxy = Proxy::start(&config);
+    proxy.signal("STOP");
+    // The system takes connections for a process that is stopped; they stand in its accept queue.
+    let connect = |_| {
+        let mut client = Client::connect(proxy.address()).unwrap();
+        client.send(&request(&proxy)).unwrap();
+        client
+    };
+    // More of them than the proxy takes before it hears of the signal.
+    let clients: Vec<Client> = (0..400).map(connect).collect();
+    proxy.signal("TERM");
+    proxy.signal("CONT");
+    for mut client in clients {
+        assert_eq!(client.answer().unwrap().status, 200);
+    }
+    let (status, _) = proxy.exit(SOON);
+    assert_eq!(status.code(), Some(0));
+}
+
+#[test]
 fn a_second_signal_or_the_end_of_drain_timeout_cuts_off_what_is_left() {
     let endpoint = Misbehaving::start(Misbehaviour::Hangs);
     let config = |more: &str| one_listener(&format!("{more}clusters: [{{ name: app, endpoints: [{}] }}]\n", endpoint.name()));
@@ -115,7 +138,7 @@ fn a_second_signal_or_the_end_of_drain_timeout_cuts_off_what_is_left() {
     assert!(client.line().is_err());
 
     let (mut proxy, mut client) = begin(&config("drain_timeout: 1s\n"));
-    assert_eq!(post(proxy.admin(), "/api/v1/drain").unwrap().status, 200);
+    assert_eq!(post(proxy.admin(), "/api/v1/drain").unwrap().status, 202);
     let (_, took) = proxy.exit(SOON);
     assert!(took > Duration::from_millis(700), "{took:?}");
     assert!(client.line().is_err());

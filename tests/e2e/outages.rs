@@ -42,6 +42,7 @@ fn a_killed_service_costs_no_request_and_comes_back_after_its_restart() {
         assert_eq!(endpoint["state"], "unhealthy", "{endpoint:#}");
         let code = endpoint["reasons"][0]["code"].as_str().unwrap();
         assert!(["refused", "probe_refused", "probe_error"].contains(&code), "{endpoint:#}");
+        load.go_on(300);
         service.restart();
         service.wait();
         let back = proxy.wait_for_up(BACK, &address, true);
@@ -88,6 +89,7 @@ fn when_all_are_sick_clients_get_503_or_with_panic_the_least_sick() {
         wait_for_traffic(&panicking, &service.name());
     }
 
+    load.go_on(300);
     let (dead, sick) = services.split_first_mut().unwrap();
     dead.kill();
     let admitted = |address: &str| panicking.endpoint(address)["admitted"].as_bool().unwrap();
@@ -98,6 +100,7 @@ fn when_all_are_sick_clients_get_503_or_with_panic_the_least_sick() {
         wait_for_traffic(&panicking, &service.name());
     }
 
+    load.go_on(300);
     services.iter().for_each(Service::turn_well);
     for service in &services[1..] {
         panicking.wait_for_up(BACK, &service.name(), true);

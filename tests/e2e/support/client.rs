@@ -86,7 +86,8 @@ impl Client {
         Ok(Answer { status, headers, body: Vec::new() })
     }
 
-    fn answer(&mut self) -> io::Result<Answer> {
+    /// Reads an answer to the last byte.
+    pub(crate) fn answer(&mut self) -> io::Result<Answer> {
         let mut answer = self.head()?;
         self.closing = answer.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
         if answer.header("transfer-encoding").is_some() {

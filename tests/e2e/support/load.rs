@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use pulsegate::runtime::clock;
 
-use super::{Answer, Client};
+use super::{Answer, Client, PATIENCE, until};
 
 /// The longest that load goes on, should nobody end it.
 const LONGEST: Duration = Duration::from_secs(60);
@@ -84,8 +84,15 @@ impl Load {
     }
 
     /// How many requests have been answered so far.
-    pub(crate) fn answered(&self) -> u64 {
+    fn answered(&self) -> u64 {
         self.orders.answered.load(Relaxed)
+    }
+
+    /// Waits until so many more requests have been answered.
+    #[track_caller]
+    pub(crate) fn go_on(&self, requests: u64) {
+        let wanted = self.answered() + requests;
+        until(PATIENCE, &format!("{requests} more requests are answered"), || (self.answered() >= wanted).then_some(()));
     }
 
     /// From now on a client whose new connection is refused leaves content.
