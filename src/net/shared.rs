@@ -9,6 +9,7 @@ use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -34,6 +35,12 @@ impl Shared {
     #[must_use]
     pub fn new(stream: TcpStream) -> Self {
         Self(Rc::new(RefCell::new(stream)))
+    }
+
+    /// Has the stream end with a reset, which nobody takes for the end of a message, once its last handle has gone.
+    pub fn reset(&self) {
+        // Without it the stream ends as usual, and nothing else is left to do about it.
+        drop(SockRef::from(&*self.0.borrow()).set_linger(Some(Duration::ZERO)));
     }
 
     /// Asks the system what is waiting, without taking it.

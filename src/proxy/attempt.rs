@@ -97,7 +97,7 @@ pub(crate) async fn run(
 /// Gets a connection, new or used, and sends the request on it.
 async fn send(exchange: &Exchange<'_>, lease: &mut Lease, now: Timestamp) -> Result<Response<Incoming>, Failure> {
     let upstream = Rc::clone(&lease.upstream);
-    let connection = match used(exchange, &upstream, now).await {
+    let connection = match upstream.pool.take(exchange.idempotent, now, upstream.cells()) {
         Some(connection) => connection,
         None => pool::open(&upstream, lease.settings).await.map_err(Failure::Dial)?,
     };
@@ -110,16 +110,6 @@ async fn send(exchange: &Exchange<'_>, lease: &mut Lease, now: Timestamp) -> Res
         }
         classify(exchange, &refused.into_error())
     })
-}
-
-/// A pooled connection that is ready; those that turn out to be closed are dropped on the way.
-async fn used(exchange: &Exchange<'_>, upstream: &Rc<Upstream>, now: Timestamp) -> Option<Connection> {
-    loop {
-        let mut connection = upstream.pool.take(exchange.idempotent, now, upstream.cells())?;
-        if connection.is_ready().await {
-            return Some(connection);
-        }
-    }
 }
 
 fn classify(exchange: &Exchange<'_>, error: &hyper::Error) -> Failure {

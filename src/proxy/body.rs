@@ -75,6 +75,7 @@ impl AnswerBody {
 
     fn fail(&mut self, reason: ListenerError) -> Broken {
         self.inner = Inner::Done;
+        self.ledger.context().activity.break_off();
         self.ledger.broken(reason);
         Broken
     }
@@ -114,8 +115,8 @@ impl Body for AnswerBody {
         };
         match Pin::new(&mut relay.incoming).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
-                // hyper does not ask again once a body of known length is complete.
-                if relay.incoming.is_end_stream() {
+                // hyper does not ask again once a body of known length is complete, nor after trailers.
+                if frame.is_trailers() || relay.incoming.is_end_stream() {
                     body.finish();
                 } else if let Some(limit) = relay.idle_timeout {
                     body.ledger.context().deadline.set(clock::now() + limit);

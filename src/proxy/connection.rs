@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
-use http::HeaderValue;
+use http::{HeaderValue, Version};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -60,6 +60,9 @@ pub(crate) struct Activity {
     /// `idle_timeout` of the exchange that is going on.
     pub(crate) body_limit: Cell<Option<Duration>>,
     unread: Cell<bool>,
+    /// Whether the client speaks HTTP/1.0.
+    old: Cell<bool>,
+    cut_short: Cell<bool>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,6 +90,8 @@ impl Context {
             keepalive_timeout: limits.keepalive_timeout,
             body_limit: Cell::new(None),
             unread: Cell::new(false),
+            old: Cell::new(false),
+            cut_short: Cell::new(false),
         };
         activity.deadline.set(clock::now() + limits.head_timeout);
         Rc::new(Self { socket, client: Client { address, trusted }, deadline: Deadline::unset(), activity, limits })
@@ -109,6 +114,17 @@ impl Activity {
     /// Whether the client may still be sending a body that nobody reads.
     pub(crate) fn leave_unread(&self, unread: bool) {
         self.unread.set(unread);
+    }
+
+    /// The exchange is in this version.
+    pub(crate) fn serve_version(&self, version: Version) {
+        self.old.set(version == Version::HTTP_10);
+    }
+
+    /// An answer has ended before its end. To a client of HTTP/1.0, which knows no chunks, the end of the connection would
+    /// look like the end of the answer.
+    pub(crate) fn break_off(&self) {
+        self.cut_short.set(self.old.get());
     }
 
     fn read(&self) {
@@ -150,6 +166,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, context: Rc<Context>, stream: TcpS
     let socket = Shared::new(stream);
     let ended = drive(&worker, &context, socket.clone()).await;
     match ended {
+        Ended::Closed if context.activity.cut_short.get() => socket.reset(),
         Ended::Closed => {}
         Ended::Refused => {
             worker.count(context.socket, ListenerError::BadRequest);

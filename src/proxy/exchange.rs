@@ -65,7 +65,9 @@ pub(crate) async fn serve(
     let route = match admitted {
         Ok(route) => route,
         Err(local) => {
-            context.activity.leave_unread(!incoming.is_end_stream());
+            let unread = !incoming.is_end_stream();
+            context.activity.leave_unread(unread);
+            let local = if unread && parts.headers.contains_key(EXPECT) { local.closing() } else { local };
             return Ok(own(&worker, ledger, &local, &parts.headers, is_head));
         }
     };
@@ -75,7 +77,10 @@ pub(crate) async fn serve(
     exchange.note_unread();
     Ok(match outcome {
         Ok(answer) => exchange.relay(answer, ledger),
-        Err(local) => own(&worker, ledger, &local, &exchange.head.headers, is_head),
+        Err(local) => {
+            let local = if exchange.holds_body_back() { local.closing() } else { local };
+            own(&worker, ledger, &local, &exchange.head.headers, is_head)
+        }
     })
 }
 
@@ -165,6 +170,7 @@ impl<'a> Exchange<'a> {
             }
             Rc::new(Source::new(incoming, expects, route.policy.idle_timeout, started))
         });
+        context.activity.serve_version(head.version);
         head.version = Version::HTTP_11;
         context.activity.body_limit.set(route.policy.idle_timeout);
         let idempotent = retry::is_idempotent(&head.method);
@@ -366,6 +372,11 @@ impl<'a> Exchange<'a> {
         }
     }
 
+    /// Whether the client may never send the body that it asked about: the next request could not be told from it.
+    fn holds_body_back(&self) -> bool {
+        self.source.as_ref().is_some_and(|source| source.gate().is_some() && !source.begun())
+    }
+
     /// A client that is still sending must be let finish before its connection is closed.
     fn note_unread(&self) {
         let unread = self.source.as_ref().is_some_and(|source| !source.ended());
@@ -383,8 +394,7 @@ impl<'a> Exchange<'a> {
         } else {
             plain_length(&mut parts.headers);
         }
-        if self.source.as_ref().is_some_and(|source| source.gate().is_some() && !source.begun()) {
-            // The client may never send the body that it asked about: the next request could not be told from it.
+        if self.holds_body_back() {
             parts.headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         forward::apply(&self.route.policy.response_headers, &mut parts.headers);

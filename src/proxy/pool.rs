@@ -50,7 +50,8 @@ impl Pool {
         loop {
             let idle = self.0.borrow_mut().pop()?;
             cells.idle.dec();
-            let usable = !idle.connection.sender.is_closed() && now < idle.until;
+            // One that is not ready has the rest of a request to send that was answered early, and may never be rid of it.
+            let usable = idle.connection.sender.is_ready() && now < idle.until;
             if usable && repeatable {
                 return Some(idle.connection);
             }
@@ -117,11 +118,4 @@ pub(crate) async fn open(upstream: &Rc<Upstream>, settings: Settings) -> Result<
         }
     });
     Ok(Connection { sender, socket, _task: task })
-}
-
-impl Connection {
-    /// Waits until the last exchange is out of the way; false if the connection is closed instead.
-    pub(crate) async fn is_ready(&mut self) -> bool {
-        self.sender.ready().await.is_ok()
-    }
 }

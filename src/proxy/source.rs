@@ -130,6 +130,8 @@ impl Source {
         match Pin::new(&mut *self.incoming.borrow_mut()).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 self.begun.set(true);
+                // Nothing comes after trailers, and hyper does not ask again.
+                self.ended.set(frame.is_trailers());
                 self.moved();
                 Poll::Ready(Some(Ok(frame)))
             }

@@ -21,6 +21,39 @@ fn chunked_bodies_and_named_trailers_pass_both_ways() {
     assert_eq!(reply.trailers, [("x-sum".to_owned(), "7".to_owned())]);
 }
 
+/// Trailers are the last that comes, in either direction, so the connection is free then and the exchange at its end.
+#[test]
+fn trailers_end_an_exchange_like_any_other() {
+    let origin = endpoint(|mut client| {
+        while client.request().is_some() {
+            client.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n0\r\nX-Sum: 7\r\n\r\n");
+        }
+    });
+    let rig = Rig::start(&[origin]);
+    let mut client = rig.connect();
+    for _ in 0..3 {
+        client
+            .send("PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTrailer: X-A\r\n\r\n1\r\na\r\n0\r\nX-A: 1\r\n\r\n");
+        assert_eq!(client.reply(false).status(), 200);
+    }
+    assert_eq!(rig.statuses(3), [(200, 3)]);
+    assert_eq!(rig.endpoints[0].cells(0).connects[0].get(), 1);
+}
+
+/// HTTP/1.0 knows no chunks: a proper end of the connection would be the proper end of the answer.
+#[test]
+fn a_broken_answer_ends_with_a_reset_for_an_old_client() {
+    let rig = Rig::start(&[endpoint(|mut client| {
+        drop(client.request());
+        client.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nshort\r\n");
+    })]);
+    let mut client = rig.connect();
+    client.send("GET / HTTP/1.0\r\n\r\n");
+    let mut all = Vec::new();
+    let end = client.stream.read_to_end(&mut all);
+    assert_eq!(end.map_err(|error| error.kind()), Err(std::io::ErrorKind::ConnectionReset));
+}
+
 #[test]
 fn answers_without_a_body_keep_the_connection() {
     let origin = endpoint(|mut client| {
@@ -104,6 +137,18 @@ fn a_final_answer_instead_of_100_reaches_the_client_without_its_body() {
     client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n");
     let reply = client.reply(false);
     assert_eq!((reply.status(), reply.body.as_str(), reply.header("connection")), (417, "no", Some("close")));
+}
+
+#[test]
+fn our_own_answer_instead_of_100_closes_too() {
+    let rig = Rig::start_with(&[super::rig::refuses()], |settings| {
+        settings.route.matches.path_prefixes.push("/here".into());
+        settings.route.retries.attempts = 1;
+    });
+    for (path, status) in [("/here", 502), ("/there", 404)] {
+        let reply = rig.ask(&format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n"));
+        assert_eq!((reply.status(), reply.header("connection")), (status, Some("close")));
+    }
 }
 
 #[test]
