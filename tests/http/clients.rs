@@ -11,6 +11,8 @@ use crate::program::Proxy;
 
 /// Requests of each client, over one connection.
 const REQUESTS: usize = 200;
+/// Between two looks at whether nginx listens.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
 
 /// A client in Python: one connection, requests with and without bodies, every answer compared with what was asked.
 const PYTHON: &str = r#"
@@ -48,7 +50,7 @@ print("well")
 /// A client in Node: an agent that keeps one socket, and the same comparison.
 const NODE: &str = r#"
 const http = require('http');
-const [host, port, n] = [process.argv[2], +process.argv[3], +process.argv[4]];
+const [host, port, n] = [process.argv[1], +process.argv[2], +process.argv[3]];
 const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
 const ports = new Set();
 function one(i) {
@@ -102,7 +104,7 @@ fn changing() -> Origin {
         let body = format!("{}\n{}", request.first, request.body);
         let number = request.target().rsplit('/').next().and_then(|number| number.parse::<usize>().ok()).unwrap_or(0);
         let target = request.target();
-        let (framing, framed) = if number % 2 == 0 {
+        let (framing, framed) = if to_head || number % 2 == 0 {
             (format!("Content-Length: {}", body.len()), body)
         } else {
             ("Transfer-Encoding: chunked".to_owned(), format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len()))
@@ -117,7 +119,7 @@ fn python_and_node_keep_one_connection_for_two_hundred_requests() {
     let proxy = Proxy::before(&origin);
     run("python3", &["-c", PYTHON], &proxy);
     run("node", &["-e", NODE, "--"], &proxy);
-    assert_eq!(proxy.metric("pulsegate_requests_total", &["code=\"200\""]), 400.0);
+    assert_eq!(proxy.metric("pulsegate_requests_total", &["code=\"200\""]), 400);
     assert_eq!(origin.connections(), 1, "and neither does the endpoint see more");
 }
 
@@ -129,25 +131,32 @@ struct Nginx {
 }
 
 impl Nginx {
+    /// nginx cannot be told to take any port that is free, so it is given one that was free a moment ago, and another one if
+    /// somebody was faster.
     fn start() -> Self {
-        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("nginx-{}", std::process::id()));
+        (0..5).find_map(|_| Self::try_start()).expect("nginx listens; tests/run installs it")
+    }
+
+    fn try_start() -> Option<Self> {
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("nginx-{}", address.port()));
         std::fs::create_dir_all(folder.join("files")).unwrap();
         std::fs::write(folder.join("files/large"), "0123456789".repeat(300_000)).unwrap();
-        let address = free();
         std::fs::write(folder.join("nginx.conf"), configuration(address, &folder)).unwrap();
         let program = ["/usr/sbin/nginx", "/sbin/nginx"].into_iter().find(|path| std::path::Path::new(path).exists());
         let mut command = Command::new(program.unwrap_or("nginx"));
         command.arg("-p").arg(&folder).arg("-c").arg(folder.join("nginx.conf"));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let child = command.spawn().unwrap_or_else(|error| panic!("nginx: {error}; tests/run installs it"));
-        let nginx = Self { child, folder, address };
-        for _ in 0..500 {
-            if TcpStream::connect(nginx.address).is_ok() {
-                return nginx;
+        let mut nginx = Self { child, folder, address };
+        while nginx.child.try_wait().unwrap().is_none() {
+            if TcpStream::connect(address).is_ok() {
+                return Some(nginx);
             }
-            std::thread::sleep(Duration::from_millis(20));
+            std::thread::sleep(BETWEEN_LOOKS);
         }
-        panic!("nginx does not listen:\n{}", std::fs::read_to_string(nginx.folder.join("error.log")).unwrap_or_default());
+        eprintln!("{}", std::fs::read_to_string(nginx.folder.join("error.log")).unwrap_or_default());
+        None
     }
 
     /// How many connections and requests it has seen, from its own account.
@@ -168,11 +177,6 @@ impl Drop for Nginx {
     }
 }
 
-/// A port that is free now. nginx cannot tell which one the system gave it.
-fn free() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
-
 fn configuration(address: SocketAddr, folder: &std::path::Path) -> String {
     let folder = folder.display();
     format!(
@@ -184,7 +188,7 @@ http {{
   uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
   server {{
     listen {address};
-    location /echo/ {{ add_header X-Target $request_uri always; return 200 \"$request_method $request_uri $host $http_x_forwarded_for\"; }}
+    location /echo/ {{ add_header X-Target $request_uri always; return 200 \"$request_method $request_uri $host\"; }}
     location /large {{ root {folder}/files; }}
     location /account {{ stub_status; }}
     location /missing {{ return 404; }}
@@ -229,7 +233,8 @@ clusters: [{{ name: app, endpoints: [\"{}\"], health: off }}]
         };
         assert_eq!((plain.exit, plain.head().first.as_str()), (proxied.exit, proxied.head().first.as_str()), "{case:?}");
         assert_eq!(kept(&plain), kept(&proxied), "{case:?}");
-        assert_eq!(plain.body.trim_end(), proxied.body.replace("127.0.0.1", "").trim_end(), "{case:?}");
+        // With --head, curl takes the head for the body.
+        assert!(case.contains(&"--head") || plain.body == proxied.body, "{case:?}: {} for {}", proxied.body, plain.body);
     }
 }
 

@@ -73,7 +73,7 @@ fn a_refusal_reaches_the_client_and_ends_the_connection_if_the_body_may_never_co
         assert_eq!(answer.header("connection"), Some("close"), "{answer:?}");
         client.send("GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n");
         assert!(client.at_end(), "{:?}", client.reader().fill_buf());
-        proxy.until_metric("pulsegate_upstream_requests_active", &[], 0.0);
+        proxy.until_metric("pulsegate_upstream_requests_active", &[], 0);
     }
 }
 

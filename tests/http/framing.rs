@@ -103,7 +103,10 @@ fn an_endpoint_of_http_1_0_is_understood() {
             match request.target() {
                 "/kept" => peer.send("HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 4\r\n\r\nkept"),
                 "/closed" => peer.send("HTTP/1.0 200 OK\r\nContent-Length: 6\r\n\r\nclosed"),
-                _ => return drop(peer.send("HTTP/1.0 200 OK\r\n\r\nuntil the end")),
+                _ => {
+                    peer.send("HTTP/1.0 200 OK\r\n\r\nuntil the end");
+                    return;
+                }
             };
         }
     });

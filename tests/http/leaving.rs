@@ -42,11 +42,11 @@ fn reset(client: Peer) {
     drop(client);
 }
 
-fn settled(proxy: &Proxy, left: f64) {
+fn settled(proxy: &Proxy, left: u64) {
     proxy.until_metric("pulsegate_requests_total", LEFT, left);
-    proxy.until_metric("pulsegate_upstream_requests_active", &[], 0.0);
-    proxy.until_metric("pulsegate_upstream_connections", &["state=\"active\""], 0.0);
-    assert_eq!(proxy.metric("pulsegate_upstream_connections", &["state=\"idle\""]), 0.0, "a half-used connection is not kept");
+    proxy.until_metric("pulsegate_upstream_requests_active", &[], 0);
+    proxy.until_metric("pulsegate_upstream_connections", &["state=\"active\""], 0);
+    assert_eq!(proxy.metric("pulsegate_upstream_connections", &["state=\"idle\""]), 0, "a half-used connection is not kept");
 }
 
 #[test]
@@ -56,11 +56,11 @@ fn a_curl_that_is_killed_in_the_middle_of_an_upload() {
     let mut curl = Beside::start(&["--header", "Expect:", "--upload-file", "-", &proxy.url("/")]);
     let mut input = curl.0.stdin.take().unwrap();
     input.write_all(&vec![b'x'; 1 << 20]).unwrap();
-    proxy.until_metric("pulsegate_upstream_requests_active", &[], 1.0);
+    proxy.until_metric("pulsegate_upstream_requests_active", &[], 1);
     drop(curl);
     let ended = told.recv_timeout(PATIENCE).unwrap();
     assert!(matches!(ended, Err(Fault::Broken(_))), "the endpoint took it for whole: {ended:?}");
-    settled(&proxy, 1.0);
+    settled(&proxy, 1);
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn a_curl_that_is_killed_in_the_middle_of_a_download() {
     curl.0.stdout.take().unwrap().read_exact(&mut some).unwrap();
     drop(curl);
     told.recv_timeout(PATIENCE).unwrap();
-    settled(&proxy, 1.0);
+    settled(&proxy, 1);
 }
 
 #[test]
@@ -86,11 +86,11 @@ fn clients_that_end_or_reset_their_connection_at_any_point() {
         for upload in uploads {
             let mut client = proxy.connect();
             client.send(format!("POST /up HTTP/1.1\r\nHost: a\r\n{upload}"));
-            proxy.until_metric("pulsegate_upstream_requests_active", &[], 1.0);
+            proxy.until_metric("pulsegate_upstream_requests_active", &[], 1);
             go(client);
             let ended = told.recv_timeout(PATIENCE).unwrap();
             assert!(matches!(ended, Err(Fault::Broken(_) | Fault::Closed)), "{ended:?}");
-            proxy.until_metric("pulsegate_upstream_requests_active", &[], 0.0);
+            proxy.until_metric("pulsegate_upstream_requests_active", &[], 0);
         }
         let mut client = proxy.connect();
         client.send("GET /down HTTP/1.1\r\nHost: a\r\n\r\n");
@@ -98,7 +98,7 @@ fn clients_that_end_or_reset_their_connection_at_any_point() {
         go(client);
         stopped.recv_timeout(PATIENCE).unwrap();
     }
-    settled(&proxy, 6.0);
+    settled(&proxy, 6);
 }
 
 fn two_routes(up: SocketAddr, down: SocketAddr) -> String {
@@ -125,8 +125,8 @@ fn a_client_that_goes_while_the_endpoint_thinks() {
     let proxy = Proxy::before(&origin);
     let mut client = proxy.connect();
     client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
-    proxy.until_metric("pulsegate_upstream_requests_active", &[], 1.0);
+    proxy.until_metric("pulsegate_upstream_requests_active", &[], 1);
     client.socket().shutdown(Shutdown::Both).unwrap();
     assert!(told.recv_timeout(PATIENCE).unwrap(), "the endpoint's connection is closed, so that it can stop");
-    settled(&proxy, 1.0);
+    settled(&proxy, 1);
 }

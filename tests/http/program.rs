@@ -98,23 +98,23 @@ clusters:
         Peer::connect(self.address())
     }
 
-    /// The sum of the series of a metric that have these labels, such as `code="499"`.
-    pub(crate) fn metric(&self, name: &str, labels: &[&str]) -> f64 {
+    /// The sum of the series of a counter or gauge that have these labels, such as `code="499"`.
+    pub(crate) fn metric(&self, name: &str, labels: &[&str]) -> u64 {
         let mut admin = Peer::connect(self.admin);
         let page = admin.ask(&format!("GET /metrics HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.admin)).body;
         let series = page.lines().filter(|line| {
             let found = line.split(['{', ' ']).next() == Some(name);
             found && labels.iter().all(|label| line.contains(label))
         });
-        series.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+        series.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
     }
 
     /// Waits until a metric has a value.
-    pub(crate) fn until_metric(&self, name: &str, labels: &[&str], wanted: f64) {
-        let mut last = f64::NAN;
+    pub(crate) fn until_metric(&self, name: &str, labels: &[&str], wanted: u64) {
+        let mut last = u64::MAX;
         for _ in 0..LOOKS {
             last = self.metric(name, labels);
-            if (last - wanted).abs() < 0.5 {
+            if last == wanted {
                 return;
             }
             std::thread::sleep(BETWEEN_LOOKS);
@@ -143,7 +143,7 @@ impl Drop for Proxy {
         drop(self.child.wait());
         drop(std::fs::remove_file(&self.file));
         match healthy {
-            Some(panics) => assert!(panics == 0.0, "{panics} panics:\n{}", self.said()),
+            Some(panics) => assert!(panics == 0, "{panics} panics:\n{}", self.said()),
             None => eprintln!("{}", self.said()),
         }
     }

@@ -17,7 +17,7 @@ use crate::wire::{Fault, Message, PATIENCE, Peer};
 enum Wanted {
     /// 502 with this error.
     Refused(&'static str),
-    /// The head, and then a body that breaks off.
+    /// A body that breaks off, or not even its head.
     Broken,
     /// 504: nothing whole came in time.
     Late,
@@ -250,12 +250,12 @@ fn what_is_no_answer_is_an_error_for_one_and_nothing_for_the_next() {
         match wanted {
             Refused(error) => assert_eq!(answer.as_ref().map(|a| (a.status(), a.error())), Ok((502, Some(*error))), "{shown}"),
             Late => assert_eq!(answer.as_ref().map(Message::status), Ok(504), "{shown}"),
-            Broken => assert!(matches!(answer, Err(Fault::Broken(_))), "{shown}"),
+            Broken => assert!(answer.is_err(), "{shown}"),
             Answered(body) => assert_eq!(answer.as_ref().map(|a| a.body.as_str()), Ok(*body), "{shown}"),
         }
         everybody_gets_his_own(&proxy, reply);
     }
-    proxy.until_metric("pulsegate_upstream_requests_active", &[], 0.0);
+    proxy.until_metric("pulsegate_upstream_requests_active", &[], 0);
 }
 
 #[test]
@@ -266,16 +266,16 @@ fn a_body_that_goes_wrong_breaks_off_for_the_client() {
         everybody_gets_his_own(&proxy, "nothing");
         let answer = ask(&mut proxy.connect(), "GET", case);
         let refused = answer.as_ref().is_ok_and(|answer| answer.status() == 502);
-        assert!(refused || matches!(answer, Err(Fault::Broken(_))), "{body:?} {then:?} gave {answer:?}");
+        assert!(refused || answer.is_err(), "{body:?} {then:?} gave {answer:?}");
         // A client of HTTP/1.0 knows the end of a body by a proper end of its connection alone.
         let mut old = proxy.connect();
         old.send(format!("GET /case/{case} HTTP/1.0\r\nHost: a\r\n\r\n"));
         let answer = old.answer(false);
         let refused = answer.as_ref().is_ok_and(|answer| answer.status() == 502);
-        assert!(refused || matches!(answer, Err(Fault::Broken(_))), "{body:?} {then:?} gave an old client {answer:?}");
+        assert!(refused || answer.is_err(), "{body:?} {then:?} gave an old client {answer:?}");
         everybody_gets_his_own(&proxy, body);
     }
-    proxy.until_metric("pulsegate_upstream_requests_active", &[], 0.0);
+    proxy.until_metric("pulsegate_upstream_requests_active", &[], 0);
 }
 
 #[test]
@@ -298,7 +298,7 @@ fn what_is_only_unusual_is_passed_on_in_plain_form() {
         let answer = ask(&mut proxy.connect(), "GET", case).unwrap_or_else(|fault| panic!("{reply:?} gave {fault:?}"));
         if answer.status() == 200 {
             assert_eq!(answer.body, "ok", "{reply:?}");
-            assert!(answer.header("content-length").is_none_or(|length| length == "2"), "{reply:?} gave {answer:?}");
+            assert!(answer.header("content-length").is_none_or(|length| length.parse() == Ok(2)), "{reply:?} gave {answer:?}");
         } else {
             assert_eq!(answer.status(), 502, "{reply:?} gave {answer:?}");
         }

@@ -91,7 +91,7 @@ fn a_request_that_no_route_matches_is_404_and_nobody_hears_of_it() {
     // Our own answers keep the client's connection.
     let got = curl(&[&proxy.url("/there"), &proxy.url("/here"), "--write-out", "connects %{num_connects}"]);
     assert!(got.body.ends_with("connects 0"), "{got:?}");
-    assert_eq!(proxy.metric("pulsegate_requests_total", &["code=\"404\""]), 2.0);
-    assert_eq!(proxy.metric("pulsegate_local_responses_total", &["error=\"destination_not_found\""]), 2.0);
+    assert_eq!(proxy.metric("pulsegate_requests_total", &["code=\"404\""]), 2);
+    assert_eq!(proxy.metric("pulsegate_local_responses_total", &["error=\"destination_not_found\""]), 2);
     assert_eq!(origin.connections(), 1);
 }

@@ -111,8 +111,8 @@ fn targets_and_heads_have_bounds() {
     let proxy = Proxy::before(&origin);
     let got = curl(&[&proxy.url(&format!("/{}", "a".repeat(60_000)))]);
     assert_eq!((got.exit, got.status()), (0, 200), "60 kB are within head_bytes");
-    for path in [format!("/{}", "a".repeat(70_000)), format!("/{}", "a".repeat(300_000))] {
-        let got = curl(&[&proxy.url(&path)]);
+    for length in [70_000, 100_000] {
+        let got = curl(&[&proxy.url(&format!("/{}", "a".repeat(length)))]);
         assert!(matches!(got.status(), 414 | 431), "{:?}", got.heads);
     }
     let got = curl(&["--header", &format!("X: {}", "a".repeat(70_000)), &proxy.url("/")]);

@@ -31,7 +31,7 @@ fn a_gibibyte_passes_each_way_unchanged_in_little_memory() {
     assert_eq!(reports.recv_timeout(PATIENCE).unwrap(), Ok(GIB), "what the endpoint got");
     let after_upload = proxy.peak_memory();
     assert!(after_upload < MEMORY, "{after_download} MiB after the download, {after_upload} after the upload");
-    proxy.until_metric("pulsegate_requests_total", &["code=\"200\""], 2.0);
+    proxy.until_metric("pulsegate_requests_total", &["code=\"200\""], 2);
 }
 
 fn download(proxy: &Proxy) {
