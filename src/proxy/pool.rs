@@ -23,6 +23,9 @@ const SURE: Duration = Duration::from_secs(1);
 /// Bound of an answer's head; its header lines are bounded by hyper's default of 100. Any other number would have hyper
 /// allocate its table of them anew for every answer.
 const HEAD_BYTES: usize = 64 * 1024;
+/// Bound of what is read at once, and of what waits to be sent, in bytes. While a client takes nothing, about three times as
+/// much of its answer is held: one piece read, one handed on, one waiting to be sent. hyper's default is over 400 KiB.
+const BUFFER: usize = HEAD_BYTES;
 
 /// A connection to an endpoint, with nothing on it.
 #[derive(Debug)]
@@ -109,7 +112,7 @@ pub(crate) async fn open(upstream: &Rc<Upstream>, settings: Settings) -> Result<
         Err(_) => Connect::Error,
     });
     let socket = Shared::new(dialled?);
-    let handshake = Builder::new().max_header_size(HEAD_BYTES).handshake(TokioIo::new(socket.clone())).await;
+    let handshake = Builder::new().max_header_size(HEAD_BYTES).max_buf_size(BUFFER).handshake(TokioIo::new(socket.clone())).await;
     let (sender, connection) = handshake.map_err(|error| DialError::Other(std::io::Error::other(error)))?;
     let task = task::Owned::spawn(async move {
         // Its error reaches whoever waits for an answer; without one, the connection is simply gone.

@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 
 use crate::origin::{Origin, ok};
 use crate::program::Proxy;
-use crate::wire::{Fault, Message, Peer};
+use crate::wire::{Fault, Message, Peer, Role};
 
 /// A request that must reach nobody, as the body of another.
 const HIDDEN: &str = "GET /hidden HTTP/1.1\r\nHost: a\r\nX-Ignore: x";
@@ -15,7 +15,7 @@ fn strict() -> (Origin, Receiver<Result<Message, Fault>>) {
     let (report, reports) = sync_channel(10_000);
     let origin = Origin::serving(move |mut peer: Peer| {
         loop {
-            let request = peer.request();
+            let request = read(&mut peer);
             let answer = request.as_ref().ok().map(|request| ok(request.target()));
             // Reported before it is answered, so that whoever has the answer finds the report.
             report.send(request).unwrap();
@@ -24,6 +24,16 @@ fn strict() -> (Origin, Receiver<Result<Message, Fault>>) {
         }
     });
     (origin, reports)
+}
+
+/// Reads a request, and says go on where that is waited for.
+fn read(peer: &mut Peer) -> Result<Message, Fault> {
+    let mut request = peer.head()?;
+    if request.header("expect") == Some("100-continue") {
+        peer.send("HTTP/1.1 100 Continue\r\n\r\n");
+    }
+    peer.body(&mut request, Role::Request)?;
+    Ok(request)
 }
 
 /// Ways to say how long a body is, of which at least one reader may see another one.
