@@ -70,7 +70,7 @@ fn an_endpoint_that_asks_for_it_is_closed_and_the_client_is_not() {
 }
 
 #[test]
-fn an_endpoint_that_closes_idle_connections_fails_no_request() {
+fn an_endpoint_that_closes_unannounced_fails_no_request_that_can_be_repeated() {
     let origin = Origin::serving(|mut peer| {
         if peer.request().is_ok() {
             peer.send(ok("one each"));
@@ -79,8 +79,8 @@ fn an_endpoint_that_closes_idle_connections_fails_no_request() {
     let proxy = Proxy::before(&origin);
     let mut client = proxy.connect();
     for number in 0..50 {
-        let method = if number % 2 == 0 { "GET / HTTP/1.1\r\n" } else { "POST / HTTP/1.1\r\nContent-Length: 0\r\n" };
-        let answer = client.ask(&format!("{method}Host: a\r\n\r\n"));
+        // One that cannot be repeated may meet the close, which is on its way while we look.
+        let answer = client.ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
         assert_eq!((answer.status(), answer.body.as_str()), (200, "one each"), "{number}");
     }
 }
