@@ -95,7 +95,7 @@ fn run_row(name: &str, run: &ProbeRun, status: Option<StatusCode>) -> Vec<String
 }
 
 fn report_text(report: &Report) -> String {
-    let format = report.format.map(|format| format!(": {}", format_name(format))).unwrap_or_default();
+    let format = report.format.map(|format| format!(": {}", format.as_str())).unwrap_or_default();
     let read = match &report.reading {
         ReportReading::None => return "  report: none in the answer\n".to_owned(),
         ReportReading::Void(why) => return format!("  report{format}: could not be read: {}\n", plain(why)),
@@ -117,17 +117,6 @@ fn meaning(status: Option<StatusWord>) -> &'static str {
         Some(StatusWord::Degraded) => " (degraded)",
         Some(StatusWord::Failing) => " (failing)",
         None => " (says nothing)",
-    }
-}
-
-const fn format_name(format: Format) -> &'static str {
-    match format {
-        Format::Auto => "auto",
-        Format::Json => "json",
-        Format::HealthJson => "health_json",
-        Format::Spring => "spring",
-        Format::Prometheus => "prometheus",
-        Format::None => "none",
     }
 }
 

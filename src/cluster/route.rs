@@ -24,8 +24,6 @@ pub enum Token {
     ConnectionTerminated,
     /// Not connected in time.
     ConnectionTimeout,
-    /// A body stood still.
-    ConnectionReadTimeout,
     /// No head in time.
     HttpResponseTimeout,
     /// What came is no HTTP answer.
@@ -38,19 +36,15 @@ pub enum Token {
     HttpResponseHeaderSectionSize,
     /// The request is at fault.
     HttpRequestError,
-    /// The request is not allowed here.
-    HttpRequestDenied,
     /// A bug of ours.
     ProxyInternalError,
-    /// The proxy answers by itself, no failure.
-    ProxyInternalResponse,
     /// A loop: our own Via came back too often.
     ProxyLoopDetected,
 }
 
 impl Token {
     /// Every token, with its spelling.
-    pub const ALL: [(Self, &'static str); 18] = [
+    pub const ALL: [(Self, &'static str); 15] = [
         (Self::DestinationNotFound, "destination_not_found"),
         (Self::DestinationUnavailable, "destination_unavailable"),
         (Self::DnsError, "dns_error"),
@@ -58,16 +52,13 @@ impl Token {
         (Self::ConnectionRefused, "connection_refused"),
         (Self::ConnectionTerminated, "connection_terminated"),
         (Self::ConnectionTimeout, "connection_timeout"),
-        (Self::ConnectionReadTimeout, "connection_read_timeout"),
         (Self::HttpResponseTimeout, "http_response_timeout"),
         (Self::HttpProtocolError, "http_protocol_error"),
         (Self::HttpUpgradeFailed, "http_upgrade_failed"),
         (Self::HttpResponseTransferCoding, "http_response_transfer_coding"),
         (Self::HttpResponseHeaderSectionSize, "http_response_header_section_size"),
         (Self::HttpRequestError, "http_request_error"),
-        (Self::HttpRequestDenied, "http_request_denied"),
         (Self::ProxyInternalError, "proxy_internal_error"),
-        (Self::ProxyInternalResponse, "proxy_internal_response"),
         (Self::ProxyLoopDetected, "proxy_loop_detected"),
     ];
 

@@ -1,6 +1,5 @@
 //! The configuration after lowering: valid, complete, free of serde.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -74,6 +73,20 @@ pub enum LogLevel {
     Debug,
     /// And everything.
     Trace,
+}
+
+impl LogLevel {
+    /// The name used in the configuration.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
 }
 
 /// How log lines look.
@@ -159,11 +172,4 @@ pub struct Pool {
     pub idle_timeout: Duration,
     /// How many are kept.
     pub idle_connections: usize,
-}
-
-/// The path of the configuration file and the folder that relative paths count from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Origin {
-    /// The file.
-    pub file: PathBuf,
 }

@@ -46,13 +46,20 @@ impl Shared {
     /// Asks the system what is waiting, without taking it.
     #[must_use]
     pub fn waiting(&self) -> Waiting {
-        let stream = self.0.borrow();
+        Waiting::at(&self.0.borrow())
+    }
+}
+
+impl Waiting {
+    /// Asks the system what is waiting at a stream, without taking it.
+    #[must_use]
+    pub fn at(stream: &TcpStream) -> Self {
         let mut byte = [MaybeUninit::uninit()];
-        match SockRef::from(&*stream).peek(&mut byte) {
-            Ok(0) => Waiting::End,
-            Ok(_) => Waiting::Bytes,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Waiting::Nothing,
-            Err(_) => Waiting::End,
+        match SockRef::from(stream).peek(&mut byte) {
+            Ok(0) => Self::End,
+            Ok(_) => Self::Bytes,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Self::Nothing,
+            Err(_) => Self::End,
         }
     }
 }

@@ -2,14 +2,14 @@
 
 use std::cell::Cell;
 use std::io;
-use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+
+use crate::net::shared::Waiting;
 
 /// A connection.
 #[derive(Debug)]
@@ -32,8 +32,7 @@ impl Wire {
 
     /// Whether it can take a request: open, and nothing has come that nobody asked for.
     pub(super) fn is_idle(&self) -> bool {
-        let mut byte = [MaybeUninit::uninit()];
-        matches!(SockRef::from(&self.stream).peek(&mut byte), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+        Waiting::at(&self.stream) == Waiting::Nothing
     }
 }
 

@@ -20,6 +20,21 @@ pub enum Format {
     None,
 }
 
+impl Format {
+    /// The name used in the configuration and on the command line.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Json => "json",
+            Self::HealthJson => "health_json",
+            Self::Spring => "spring",
+            Self::Prometheus => "prometheus",
+            Self::None => "none",
+        }
+    }
+}
+
 /// How shares such as cpu and memory are written in a report. Never guessed from the size of a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Unit {

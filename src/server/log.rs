@@ -5,17 +5,11 @@ use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::config::model::{Log, LogFormat, LogLevel};
+use crate::config::model::{Log, LogFormat};
 
 /// Logs to standard error from now on. A subscriber that is there already stays.
 pub(super) fn install(log: &Log) {
-    let level = match log.level {
-        LogLevel::Error => "error",
-        LogLevel::Warn => "warn",
-        LogLevel::Info => "info",
-        LogLevel::Debug => "debug",
-        LogLevel::Trace => "trace",
-    };
+    let level = log.level.as_str();
     // What libraries have to say about every connection is noise even at our own most talkative level.
     let filter = EnvFilter::new(format!("error,pulsegate={level}"));
     let terminal = std::io::stderr().is_terminal();

@@ -7,7 +7,7 @@ use crate::config::model::Cluster;
 use crate::config::render::{headers, put};
 use crate::health::check::{Check, HttpCheck, ProbeSpec, StatusRange};
 use crate::health::policy::{For, Panic, Policy, Require, Rule, Start, Timing, When};
-use crate::report::spec::{Format, Source, Spec, Unit, is_share};
+use crate::report::spec::{Source, Spec, Unit, is_share};
 
 /// The health of a cluster: what is not probed and not reported is `off`.
 pub(super) fn health(cluster: &Cluster) -> Value {
@@ -86,14 +86,7 @@ fn http(check: &HttpCheck) -> Value {
 }
 
 fn report(spec: &Spec, policy: &Policy) -> Value {
-    let format = match spec.format {
-        Format::Auto => "auto",
-        Format::Json => "json",
-        Format::HealthJson => "health_json",
-        Format::Spring => "spring",
-        Format::Prometheus => "prometheus",
-        Format::None => "none",
-    };
+    let format = spec.format.as_str();
     let unit = match spec.unit {
         Unit::Ratio => "ratio",
         Unit::Percent => "percent",

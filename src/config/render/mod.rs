@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use crate::balance::Algorithm;
 use crate::base::units::format_duration;
-use crate::config::model::{Admin, Cluster, Config, Endpoint, Listener, ListenerLimits, Log, LogFormat, LogLevel};
+use crate::config::model::{Admin, Cluster, Config, Endpoint, Listener, ListenerLimits, Log, LogFormat};
 
 /// Stands where a secret is.
 const REDACTED: &str = "(redacted)";
@@ -47,13 +47,7 @@ fn admin(admin: &Admin) -> Value {
 }
 
 fn log(log: &Log) -> Value {
-    let level = match log.level {
-        LogLevel::Error => "error",
-        LogLevel::Warn => "warn",
-        LogLevel::Info => "info",
-        LogLevel::Debug => "debug",
-        LogLevel::Trace => "trace",
-    };
+    let level = log.level.as_str();
     let format = match log.format {
         LogFormat::Auto => "auto",
         LogFormat::Text => "text",
