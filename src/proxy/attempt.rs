@@ -7,13 +7,13 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use hyper::Response;
-use hyper::body::Incoming;
+use http::Response;
 
 use crate::base::time::Timestamp;
 use crate::cluster::Upstream as Settings;
 use crate::proxy::exchange::Exchange;
 use crate::proxy::failure::Failure;
+use crate::proxy::inflow::Inflow;
 use crate::proxy::pool::{self, Connection};
 use crate::proxy::source::Source;
 use crate::proxy::upstream::{Seat, Upstream};
@@ -66,7 +66,7 @@ impl Drop for Lease {
 /// An endpoint's answer, and the lease that lasts until its body has been passed on.
 #[derive(Debug)]
 pub(crate) struct Answer {
-    pub(crate) response: Response<Incoming>,
+    pub(crate) response: Response<Inflow>,
     pub(crate) lease: Lease,
 }
 
@@ -95,7 +95,7 @@ pub(crate) async fn run(
 }
 
 /// Gets a connection, new or used, and sends the request on it.
-async fn send(exchange: &Exchange<'_>, lease: &mut Lease, now: Timestamp) -> Result<Response<Incoming>, Failure> {
+async fn send(exchange: &Exchange<'_>, lease: &mut Lease, now: Timestamp) -> Result<Response<Inflow>, Failure> {
     let upstream = Rc::clone(&lease.upstream);
     let connection = match upstream.pool.take(exchange.idempotent, now, upstream.cells()) {
         Some(connection) => connection,
@@ -104,7 +104,8 @@ async fn send(exchange: &Exchange<'_>, lease: &mut Lease, now: Timestamp) -> Res
     let connection = lease.hold(connection);
     let request = exchange.request(&upstream.endpoint);
     exchange.sent.set(true);
-    connection.sender.try_send_request(request).await.map_err(|mut refused| {
+    let answered = connection.sender.try_send_request(request).await;
+    answered.map(|response| response.map(Inflow::Http1)).map_err(|mut refused| {
         if refused.take_message().is_some() {
             exchange.sent.set(false);
         }
@@ -132,7 +133,7 @@ fn poll_interruption(
     seat: &Seat,
     started: Timestamp,
     cx: &mut Context<'_>,
-) -> Poll<Result<Response<Incoming>, Failure>> {
+) -> Poll<Result<Response<Inflow>, Failure>> {
     while seat.poll_recalled(cx).is_ready() {
         if exchange.may_leave() {
             return Poll::Ready(Err(Failure::Recalled));

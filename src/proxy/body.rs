@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 
 use crate::cluster::ListenerError;
 use crate::proxy::attempt::Lease;
+use crate::proxy::inflow::Inflow;
 use crate::proxy::ledger::Ledger;
 use crate::proxy::source::Source;
 use crate::runtime::clock;
@@ -40,7 +40,7 @@ enum Inner {
 /// What it takes to pass an endpoint's body on.
 #[derive(Debug)]
 pub(crate) struct Relay {
-    pub(crate) incoming: Incoming,
+    pub(crate) inflow: Inflow,
     pub(crate) lease: Lease,
     pub(crate) source: Option<Rc<Source>>,
     pub(crate) idle_timeout: Option<Duration>,
@@ -57,7 +57,7 @@ impl AnswerBody {
 
     /// An endpoint's body.
     pub(crate) fn relayed(relay: Relay, ledger: Ledger) -> Self {
-        let ended = relay.incoming.is_end_stream();
+        let ended = relay.inflow.is_end_stream();
         let mut body = Self { inner: Inner::Relayed(relay), ledger };
         if ended {
             body.finish();
@@ -113,10 +113,10 @@ impl Body for AnswerBody {
         let Inner::Relayed(relay) = &mut body.inner else {
             return Poll::Ready(body.poll_own().map(Ok));
         };
-        match Pin::new(&mut relay.incoming).poll_frame(cx) {
+        match Pin::new(&mut relay.inflow).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 // hyper does not ask again once a body of known length is complete, nor after trailers.
-                if frame.is_trailers() || relay.incoming.is_end_stream() {
+                if frame.is_trailers() || relay.inflow.is_end_stream() {
                     body.finish();
                 } else if let Some(limit) = relay.idle_timeout {
                     body.ledger.context().deadline.set(clock::now() + limit);
@@ -141,7 +141,7 @@ impl Body for AnswerBody {
     fn is_end_stream(&self) -> bool {
         match &self.inner {
             Inner::Own(bytes) => bytes.is_none(),
-            Inner::Relayed(relay) => relay.incoming.is_end_stream(),
+            Inner::Relayed(relay) => relay.inflow.is_end_stream(),
             Inner::Done => true,
         }
     }
@@ -149,7 +149,7 @@ impl Body for AnswerBody {
     fn size_hint(&self) -> SizeHint {
         match &self.inner {
             Inner::Own(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
-            Inner::Relayed(relay) => relay.incoming.size_hint(),
+            Inner::Relayed(relay) => relay.inflow.size_hint(),
             Inner::Done => SizeHint::with_exact(0),
         }
     }

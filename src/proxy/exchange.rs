@@ -386,7 +386,7 @@ impl<'a> Exchange<'a> {
     /// Passes an endpoint's answer on.
     fn relay(self, answer: Answer, mut ledger: Ledger) -> Response<AnswerBody> {
         let Answer { response, lease } = answer;
-        let (mut parts, incoming) = response.into_parts();
+        let (mut parts, inflow) = response.into_parts();
         ledger.answered(parts.status.as_u16(), None);
         forward::response(&mut parts.headers);
         if parts.status == StatusCode::NO_CONTENT {
@@ -400,7 +400,7 @@ impl<'a> Exchange<'a> {
         forward::apply(&self.route.policy.response_headers, &mut parts.headers);
         parts.version = Version::HTTP_11;
         let idle_timeout = self.route.policy.idle_timeout;
-        let relay = Relay { incoming, lease, source: self.source, idle_timeout };
+        let relay = Relay { inflow, lease, source: self.source, idle_timeout };
         let mut response = Response::from_parts(parts, AnswerBody::relayed(relay, ledger));
         close_if_leaving(self.worker, &mut response);
         response

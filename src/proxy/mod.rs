@@ -10,6 +10,7 @@ mod body;
 mod connection;
 mod exchange;
 mod failure;
+mod inflow;
 mod ledger;
 mod pool;
 mod source;
