@@ -3,13 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_utils::CachePadded;
-
 use crate::balance::{Algorithm, Picker};
 use crate::base::address::EndpointAddress;
 use crate::base::ids::{ClusterId, EndpointId};
 use crate::base::time::Timestamp;
-use crate::cluster::{Cluster, Endpoint, Listener, ListenerCells, Live, Route, RouteCells, Snapshot, Upstream, World};
+use crate::cluster::{Cluster, Endpoint, Listener, Live, Route, Snapshot, Upstream, World};
 use crate::config::Config;
 use crate::health::verdict::{Code, EndpointView, ProbeView, Reason, State};
 use crate::traffic::route::RouteTable;
@@ -23,7 +21,7 @@ pub(super) fn address(text: &str) -> EndpointAddress {
 
 /// An endpoint of cluster `app` that is healthy.
 pub(super) fn endpoint(text: &str, now: Timestamp) -> Arc<Endpoint> {
-    let endpoint = Endpoint::new(EndpointId(1), ClusterId(1), "app".into(), address(text), WORKERS, now);
+    let endpoint = Endpoint::new(EndpointId(1), ClusterId(1), "app".into(), address(text), now);
     endpoint.show(view(State::Healthy, now));
     Arc::new(endpoint)
 }
@@ -80,25 +78,24 @@ pub(super) fn cluster(endpoints: Vec<Arc<Endpoint>>) -> Arc<Cluster> {
         panic: false,
         frozen: false,
     };
-    Arc::new(Cluster::new(ClusterId(1), "app".into(), snapshot, WORKERS))
+    Arc::new(Cluster::new(ClusterId(1), "app".into(), snapshot))
 }
 
 /// The configured listener, without a socket.
 pub(super) fn listener() -> Listener {
     let [config] = <[_; 1]>::try_from(config().listeners).unwrap();
-    let cells = || (0..WORKERS).map(|_| CachePadded::<RouteCells>::default()).collect();
     Listener {
         table: RouteTable::new(config.routes.iter().map(|route| route.matches.clone()).collect()),
-        routes: config.routes.iter().map(|route| Route { policy: route.clone(), cluster: 0, cells: cells() }).collect(),
+        routes: config.routes.iter().map(|route| Route { policy: route.clone(), cluster: 0, cells: Arc::default() }).collect(),
         config: Arc::new(config),
-        cells: (0..WORKERS).map(|_| CachePadded::<ListenerCells>::default()).collect(),
+        cells: Arc::default(),
         connections: Arc::default(),
     }
 }
 
 /// A world of one listener and one cluster `app`, in force.
 pub(super) fn live(endpoints: Vec<Arc<Endpoint>>) -> Arc<Live> {
-    let live = Live::new(WORKERS);
+    let live = Live::new();
     live.publish(World { listeners: vec![listener()], clusters: vec![cluster(endpoints)] });
     Arc::new(live)
 }

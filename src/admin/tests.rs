@@ -44,10 +44,10 @@ impl Rig {
         let setup = Setup {
             config: crate::config::load(&file).unwrap().config,
             source: Some(file.clone()),
-            live: Arc::new(Live::new(1)),
+            live: Arc::new(Live::new()),
             signals: queue,
             dropped,
-            recalls: Vec::new(),
+            recalls: crate::cluster::Recall::queue(),
         };
         let (handle, _control) = control::start(setup).unwrap();
         handle.live().enter(Phase::Ready);

@@ -13,6 +13,7 @@ use crate::base::time::Timestamp;
 use crate::cluster::{EndpointCells, ProbeCells};
 use crate::health::verdict::{EndpointView, State};
 use crate::telemetry::cell::Counter;
+use crate::telemetry::lanes::Lanes;
 
 /// The socket addresses that an endpoint's name led to; never empty once it has resolved.
 pub type Addresses = Vec<SocketAddr>;
@@ -30,7 +31,7 @@ pub struct Endpoint {
     pub address: EndpointAddress,
     in_flight: CachePadded<AtomicU32>,
     resolved: ArcSwap<Addresses>,
-    workers: Box<[CachePadded<EndpointCells>]>,
+    workers: Lanes<EndpointCells>,
     view: ArcSwap<EndpointView>,
     /// Control's probe counts, by probe name; replaced when the probes change.
     pub probes: ArcSwap<Vec<(Arc<str>, Arc<ProbeCells>)>>,
@@ -39,16 +40,9 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// An endpoint with cells for `workers` workers, unknown until its first view is stored.
+    /// An endpoint, unknown until its first view is stored.
     #[must_use]
-    pub fn new(
-        id: EndpointId,
-        cluster_id: ClusterId,
-        cluster: Arc<str>,
-        address: EndpointAddress,
-        workers: usize,
-        now: Timestamp,
-    ) -> Self {
+    pub fn new(id: EndpointId, cluster_id: ClusterId, cluster: Arc<str>, address: EndpointAddress, now: Timestamp) -> Self {
         let resolved = address.socket().map(|socket| vec![socket]).unwrap_or_default();
         Self {
             id,
@@ -57,7 +51,7 @@ impl Endpoint {
             address,
             in_flight: CachePadded::new(AtomicU32::new(0)),
             resolved: ArcSwap::from_pointee(resolved),
-            workers: (0..workers).map(|_| CachePadded::default()).collect(),
+            workers: Lanes::default(),
             view: ArcSwap::from_pointee(unknown(now)),
             probes: ArcSwap::default(),
             reports: Default::default(),
@@ -88,7 +82,7 @@ impl Endpoint {
 
     /// Every worker's cells, for summing.
     pub fn all_cells(&self) -> impl Iterator<Item = &EndpointCells> {
-        self.workers.iter().map(|cells| &**cells)
+        self.workers.iter()
     }
 
     /// The addresses to connect to, in order; empty if the name has not resolved yet.

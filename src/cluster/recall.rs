@@ -3,7 +3,7 @@
 //! A verdict is read at the next pick; an exchange that already waits would not learn of it. So control tells each
 //! worker, which wakes what waits there. The queue is bounded: a recall that is lost costs its exchanges their time-out.
 
-use tokio::sync::mpsc;
+use tokio::sync::broadcast;
 
 use crate::base::ids::EndpointId;
 
@@ -14,15 +14,15 @@ const CAPACITY: usize = 1024;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Recall(pub EndpointId);
 
-/// Control's end.
-pub type RecallSender = mpsc::Sender<Recall>;
+/// Control's end, which workers subscribe to.
+pub type RecallSender = broadcast::Sender<Recall>;
 /// A worker's end.
-pub type RecallReceiver = mpsc::Receiver<Recall>;
+pub type RecallReceiver = broadcast::Receiver<Recall>;
 
 impl Recall {
-    /// A queue from control to one worker.
+    /// A queue from control to every worker.
     #[must_use]
-    pub fn queue() -> (RecallSender, RecallReceiver) {
-        mpsc::channel(CAPACITY)
+    pub fn queue() -> RecallSender {
+        RecallSender::new(CAPACITY)
     }
 }

@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use crossbeam_utils::CachePadded;
-
 use crate::cluster::RouteCells;
+use crate::telemetry::lanes::Lanes;
 use crate::traffic::policy::RoutePolicy;
 
 /// The `error` of a Proxy-Status header (RFC 9209, section 2.3), for the failures that we answer ourselves.
@@ -77,5 +76,5 @@ pub struct Route {
     /// The position of its cluster in [`crate::cluster::World::clusters`].
     pub cluster: usize,
     /// Shared with the route of the same name before a reload, so that counts go on.
-    pub cells: Arc<[CachePadded<RouteCells>]>,
+    pub cells: Arc<Lanes<RouteCells>>,
 }

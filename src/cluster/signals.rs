@@ -57,6 +57,11 @@ impl Reporter {
         }
     }
 
+    /// So many recalls were lost on the way to a worker.
+    pub fn missed_recalls(&self, count: u64) {
+        self.dropped.recall.fetch_add(count, Relaxed);
+    }
+
     fn send(&self, endpoint: &Endpoint, at: Timestamp, observation: Observation) -> bool {
         self.queue.try_send(Signal { cluster: endpoint.cluster_id, endpoint: endpoint.id, at, observation }).is_ok()
     }

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use crossbeam_utils::CachePadded;
 
 use crate::balance::Picker;
 use crate::base::ids::ClusterId;
 use crate::cluster::{ClusterCells, Endpoint};
+use crate::telemetry::lanes::Lanes;
 
 /// How connections to a cluster's endpoints are made and kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,19 +57,14 @@ pub struct Cluster {
     /// Its name.
     pub name: Arc<str>,
     snapshot: ArcSwap<Snapshot>,
-    workers: Box<[CachePadded<ClusterCells>]>,
+    workers: Lanes<ClusterCells>,
 }
 
 impl Cluster {
-    /// A cluster with its first snapshot and cells for `workers` workers.
+    /// A cluster with its first snapshot.
     #[must_use]
-    pub fn new(id: ClusterId, name: Arc<str>, snapshot: Snapshot, workers: usize) -> Self {
-        Self {
-            id,
-            name,
-            snapshot: ArcSwap::from_pointee(snapshot),
-            workers: (0..workers).map(|_| CachePadded::default()).collect(),
-        }
+    pub fn new(id: ClusterId, name: Arc<str>, snapshot: Snapshot) -> Self {
+        Self { id, name, snapshot: ArcSwap::from_pointee(snapshot), workers: Lanes::default() }
     }
 
     /// The snapshot's place, for readers that cache it.
@@ -91,6 +86,6 @@ impl Cluster {
 
     /// Every worker's cells, for summing.
     pub fn all_cells(&self) -> impl Iterator<Item = &ClusterCells> {
-        self.workers.iter().map(|cells| &**cells)
+        self.workers.iter()
     }
 }

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
-use crossbeam_utils::CachePadded;
 
 use crate::cluster::{Cluster, ListenerCells, Route};
 use crate::config::model;
+use crate::telemetry::lanes::Lanes;
 use crate::traffic::route::RouteTable;
 
 /// What the process is doing.
@@ -47,7 +47,7 @@ pub struct Listener {
     /// The routes; the table's numbers are positions in it.
     pub routes: Vec<Route>,
     /// Each worker's cells; kept over reloads.
-    pub cells: Arc<[CachePadded<ListenerCells>]>,
+    pub cells: Arc<Lanes<ListenerCells>>,
     /// Open connections of the whole process; kept over reloads.
     pub connections: Arc<AtomicUsize>,
 }
@@ -74,15 +74,19 @@ impl World {
 pub struct Live {
     world: ArcSwap<World>,
     phase: AtomicU8,
-    /// How many workers there are.
-    pub workers: usize,
+}
+
+impl Default for Live {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Live {
-    /// An empty world for so many workers.
+    /// An empty world.
     #[must_use]
-    pub fn new(workers: usize) -> Self {
-        Self { world: ArcSwap::default(), phase: AtomicU8::new(Phase::Starting as u8), workers }
+    pub fn new() -> Self {
+        Self { world: ArcSwap::default(), phase: AtomicU8::new(Phase::Starting as u8) }
     }
 
     /// The world's place, for readers that cache it.

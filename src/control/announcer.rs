@@ -1,9 +1,6 @@
 //! Tells everybody else what changed: the log, the event ring, the counts, and workers whose exchanges wait in vain.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
-
-use tokio::sync::mpsc::error::TrySendError;
 
 use crate::base::ids::EndpointId;
 use crate::cluster::{Endpoint, Recall, RecallSender};
@@ -16,11 +13,11 @@ use crate::health::verdict::{Code, State, Transition};
 pub(super) struct Announcer {
     pub(super) shared: Arc<Shared>,
     events: EventLog,
-    recalls: Vec<RecallSender>,
+    recalls: RecallSender,
 }
 
 impl Announcer {
-    pub(super) const fn new(shared: Arc<Shared>, events: EventLog, recalls: Vec<RecallSender>) -> Self {
+    pub(super) const fn new(shared: Arc<Shared>, events: EventLog, recalls: RecallSender) -> Self {
         Self { shared, events, recalls }
     }
 
@@ -50,11 +47,8 @@ impl Announcer {
 
     /// Wakes every worker's exchanges that wait for this endpoint. A worker that is that far behind lets them time out.
     pub(super) fn recall(&self, endpoint: EndpointId) {
-        for queue in &self.recalls {
-            if let Err(TrySendError::Full(_)) = queue.try_send(Recall(endpoint)) {
-                self.shared.dropped.recall.fetch_add(1, Relaxed);
-            }
-        }
+        // Nobody hears it before the first worker has started.
+        drop(self.recalls.send(Recall(endpoint)));
     }
 }
 

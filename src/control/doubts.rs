@@ -84,7 +84,7 @@ mod tests {
 
     fn endpoint() -> Endpoint {
         let address = EndpointAddress::parse("127.0.0.1:1").unwrap();
-        Endpoint::new(EndpointId(1), ClusterId(1), "app".into(), address, 2, at(0))
+        Endpoint::new(EndpointId(1), ClusterId(1), "app".into(), address, at(0))
     }
 
     #[test]

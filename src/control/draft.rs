@@ -48,14 +48,13 @@ impl Identities {
 pub(super) struct Bench<'a> {
     pub(super) identities: &'a mut Identities,
     pub(super) watcher: &'a Watcher,
-    pub(super) workers: usize,
     pub(super) now: Timestamp,
 }
 
 impl Bench<'_> {
     fn endpoint(&mut self, id: ClusterId, cluster: &model::Cluster, settings: &model::Endpoint) -> Watched {
         let (name, address) = (Arc::clone(&cluster.name), settings.address.clone());
-        let endpoint = Endpoint::new(self.identities.endpoint(), id, name, address, self.workers, self.now);
+        let endpoint = Endpoint::new(self.identities.endpoint(), id, name, address, self.now);
         self.watcher.watch(Arc::new(endpoint), cluster)
     }
 }
@@ -198,7 +197,7 @@ fn plan(cluster: &model::Cluster, wards: &Wards, bench: &mut Bench<'_>) -> Plan 
     let Some(ward) = wards.find(&cluster.name) else {
         let id = bench.identities.cluster();
         let watched = cluster.endpoints.iter().map(|settings| bench.endpoint(id, cluster, settings)).collect();
-        return Plan::New(Box::new(Ward::new(id, cluster.clone(), watched, bench.workers, bench.now)));
+        return Plan::New(Box::new(Ward::new(id, cluster.clone(), watched, bench.now)));
     };
     let id = ward.cluster.id;
     let known: HashSet<&str> = ward.endpoints().iter().map(|endpoint| endpoint.address.as_str()).collect();

@@ -51,8 +51,8 @@ pub struct Setup {
     pub signals: SignalQueue,
     /// What they could not tell.
     pub dropped: Arc<Dropped>,
-    /// A way to each worker.
-    pub recalls: Vec<RecallSender>,
+    /// A way to every worker.
+    pub recalls: RecallSender,
 }
 
 /// Starts control on a thread of its own, with the probes on it. When this returns the world is published, with nothing
@@ -250,8 +250,7 @@ impl Control {
     }
 
     fn draft(&mut self, config: Config, now: Timestamp) -> Draft {
-        let workers = self.wards.announcer.shared.live.workers;
-        let bench = Bench { identities: &mut self.identities, watcher: &self.watcher, workers, now };
+        let bench = Bench { identities: &mut self.identities, watcher: &self.watcher, now };
         Draft::new(config, &self.wards, bench)
     }
 
@@ -285,7 +284,7 @@ impl Control {
     fn commit(&mut self, draft: Draft, now: Timestamp) {
         let config = draft.commit(&mut self.wards, &self.watcher, now);
         let shared = &self.wards.announcer.shared;
-        let next = world(&config, self.wards.clusters(), &shared.live.world().load(), shared.live.workers);
+        let next = world(&config, self.wards.clusters(), &shared.live.world().load());
         shared.live.publish(next);
         shared.config.store(Arc::new(config));
     }

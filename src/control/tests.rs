@@ -56,7 +56,7 @@ struct Bed {
 impl Bed {
     fn new(config: Config) -> Self {
         let shared = Arc::new(Shared {
-            live: Arc::new(Live::new(1)),
+            live: Arc::new(Live::new()),
             config: ArcSwap::from_pointee(config.clone()),
             tallies: Tallies::new(),
             dropped: Arc::<Dropped>::default(),
@@ -65,11 +65,12 @@ impl Bed {
         });
         let log = EventLog::new();
         let events = log.stream();
-        let (recall, recalls) = Recall::queue();
+        let recall = Recall::queue();
+        let recalls = recall.subscribe();
         let (signals, results) = mpsc::channel(64);
         let (resolved, names) = mpsc::channel(64);
         let mut bed = Self {
-            wards: Wards::new(Announcer::new(Arc::clone(&shared), log, vec![recall])),
+            wards: Wards::new(Announcer::new(Arc::clone(&shared), log, recall)),
             identities: Identities::default(),
             watcher: Watcher { signals, resolved, lag: Arc::default() },
             shared,
@@ -83,13 +84,13 @@ impl Bed {
     }
 
     fn draft(&mut self, config: Config, now: Timestamp) -> Draft {
-        let bench = Bench { identities: &mut self.identities, watcher: &self.watcher, workers: 1, now };
+        let bench = Bench { identities: &mut self.identities, watcher: &self.watcher, now };
         Draft::new(config, &self.wards, bench)
     }
 
     fn commit(&mut self, draft: Draft, now: Timestamp) {
         let config = draft.commit(&mut self.wards, &self.watcher, now);
-        let next = world(&config, self.wards.clusters(), &self.shared.live.world().load(), 1);
+        let next = world(&config, self.wards.clusters(), &self.shared.live.world().load());
         self.shared.live.publish(next);
     }
 

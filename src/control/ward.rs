@@ -31,12 +31,12 @@ pub(super) struct Ward {
 
 impl Ward {
     /// A cluster of which nothing is known yet. `watched` is in the order of the configuration.
-    pub(super) fn new(id: ClusterId, config: model::Cluster, watched: Vec<Watched>, workers: usize, now: Timestamp) -> Self {
+    pub(super) fn new(id: ClusterId, config: model::Cluster, watched: Vec<Watched>, now: Timestamp) -> Self {
         let health = believe(&config, &watched, now);
         let index = index(&watched);
         let roster = roster(&watched);
         let snapshot = snapshot(&config, &health, &index, &roster);
-        let cluster = Arc::new(Cluster::new(id, Arc::clone(&config.name), snapshot, workers));
+        let cluster = Arc::new(Cluster::new(id, Arc::clone(&config.name), snapshot));
         let mut ward = Self { config, cluster, health, watched, index, roster, pacer: Pacer::default(), recalls: Vec::new() };
         ward.show_all();
         ward

@@ -6,42 +6,37 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crossbeam_utils::CachePadded;
-
 use crate::cluster::{Cluster, Listener, Route, RouteCells, World};
 use crate::config::{Config, model};
+use crate::telemetry::lanes::Lanes;
 use crate::traffic::route::RouteTable;
 
-fn cells<T: Default>(workers: usize) -> Arc<[CachePadded<T>]> {
-    (0..workers).map(|_| CachePadded::default()).collect()
-}
-
 /// The world of `config`, with `clusters` in its order, carrying on the counts of `old`.
-pub(super) fn world(config: &Config, clusters: Vec<Arc<Cluster>>, old: &World, workers: usize) -> World {
+pub(super) fn world(config: &Config, clusters: Vec<Arc<Cluster>>, old: &World) -> World {
     let positions: HashMap<&str, usize> =
         clusters.iter().enumerate().map(|(position, cluster)| (&*cluster.name, position)).collect();
-    let listeners = config.listeners.iter().map(|settings| listener(settings, &positions, old, workers)).collect();
+    let listeners = config.listeners.iter().map(|settings| listener(settings, &positions, old)).collect();
     drop(positions);
     World { listeners, clusters }
 }
 
-fn listener(settings: &model::Listener, positions: &HashMap<&str, usize>, old: &World, workers: usize) -> Listener {
+fn listener(settings: &model::Listener, positions: &HashMap<&str, usize>, old: &World) -> Listener {
     let before = old.listeners.iter().find(|listener| listener.config.name == settings.name);
     let routes = settings.routes.iter().map(|policy| {
         let position = positions.get(&*policy.cluster).copied().expect("lowering refuses a route to no cluster");
         let kept = before.and_then(|before| kept_cells(before, policy));
-        Route { policy: policy.clone(), cluster: position, cells: kept.unwrap_or_else(|| cells(workers)) }
+        Route { policy: policy.clone(), cluster: position, cells: kept.unwrap_or_default() }
     });
     Listener {
         config: Arc::new(settings.clone()),
         table: RouteTable::new(settings.routes.iter().map(|policy| policy.matches.clone()).collect()),
         routes: routes.collect(),
-        cells: before.map_or_else(|| cells(workers), |before| Arc::clone(&before.cells)),
+        cells: before.map(|before| Arc::clone(&before.cells)).unwrap_or_default(),
         connections: before.map(|before| Arc::clone(&before.connections)).unwrap_or_default(),
     }
 }
 
-fn kept_cells(before: &Listener, policy: &crate::traffic::policy::RoutePolicy) -> Option<Arc<[CachePadded<RouteCells>]>> {
+fn kept_cells(before: &Listener, policy: &crate::traffic::policy::RoutePolicy) -> Option<Arc<Lanes<RouteCells>>> {
     let same = |route: &&Route| route.policy.name == policy.name && route.policy.cluster == policy.cluster;
     before.routes.iter().find(same).map(|route| Arc::clone(&route.cells))
 }

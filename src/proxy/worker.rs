@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Notify, watch};
 
 use crate::base::ids::EndpointId;
@@ -113,7 +114,15 @@ async fn unless_ended(mut stage: watch::Receiver<Stage>, work: impl Future<Outpu
 }
 
 async fn recalls(worker: Rc<Worker>, mut queue: RecallReceiver) {
-    while let Some(recall) = queue.recv().await {
+    loop {
+        let recall = match queue.recv().await {
+            Ok(recall) => recall,
+            Err(RecvError::Lagged(count)) => {
+                worker.reporter.missed_recalls(count);
+                continue;
+            }
+            Err(RecvError::Closed) => return,
+        };
         let upstream = worker.upstreams.borrow().get(&recall.0).cloned();
         if let Some(upstream) = upstream {
             upstream.recall();

@@ -48,10 +48,11 @@ pub async fn start_in_process(options: Options) -> Result<Running, Fatal> {
     let workers = config.workers.unwrap_or_else(available_cpus);
     let dropped = Arc::new(Dropped::default());
     let (reporter, queue) = signals(Arc::clone(&dropped));
-    let (recalls, recalled): (Vec<_>, Vec<_>) = (0..workers).map(|_| Recall::queue()).unzip();
+    let recalls = Recall::queue();
+    let recalled = (0..workers).map(|_| recalls.subscribe()).collect();
     let listeners = config.listeners.clone();
     let token = config.admin.token.clone();
-    let live = Arc::new(Live::new(workers));
+    let live = Arc::new(Live::new());
     let setup = control::Setup { config, source, live, signals: queue, dropped, recalls };
     let (handle, control) = control::start(setup)?;
     let mut threads = Threads::new(control);

@@ -4,4 +4,5 @@
 //! is summed when somebody scrapes.
 
 pub mod cell;
+pub mod lanes;
 pub mod names;

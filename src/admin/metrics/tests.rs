@@ -107,7 +107,8 @@ fn requests_are_told_by_listener_route_cluster_and_code() {
     let live = fixture::live(vec![fixture::endpoint("a:1", clock::now())]);
     let world = live.world().load();
     let [listener] = world.listeners.as_slice() else { panic!("one listener") };
-    for cells in listener.routes[0].cells.iter() {
+    for worker in 0..fixture::WORKERS {
+        let cells = &listener.routes[0].cells[worker];
         (400..430).for_each(|status| cells.statuses.inc(status));
         cells.local[Token::ConnectionTimeout as usize].inc();
     }

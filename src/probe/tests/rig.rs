@@ -36,7 +36,7 @@ pub(super) fn run<F: Future>(test: F) -> F::Output {
 
 pub(super) fn endpoint(address: &str) -> Arc<Endpoint> {
     let address = EndpointAddress::parse(address).unwrap();
-    Arc::new(Endpoint::new(EndpointId(7), ClusterId(3), "app".into(), address, 1, clock::now()))
+    Arc::new(Endpoint::new(EndpointId(7), ClusterId(3), "app".into(), address, clock::now()))
 }
 
 /// Once at once, and then only when asked.

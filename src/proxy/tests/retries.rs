@@ -98,7 +98,7 @@ fn a_recalled_get_goes_elsewhere_and_a_recalled_post_stays() {
         let cluster = Arc::clone(&rig.live.world().load().clusters[0]);
         let upstream = cluster.snapshot().load().upstream;
         cluster.publish(snapshot(&[spare], &rig.endpoints, upstream));
-        rig.recall.blocking_send(Recall(rig.endpoints[0].id)).unwrap();
+        rig.recall.send(Recall(rig.endpoints[0].id)).unwrap();
         assert_eq!(get.join().unwrap(), 200);
         assert_eq!(post.join().unwrap(), 504);
     });

@@ -50,11 +50,12 @@ impl Rig {
     pub(super) fn start_with(endpoints: &[SocketAddr], change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = settings();
         change(&mut settings);
-        let live = Arc::new(Live::new(1));
+        let live = Arc::new(Live::new());
         let endpoints: Vec<_> = endpoints.iter().zip(0..).map(|(address, id)| endpoint_object(*address, id)).collect();
         live.publish(world(&settings, &endpoints));
         let (reporter, signals) = signals(Arc::new(Dropped::default()));
-        let (recall, recalls) = Recall::queue();
+        let recall = Recall::queue();
+        let recalls = recall.subscribe();
         let (stage, stages) = watch::channel(Stage::Serving);
         let socket = crate::net::listen::bind_shared(settings.listener.address.socket()).unwrap();
         let address = socket.local_addr().unwrap();
@@ -141,17 +142,17 @@ fn settings() -> Settings {
 
 pub(super) fn endpoint_object(address: SocketAddr, id: u32) -> Arc<Endpoint> {
     let address = EndpointAddress::parse(&address.to_string()).unwrap();
-    Arc::new(Endpoint::new(EndpointId(id), ClusterId(0), "app".into(), address, 1, clock::now()))
+    Arc::new(Endpoint::new(EndpointId(id), ClusterId(0), "app".into(), address, clock::now()))
 }
 
 fn world(settings: &Settings, endpoints: &[Arc<Endpoint>]) -> World {
-    let cluster = Arc::new(Cluster::new(ClusterId(0), "app".into(), snapshot(endpoints, endpoints, settings.upstream), 1));
-    let route = Route { policy: settings.route.clone(), cluster: 0, cells: vec![Default::default()].into() };
+    let cluster = Arc::new(Cluster::new(ClusterId(0), "app".into(), snapshot(endpoints, endpoints, settings.upstream)));
+    let route = Route { policy: settings.route.clone(), cluster: 0, cells: Arc::default() };
     let listener = Listener {
         config: Arc::new(settings.listener.clone()),
         table: RouteTable::new(vec![settings.route.matches.clone()]),
         routes: vec![route],
-        cells: vec![Default::default()].into(),
+        cells: Arc::default(),
         connections: Arc::default(),
     };
     World { listeners: vec![listener], clusters: vec![cluster] }

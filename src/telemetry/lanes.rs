@@ -1,0 +1,73 @@
+//! A value for each worker, however many there come to be.
+//!
+//! How many workers run may change while the process lives, and a table that moved when it grew would pull cells from under
+//! whoever counts in them. So lanes come in blocks that are made when they are first asked for and never move again.
+
+use std::ops::Index;
+use std::sync::OnceLock;
+
+use crossbeam_utils::CachePadded;
+
+/// Blocks of 1, 2, 4 ... lanes: 2047 in all, twice as many as there may be workers, since retiring ones keep theirs.
+const BLOCKS: usize = 11;
+
+/// A value for each worker, by its number from 0; made when it is first asked for.
+#[derive(Debug)]
+pub struct Lanes<T>([OnceLock<Box<[CachePadded<T>]>>; BLOCKS]);
+
+impl<T> Default for Lanes<T> {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| OnceLock::new()))
+    }
+}
+
+impl<T: Default> Lanes<T> {
+    /// How many lanes there can be.
+    pub const MOST: usize = (1 << BLOCKS) - 1;
+
+    /// Every value that has been asked for, and its neighbours in the block.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.0.iter().filter_map(OnceLock::get).flat_map(|block| block.iter().map(|lane| &**lane))
+    }
+}
+
+impl<T: Default> Index<usize> for Lanes<T> {
+    type Output = T;
+
+    /// The value of a worker.
+    ///
+    /// # Panics
+    /// If the number is not below [`Lanes::MOST`].
+    fn index(&self, worker: usize) -> &T {
+        let number = worker + 1;
+        let block = number.ilog2();
+        let lanes = 1 << block;
+        &self.0[block as usize].get_or_init(|| (0..lanes).map(|_| CachePadded::default()).collect())[number - lanes]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+    use super::*;
+
+    #[test]
+    fn every_worker_has_a_lane_of_its_own_that_stays() {
+        let lanes = Lanes::<AtomicUsize>::default();
+        let first: *const AtomicUsize = &raw const lanes[0];
+        for worker in 0..Lanes::<AtomicUsize>::MOST {
+            assert_eq!(lanes[worker].fetch_add(worker, Relaxed), 0, "{worker}");
+        }
+        assert_eq!(first, &raw const lanes[0]);
+        assert_eq!(lanes.iter().map(|lane| lane.load(Relaxed)).sum::<usize>(), (0..Lanes::<AtomicUsize>::MOST).sum::<usize>());
+    }
+
+    #[test]
+    fn what_nobody_asked_for_is_not_there() {
+        let lanes = Lanes::<AtomicUsize>::default();
+        assert_eq!(lanes.iter().count(), 0);
+        lanes[3].store(1, Relaxed);
+        assert_eq!(lanes.iter().count(), 4, "the block of workers 3 to 6");
+    }
+}
