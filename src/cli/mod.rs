@@ -7,7 +7,7 @@
 //! |---|---|
 //! | `run`, `demo` | serves; the others end by themselves |
 //! | `probe` | asks endpoints themselves |
-//! | `validate`, `schema`, `completions` | need neither a process nor a network |
+//! | `validate`, `plan`, `schema`, `completions` | need neither a process nor a network |
 //! | `status`, `explain`, `events`, `operate`, `reload`, `health` | ask a running process, through `client` |
 //! | `age`, `finding`, `reason`, `table`, `output`, `failure` | how it all looks |
 //! | `sse` | the reading of server-sent events |
@@ -23,6 +23,7 @@ mod finding;
 mod health;
 mod operate;
 mod output;
+mod plan;
 mod probe;
 mod reason;
 mod reload;
@@ -71,6 +72,8 @@ enum Command {
     Demo(demo::Demo),
     /// Check a configuration: every problem with file, line and column
     Validate(ConfigFile),
+    /// Tell what a configuration promises: times to detect, false ejections, cost of probes, failures that are borne
+    Plan(plan::Command),
     /// Show clusters, endpoints, their states and why
     Status(status::Status),
     /// Explain the verdict on one endpoint
@@ -101,6 +104,7 @@ impl Command {
             Self::Run(command) => command.run(),
             Self::Demo(command) => command.run(out),
             Self::Validate(file) => validate::run(&file.config, out),
+            Self::Plan(command) => command.run(out),
             Self::Status(command) => command.run(target, out),
             Self::Explain(command) => command.run(target, out),
             Self::Probe(command) => command.run(out),

@@ -36,7 +36,7 @@ impl Budget {
 
     /// Every endpoint that asks, with whether it is ejected. `well` tells which of them would be available otherwise.
     pub(super) fn grants(&self, n: usize, max_ejected: Ratio, well: impl Fn(usize) -> bool) -> Vec<(usize, bool)> {
-        let mut left = cap(n, max_ejected);
+        let mut left = soft_cap(n, max_ejected);
         let mut available = self.well;
         let mut grant = |index: usize| {
             let costs = usize::from(well(index));
@@ -60,8 +60,9 @@ pub(super) struct Stand {
     pub(super) well: bool,
 }
 
-/// How many of `n` may be ejected.
-pub(super) fn cap(n: usize, max_ejected: Ratio) -> usize {
+/// How many of `n` may be ejected: `floor(n × max_ejected)`, at least 1 if there are two. The last one available never is.
+#[must_use]
+pub fn soft_cap(n: usize, max_ejected: Ratio) -> usize {
     max_ejected.floor_of(n).max(usize::from(n >= 2))
 }
 
@@ -87,9 +88,9 @@ mod tests {
 
     #[test]
     fn the_cap_is_a_floor_with_at_least_one_of_two() {
-        let caps: Vec<usize> = (0..8).map(|n| cap(n, ratio(50.0))).collect();
+        let caps: Vec<usize> = (0..8).map(|n| soft_cap(n, ratio(50.0))).collect();
         assert_eq!(caps, [0, 0, 1, 1, 2, 2, 3, 3]);
-        assert_eq!((cap(10, ratio(0.0)), cap(1, ratio(100.0)), cap(10, ratio(29.0))), (1, 1, 2));
+        assert_eq!((soft_cap(10, ratio(0.0)), soft_cap(1, ratio(100.0)), soft_cap(10, ratio(29.0))), (1, 1, 2));
     }
 
     #[test]

@@ -42,6 +42,7 @@ mod properties;
 mod tests;
 
 pub use admission::Admission;
+pub use budget::soft_cap;
 pub use changes::{Changes, Member};
 pub use cluster::Cluster;
 pub use history::{Entry, HISTORY, Kind};

@@ -6,7 +6,10 @@
 //! goes through the engine. The world judges nothing: whoever runs it looks at each step.
 
 mod host;
+mod link;
+pub mod plan;
 mod world;
 
 pub use host::{Behaviour, Host};
+pub use link::Link;
 pub use world::{Setting, Step, What, World};

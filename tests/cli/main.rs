@@ -73,6 +73,27 @@ fn a_file_that_is_not_there_is_a_problem() {
 }
 
 #[test]
+fn a_plan_tells_what_a_configuration_promises() {
+    let text = GOOD.replace("{ path: /health }", "{ path: /health, interval: 500ms, timeout: 200ms, panic: 0% }");
+    let file = File::new("planned", &text);
+    let output = run(&["plan", "-c", file.path()]);
+    assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+    let said = out(&output);
+    for wanted in ["app: 2 endpoints, 1 probe", "refused", "hung", "wrong answers", "5% loss", "1 of 2", "probes"] {
+        assert!(said.contains(wanted), "{wanted}: {said}");
+    }
+    let arguments = ["plan", "--json", "--loss", "5%", "--proxies", "3", "--rate", "2000", "--rtt", "2ms", "-c", file.path()];
+    let plan: serde_json::Value = serde_json::from_str(&out(&run(&arguments))).unwrap();
+    let app = &plan["clusters"][0];
+    let hung = &app["detection"]["hung"];
+    assert!((hung["worst"].as_f64().unwrap() - (0.55 + 2.0 * 0.275 + 0.2)).abs() < 1e-9 || hung["by"] == "traffic", "{hung}");
+    assert_eq!(app["detection"]["refused"]["by"], "traffic");
+    assert_eq!((app["cost"]["probes_per_second"].as_f64(), app["false_ejections"].as_array().unwrap().len()), (Some(12.0), 1));
+    assert_eq!(run(&["plan", "--loss", "5", "-c", file.path()]).status.code(), Some(2));
+    assert_eq!(run(&["plan", "-c", "/nowhere.yaml"]).status.code(), Some(1));
+}
+
+#[test]
 fn the_schema_is_json() {
     let output = run(&["schema"]);
     assert_eq!(output.status.code(), Some(0));
@@ -99,6 +120,7 @@ fn help_names_every_subcommand_and_each_has_its_own() {
         "run",
         "demo",
         "validate",
+        "plan",
         "status",
         "explain",
         "probe",

@@ -1,0 +1,121 @@
+//! How long a fault goes on being sent requests, and how long its end goes unnoticed.
+//!
+//! Each fault is seen by some probes and not by others: a process that hangs still accepts connections, because its kernel
+//! does, and one that answers wrongly answers. So the probes that would see a fault are counted first; if they are too
+//! few for `require`, probes never find it, and saying so is the most useful line of a plan.
+
+use std::time::Duration;
+
+use crate::config::model::Cluster;
+use crate::health::check::{Check, ProbeSpec};
+use crate::sim::plan::Assumptions;
+use crate::sim::plan::race::{Leg, Span, race, seconds};
+
+/// Who finds a fault first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// Its probes.
+    Probes,
+    /// Requests that it fails.
+    Traffic,
+}
+
+/// When a fault is found, and by whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Found {
+    /// From the fault to the verdict.
+    pub time: Span,
+    /// Who is sooner on average.
+    pub by: Source,
+}
+
+/// From a fault to the verdict that takes its endpoint out; `None` where nothing finds it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Detection {
+    /// The process is gone, its address refuses connections.
+    pub refused: Option<Found>,
+    /// It accepts connections and answers nothing.
+    pub hung: Option<Found>,
+    /// It answers its probes with what they do not want.
+    pub wrong: Option<Found>,
+}
+
+/// What ails an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    Refused,
+    Hung,
+    Wrong,
+}
+
+impl Fault {
+    /// How long a probe takes to fail by it; `None` if it passes.
+    fn lasts(self, probe: &ProbeSpec, assumed: &Assumptions) -> Option<Duration> {
+        let quick = assumed.round_trip.min(probe.timing.timeout);
+        match (self, &probe.check) {
+            (Self::Refused, _) => Some(quick),
+            (Self::Hung | Self::Wrong, Check::Tcp) => None,
+            (Self::Hung, _) => Some(probe.timing.timeout),
+            (Self::Wrong, _) => Some(quick),
+        }
+    }
+}
+
+/// When each fault is found.
+pub(super) fn detection(cluster: &Cluster, assumed: &Assumptions) -> Detection {
+    let probed = |fault| by_probes(cluster, fault, assumed).map(|time| Found { time, by: Source::Probes });
+    let traffic = by_refusals(cluster, assumed);
+    Detection { refused: sooner(probed(Fault::Refused), traffic), hung: probed(Fault::Hung), wrong: probed(Fault::Wrong) }
+}
+
+fn by_probes(cluster: &Cluster, fault: Fault, assumed: &Assumptions) -> Option<Span> {
+    let fall = cluster.health.thresholds.fall.get();
+    let legs = cluster.probes.iter().filter_map(|probe| {
+        let lasts = fault.lasts(probe, assumed)?;
+        Some(Leg::new(probe.timing, probe.timing.interval, lasts, fall))
+    });
+    let legs: Vec<Leg> = legs.collect();
+    let all = cluster.probes.len();
+    race(&legs, failing_needed(cluster).min(all + 1))
+}
+
+/// How many probes must fail to make an endpoint unhealthy.
+pub(super) fn failing_needed(cluster: &Cluster) -> usize {
+    let all = cluster.probes.len();
+    all - cluster.health.require.of(all) + 1
+}
+
+/// `fall` requests must be refused. They come at random, so the time to the last of them is a sum of `fall` waits.
+fn by_refusals(cluster: &Cluster, assumed: &Assumptions) -> Option<Found> {
+    let rate = endpoint_rate(cluster, assumed);
+    let fall = f64::from(cluster.health.thresholds.fall.get());
+    // A mean plus 3.1 deviations holds in 999 of 1000 cases, and a little more for the skew of such a sum.
+    let worst = (fall + 3.1 * fall.sqrt() + 2.0) / rate;
+    let span = Span { mean: seconds(fall / rate), worst: seconds(worst) };
+    (rate > 0.0).then_some(Found { time: span, by: Source::Traffic })
+}
+
+/// Requests a second to each endpoint, if they are spread evenly.
+#[expect(clippy::cast_precision_loss, reason = "a count of endpoints")]
+pub(super) fn endpoint_rate(cluster: &Cluster, assumed: &Assumptions) -> f64 {
+    let primaries = cluster.endpoints.iter().filter(|endpoint| !endpoint.backup).count();
+    assumed.rate / primaries.max(1) as f64
+}
+
+/// Two that look for the same fault: whoever is first has found it.
+fn sooner(a: Option<Found>, b: Option<Found>) -> Option<Found> {
+    let (Some(a), Some(b)) = (a, b) else { return a.or(b) };
+    let (first, other) = if b.time.mean < a.time.mean { (b, a) } else { (a, b) };
+    Some(Found { time: Span { mean: first.time.mean, worst: first.time.worst.min(other.time.worst) }, by: first.by })
+}
+
+/// From the end of a fault until the endpoint is available again; what a hold-down adds is not in it.
+pub(super) fn recovery(cluster: &Cluster, assumed: &Assumptions) -> Option<Span> {
+    let rise = cluster.health.thresholds.rise.get();
+    let leg = |probe: &ProbeSpec| {
+        let quick = assumed.round_trip.min(probe.timing.timeout);
+        Leg::new(probe.timing, probe.timing.down_interval, quick, rise)
+    };
+    let legs: Vec<Leg> = cluster.probes.iter().map(leg).collect();
+    race(&legs, cluster.health.require.of(legs.len()))
+}
