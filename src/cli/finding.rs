@@ -55,9 +55,9 @@ impl Report {
     /// What was read, and what else stands in the answer.
     pub(super) fn new(spec: &Spec, reading: ReportReading, answer: Option<&Answer>) -> Self {
         let Some(answer) = answer else { return Self { reading, format: None, others: Vec::new() } };
-        let (content_type, body) = (answer.content_type(), answer.report_body());
-        let format = report::format_of(spec, content_type, body).ok().flatten();
-        let others = report::found_metrics(spec, content_type, body).unwrap_or_default();
+        let said = answer.said();
+        let format = report::format_of(spec, &said).ok().flatten();
+        let others = report::found_metrics(spec, &said).unwrap_or_default();
         Self { reading, format, others }
     }
 }
@@ -182,7 +182,8 @@ mod tests {
     fn findings_tell_result_report_and_what_each_rule_would_say() {
         let body = br#"{"status":"UP","cpu":0.97,"host":{"cpu":0.2}}"#;
         let spec = Spec { needed: vec!["cpu".into(), "queue".into()], ..Spec::default() };
-        let read = report::read(&spec, Some("application/json"), body).unwrap().unwrap();
+        let said = report::Said::new(Some("application/json"), body);
+        let read = report::read(&spec, &said).unwrap().unwrap();
         let probed = Probed {
             runs: vec![
                 ("ready".into(), run(ProbeResult::Pass, "{\"status\":\"UP\"}"), Some(StatusCode::OK)),
@@ -190,8 +191,8 @@ mod tests {
             ],
             report: Some(Report {
                 reading: ReportReading::Read(read),
-                format: report::format_of(&spec, Some("application/json"), body).unwrap(),
-                others: report::found_metrics(&spec, Some("application/json"), body).unwrap(),
+                format: report::format_of(&spec, &said).unwrap(),
+                others: report::found_metrics(&spec, &said).unwrap(),
             }),
             rules: vec![rule("cpu", 0.8, 0.98, true), rule("queue", 100.0, 500.0, false)],
         };

@@ -1,15 +1,19 @@
 //! An endpoint's answer as probes see it: status, headers, and as much of the body as is ever looked at.
 
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, HeaderName};
 use http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
-use crate::report::MAX_BODY;
+use crate::report::spec::Format;
+use crate::report::{Said, max_body};
 
 /// Most bytes of a body that `explain` shows.
 const EXCERPT: usize = 256;
+
+/// The load report of ORCA in an answer's head.
+const LOAD: HeaderName = HeaderName::from_static("endpoint-load-metrics");
 
 /// An answer.
 #[derive(Debug, Clone)]
@@ -19,42 +23,47 @@ pub struct Answer {
     /// Its headers.
     pub headers: HeaderMap,
     body: Vec<u8>,
+    /// Most bytes of it that are looked at.
+    most: usize,
 }
 
 impl Answer {
-    /// Reads a body up to one byte more than is looked at, so that a longer one is known as such.
+    /// Reads a body up to one byte more than is looked at, so that a longer one is known as such. In `format` a report is
+    /// read from it.
     ///
     /// # Errors
     /// If the body breaks off.
-    pub(super) async fn read(response: http::Response<Incoming>) -> hyper::Result<Self> {
+    pub(super) async fn read(response: http::Response<Incoming>, format: Format) -> hyper::Result<Self> {
         let (head, mut rest) = response.into_parts();
-        let mut body = Vec::new();
-        while body.len() <= MAX_BODY
+        let mut answer = Self { status: head.status, headers: head.headers, body: Vec::new(), most: 0 };
+        answer.most = max_body(format, answer.content_type());
+        while !answer.is_cut()
             && let Some(frame) = rest.frame().await
         {
             if let Ok(data) = frame?.into_data() {
-                take(&mut body, &data);
+                take(&mut answer.body, &data, answer.most);
             }
         }
-        Ok(Self { status: head.status, headers: head.headers, body })
+        Ok(answer)
     }
 
-    /// The body, at most 64 KiB of it.
+    /// The body as far as it is looked at: 64 KiB, or 1 MiB of a page of metrics.
     #[must_use]
     pub fn body(&self) -> &[u8] {
-        &self.body[..self.body.len().min(MAX_BODY)]
+        &self.body[..self.body.len().min(self.most)]
     }
 
-    /// The body with one byte more if it is longer than 64 KiB: as `report` wants it, which refuses such a one.
+    /// The answer as `report` wants it: the body with one byte more if it is longer than is looked at.
     #[must_use]
-    pub fn report_body(&self) -> &[u8] {
-        &self.body
+    pub fn said(&self) -> Said<'_> {
+        let load = self.headers.get(LOAD).map(|value| value.to_str().unwrap_or("?"));
+        Said { content_type: self.content_type(), load, body: &self.body }
     }
 
     /// Whether the body went on after what was read of it.
     #[must_use]
     pub const fn is_cut(&self) -> bool {
-        self.body.len() > MAX_BODY
+        self.body.len() > self.most
     }
 
     /// Its Content-Type, if that is text.
@@ -70,8 +79,8 @@ impl Answer {
     }
 }
 
-fn take(body: &mut Vec<u8>, data: &Bytes) {
-    let room = (MAX_BODY + 1).saturating_sub(body.len());
+fn take(body: &mut Vec<u8>, data: &Bytes, most: usize) {
+    let room = (most + 1).saturating_sub(body.len());
     body.extend_from_slice(&data[..data.len().min(room)]);
 }
 
@@ -91,6 +100,7 @@ fn excerpt(body: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::MAX_BODY;
 
     #[test]
     fn an_excerpt_is_short_and_harmless() {
@@ -108,8 +118,8 @@ mod tests {
     #[test]
     fn a_body_is_kept_up_to_one_byte_over_the_cap() {
         let mut body = Vec::new();
-        take(&mut body, &Bytes::from(vec![0; MAX_BODY - 1]));
-        take(&mut body, &Bytes::from_static(b"abcd"));
+        take(&mut body, &Bytes::from(vec![0; MAX_BODY - 1]), MAX_BODY);
+        take(&mut body, &Bytes::from_static(b"abcd"), MAX_BODY);
         assert_eq!((body.len(), &body[MAX_BODY - 1..]), (MAX_BODY + 1, b"ab".as_slice()));
     }
 }

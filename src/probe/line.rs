@@ -23,6 +23,7 @@ use crate::net::dial;
 use crate::probe::answer::Answer;
 use crate::probe::trouble::Trouble;
 use crate::probe::wire::Wire;
+use crate::report::spec::Format;
 
 type Body = Empty<Bytes>;
 
@@ -30,10 +31,12 @@ type Body = Empty<Bytes>;
 const MAX_HEAD: usize = 64 * 1024;
 
 /// The line to one endpoint.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Line {
     /// Kept from the last run, idle.
     warm: Option<Wire>,
+    /// The format of the reports that are read from the answers.
+    format: Format,
 }
 
 /// An exchange that broke off.
@@ -44,6 +47,11 @@ struct Break {
 }
 
 impl Line {
+    /// A line on which reports come in `format`, or none.
+    pub(super) const fn new(format: Format) -> Self {
+        Self { warm: None, format }
+    }
+
     /// Sends a request and waits for the whole answer, over a fresh connection or the warm one.
     ///
     /// # Errors
@@ -66,7 +74,7 @@ impl Line {
         let broken = |error| Break { error, heard: heard.get() };
         let handshake = builder().handshake(TokioIo::new(wire)).await;
         let (mut sender, mut connection) = handshake.map_err(broken)?;
-        let answer = drive(&mut connection, converse(&mut sender, request)).await.map_err(broken)?;
+        let answer = drive(&mut connection, converse(&mut sender, request, self.format)).await.map_err(broken)?;
         if !answer.is_cut() {
             self.warm = keep(sender, connection).await;
         }
@@ -87,8 +95,8 @@ fn builder() -> Builder {
     builder
 }
 
-async fn converse(sender: &mut SendRequest<Body>, request: Request<Body>) -> hyper::Result<Answer> {
-    Answer::read(sender.send_request(request).await?).await
+async fn converse(sender: &mut SendRequest<Body>, request: Request<Body>, format: Format) -> hyper::Result<Answer> {
+    Answer::read(sender.send_request(request).await?, format).await
 }
 
 /// Moves bytes for as long as the conversation takes. One task does both, so that one poll sees all that has come.

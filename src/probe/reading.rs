@@ -18,7 +18,7 @@ pub(super) fn of(spec: &Spec, answer: &Answer) -> Report {
             hint: "a report is read from 2xx and 503".to_owned(),
         });
     }
-    report::read(spec, answer.content_type(), answer.report_body())
+    report::read(spec, &answer.said())
 }
 
 /// The reading as health wants it.

@@ -14,7 +14,7 @@ use crate::probe::request::{self, Stamp};
 use crate::probe::target::Target;
 use crate::probe::trouble::Trouble;
 use crate::probe::vigil;
-use crate::report::spec::Spec;
+use crate::report::spec::{Format, Spec};
 use crate::runtime::clock;
 
 /// A probe of one endpoint, ready to run.
@@ -49,7 +49,8 @@ enum Found {
 
 impl Probe {
     pub(super) fn new(spec: ProbeSpec, target: Target, reads: Option<Arc<Spec>>) -> Self {
-        Self { spec, target, reads, line: Line::default(), nonces: fastrand::Rng::new(), runs: 0 }
+        let format = reads.as_ref().map_or(Format::None, |reads| reads.format);
+        Self { spec, target, reads, line: Line::new(format), nonces: fastrand::Rng::new(), runs: 0 }
     }
 
     /// Runs once. `state` is how we see the endpoint, `fresh` asks for a connection of the run's own.

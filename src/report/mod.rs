@@ -1,18 +1,22 @@
-//! Bytes an endpoint answered with, read into a [`Report`]: one file per format.
+//! Bytes an endpoint answered with, read into a [`Report`]: one file per grammar, one table for the frameworks that share one.
 //!
 //! A report is what an endpoint says about itself, so it is believed only as far as it is well-formed: what is missing,
 //! out of range or of the wrong type is a void with a hint, and changes nothing. The way of a body: `detect` opens it as a
-//! page of its format (`json`, `health_json`, `spring`, `prometheus`), `reading` takes the wanted metrics off that page by
-//! their places (`path`, `selector`) or usual names (`usual`), `units` says what the numbers mean and `words` what the
-//! status word does. Nothing in here fetches, remembers or judges.
+//! page of its format (`json`, `health_json`, `spring`, `prometheus`, `orca`, `agent`, `plain`), `reading` takes the wanted
+//! metrics off that page by their places (`path`, `selector`) or usual names (`usual`), `units` says what the numbers mean,
+//! `dialect` where the status word stands and `words` what it means. Nothing in here fetches or judges.
 
+mod agent;
 mod detect;
+mod dialect;
 mod exposition;
 mod health_json;
 mod hint;
 mod json;
+mod orca;
 mod page;
 mod path;
+mod plain;
 mod prometheus;
 mod reading;
 mod selector;
@@ -27,7 +31,8 @@ mod words;
 #[cfg(test)]
 mod tests;
 
-pub use detect::MAX_BODY;
+pub use agent::MAX_LINE;
+pub use detect::{MAX_BODY, MAX_PAGE, max_body};
 pub use reading::{MAX_FOUND, format_of, found_metrics, read};
-pub use value::{Found, Report, StatusWord, Unreadable, Void};
+pub use value::{Asks, Found, Report, Said, Share, StatusWord, Unreadable, Void, Wish};
 pub use words::meaning;

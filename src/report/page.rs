@@ -3,6 +3,8 @@
 //! The formats differ in how a number is named and found; which numbers are wanted, their units and their hints are the
 //! same for all, and stand in `reading` once.
 
+use super::value::Asks;
+
 /// A number on a page, as it is written there.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Number<'a> {
@@ -85,6 +87,16 @@ pub(super) struct Pair {
 pub(super) trait Page {
     /// The status word as written.
     fn word(&self) -> Option<&str>;
+
+    /// What it says about its status word, for people.
+    fn comment(&self) -> Option<&str> {
+        None
+    }
+
+    /// What the endpoint asks for.
+    fn asks(&self) -> Asks {
+        Asks::default()
+    }
 
     /// What stands at `place`, several numbers folded by `fold` unless the place says how.
     fn lookup(&self, place: &str, fold: Fold) -> Lookup;

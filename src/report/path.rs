@@ -59,7 +59,7 @@ pub(super) fn visit(node: &Node, path: &mut String, see: &mut dyn FnMut(&str, f6
         Node::Number(value) => see(path, *value),
         Node::Object(members) => members.iter().all(|(key, member)| visit_below(key, member, path, see)),
         Node::List(items) => items.iter().enumerate().all(|(index, item)| visit_below(&index.to_string(), item, path, see)),
-        Node::Null | Node::Bool | Node::Text(_) | Node::Twice => true,
+        Node::Null | Node::Bool(_) | Node::Text(_) | Node::Twice => true,
     }
 }
 

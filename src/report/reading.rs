@@ -13,7 +13,7 @@ use super::page::{Fold, Lookup, Page, Pair};
 use super::spec::{Format, Spec, is_share};
 use super::units::{self, Written};
 use super::usual::Usual;
-use super::value::{Found, Report, Unreadable, Void};
+use super::value::{Asks, Found, Report, Said, Unreadable, Void};
 use super::words;
 
 /// Most numbers that [`found_metrics`] tells of.
@@ -21,45 +21,71 @@ pub const MAX_FOUND: usize = 200;
 
 /// Reads the report in an answer; `None` if there is none in it.
 ///
-/// `body` is at most [`MAX_BODY`](super::MAX_BODY) bytes; whoever fetches it reads one byte more, so that a longer one is
-/// refused here and not read as if it ended there.
+/// A load report in the answer's head goes before its body for what both tell; the status word is the body's.
 ///
 /// # Errors
 /// If the answer is meant to be a report and cannot be read as one: broken, cut short, too long or nested too deep.
-pub fn read(spec: &Spec, content_type: Option<&str>, body: &[u8]) -> Result<Option<Report>, Unreadable> {
-    let Some(Opened { page, .. }) = detect::open(spec.format, content_type, body)? else { return Ok(None) };
-    let word = page.word();
-    let mut report = Report { status: word.and_then(words::meaning), word: word.map(words::shown), ..Report::default() };
-    let usual = Usual::find(&*page);
+pub fn read(spec: &Spec, said: &Said<'_>) -> Result<Option<Report>, Unreadable> {
+    let pages = Pages::open(spec, said)?;
+    if pages.all.is_empty() {
+        return pages.spoiled.map_or(Ok(None), Err);
+    }
+    let word = pages.all.iter().find_map(|opened| Some((opened.page.word()?, opened.page.comment())));
+    let asks = pages.all.iter().map(|opened| opened.page.asks()).find(|asks| *asks != Asks::default());
+    let mut report = Report {
+        status: word.and_then(|(word, _)| words::meaning(word)),
+        word: word.map(|(word, comment)| words::shown(word, comment)),
+        asks: asks.unwrap_or_default(),
+        ..Report::default()
+    };
+    let found: Vec<(&dyn Page, Usual)> = pages.all.iter().map(|opened| (&*opened.page, Usual::find(&*opened.page))).collect();
     for (metric, place) in wanted(spec) {
-        let value = match &place {
-            Place::Mapped(place) => Some(mapped(spec, &*page, &metric, place)),
-            Place::Usual { needed } => usually(spec, &*page, &usual, &metric, *needed),
-        };
-        match value {
+        let mut values = found.iter().filter_map(|(page, usual)| value(spec, *page, usual, &metric, &place));
+        match best(&mut values) {
             Some(Ok(value)) => report.metrics.push((metric, value)),
             Some(Err(hint)) => report.voids.push(Void { metric, hint }),
             None => {}
         }
     }
+    if let Some(Unreadable { why, hint }) = pages.spoiled {
+        report.voids.push(Void { metric: "".into(), hint: format!("{why}; {hint}") });
+    }
     Ok(Some(report))
+}
+
+/// The first that could be read, else the last that could not.
+fn best(values: &mut dyn Iterator<Item = Result<f64, String>>) -> Option<Result<f64, String>> {
+    let mut last = None;
+    for value in values {
+        let read = value.is_ok();
+        last = Some(value);
+        if read {
+            break;
+        }
+    }
+    last
 }
 
 /// The format that an answer is in; `None` if there is no report in it.
 ///
 /// # Errors
 /// As [`read`].
-pub fn format_of(spec: &Spec, content_type: Option<&str>, body: &[u8]) -> Result<Option<Format>, Unreadable> {
-    Ok(detect::open(spec.format, content_type, body)?.map(|opened| opened.format))
+pub fn format_of(spec: &Spec, said: &Said<'_>) -> Result<Option<Format>, Unreadable> {
+    let pages = Pages::open(spec, said)?;
+    match (pages.all.last(), pages.spoiled) {
+        (Some(opened), _) => Ok(Some(opened.format)),
+        (None, Some(spoiled)) => Err(spoiled),
+        (None, None) => Ok(None),
+    }
 }
 
 /// Every number in an answer with the place that `map` would give it, as it is written there; at most [`MAX_FOUND`].
 ///
 /// # Errors
 /// As [`read`].
-pub fn found_metrics(spec: &Spec, content_type: Option<&str>, body: &[u8]) -> Result<Vec<Found>, Unreadable> {
+pub fn found_metrics(spec: &Spec, said: &Said<'_>) -> Result<Vec<Found>, Unreadable> {
     let mut found = Vec::new();
-    if let Some(Opened { page, .. }) = detect::open(spec.format, content_type, body)? {
+    for Opened { page, .. } in &Pages::open(spec, said)?.all {
         page.visit(&mut |number| {
             if number.value.is_finite() {
                 found.push(Found { path: number.path.to_owned(), value: number.value });
@@ -67,7 +93,26 @@ pub fn found_metrics(spec: &Spec, content_type: Option<&str>, body: &[u8]) -> Re
             found.len() < MAX_FOUND
         });
     }
+    found.truncate(MAX_FOUND);
     Ok(found)
+}
+
+/// What an answer holds: a load report in its head, a page as its body, or both, in this order.
+struct Pages<'a> {
+    all: Vec<Opened<'a>>,
+    /// Why the load report could not be read.
+    spoiled: Option<Unreadable>,
+}
+
+impl<'a> Pages<'a> {
+    fn open(spec: &Spec, said: &Said<'a>) -> Result<Self, Unreadable> {
+        let (load, spoiled) = match detect::open_load(spec.format, said) {
+            Ok(load) => (load, None),
+            Err(unreadable) => (None, Some(unreadable)),
+        };
+        let body = detect::open(spec.format, said)?;
+        Ok(Self { all: load.into_iter().chain(body).collect(), spoiled })
+    }
 }
 
 /// Where a metric is looked for.
@@ -96,6 +141,14 @@ fn wanted(spec: &Spec) -> BTreeMap<Arc<str>, Place> {
         wanted.entry(metric.into()).or_insert(Place::Usual { needed: false });
     }
     wanted
+}
+
+/// The value of a metric on one page, or a hint; `None` if it is neither there nor needed.
+fn value(spec: &Spec, page: &dyn Page, usual: &Usual, metric: &str, place: &Place) -> Option<Result<f64, String>> {
+    match place {
+        Place::Mapped(place) => Some(mapped(spec, page, metric, place)),
+        Place::Usual { needed } => usually(spec, page, usual, metric, *needed),
+    }
 }
 
 /// The value of a metric at one place, or a hint.

@@ -14,8 +14,16 @@ pub enum Format {
     HealthJson,
     /// Spring Boot actuator health.
     Spring,
+    /// An ORCA load report, in the header `endpoint-load-metrics` or as the body.
+    Orca,
+    /// The line of an HAProxy agent.
+    Agent,
     /// Prometheus text exposition.
     Prometheus,
+    /// A status word and nothing else. Only told, never configured.
+    Plain,
+    /// The verbose text of Kubernetes. Only told, never configured.
+    Kubernetes,
     /// Answers are not read at all.
     None,
 }
@@ -29,7 +37,11 @@ impl Format {
             Self::Json => "json",
             Self::HealthJson => "health_json",
             Self::Spring => "spring",
+            Self::Orca => "orca",
+            Self::Agent => "agent",
             Self::Prometheus => "prometheus",
+            Self::Plain => "plain",
+            Self::Kubernetes => "kubernetes",
             Self::None => "none",
         }
     }

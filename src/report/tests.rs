@@ -14,7 +14,7 @@ fn spec(map: &[(&str, &str)], needed: &[&str]) -> Spec {
 }
 
 fn report(spec: &Spec, content_type: Option<&str>, body: &str) -> Report {
-    read(spec, content_type, body.as_bytes()).unwrap().unwrap()
+    read(spec, &Said::new(content_type, body.as_bytes())).unwrap().unwrap()
 }
 
 fn metrics(report: &Report) -> Vec<(&str, f64)> {
@@ -88,7 +88,7 @@ fn prometheus_text_is_read() {
 #[test]
 fn the_format_is_told_from_content_type_and_shape() {
     let check = |content_type: Option<&str>, body: &str, wanted: Option<Format>| {
-        assert_eq!(format_of(&Spec::default(), content_type, body.as_bytes()), Ok(wanted), "{content_type:?} {body}");
+        assert_eq!(format_of(&Spec::default(), &Said::new(content_type, body.as_bytes())), Ok(wanted), "{content_type:?} {body}");
     };
     check(Some("application/json"), HEALTH_JSON, Some(Format::HealthJson));
     check(Some("application/json"), SPRING, Some(Format::Spring));
@@ -99,9 +99,20 @@ fn the_format_is_told_from_content_type_and_shape() {
     check(Some("application/openmetrics-text; version=1.0.0"), "a 1\n# EOF\n", Some(Format::Prometheus));
     check(Some("text/html; charset=utf-8"), "<html>", None);
     check(Some("text/html"), "{", None);
-    for none in
-        ["", " \r\n", "OK", "pong", "Healthy", "true", "[+]ping ok\nreadyz check passed", "up and running", "\"UP\"", "[1]"]
-    {
+    check(Some("application/json"), r#"{"cpu_utilization":0.3,"rps_fractional":10}"#, Some(Format::Orca));
+    check(Some("application/json"), r#"{"cpu":0.3,"rps_fractional":10}"#, Some(Format::Json));
+    check(Some("text/plain"), "TEXT cpu_utilization=0.3, rps_fractional=10", Some(Format::Orca));
+    check(Some("text/plain"), "up ready 75%\n", Some(Format::Agent));
+    check(None, "down #db gone", Some(Format::Agent));
+    check(None, "ready", Some(Format::Agent));
+    check(Some("text/plain"), "[+]ping ok\nreadyz check passed", Some(Format::Kubernetes));
+    check(Some("application/json"), r#"[{"Status":"passing"}]"#, Some(Format::Json));
+    for plain in ["OK", "pong", "Healthy", "true", "\"UP\"", "down"] {
+        check(Some("text/plain"), plain, Some(Format::Plain));
+        check(Some("application/json"), plain, Some(Format::Plain));
+        check(None, plain, Some(Format::Plain));
+    }
+    for none in ["", " \r\n", "up and running", "[1]", "[", "TEXT of a page", "up\ndown 5%"] {
         check(Some("text/plain"), none, None);
         check(Some("application/json"), none, None);
         check(None, none, None);
@@ -109,10 +120,94 @@ fn the_format_is_told_from_content_type_and_shape() {
 }
 
 #[test]
+fn the_status_of_every_dialect_is_read() {
+    let check = |body: &str, wanted: Option<StatusWord>| {
+        for content_type in [None, Some("application/json"), Some("text/plain; charset=utf-8")] {
+            assert_eq!(report(&Spec::default(), content_type, body).status, wanted, "{content_type:?} {body}");
+        }
+    };
+    let (well, weak, failing) = (Some(StatusWord::Healthy), Some(StatusWord::Degraded), Some(StatusWord::Failing));
+    check(
+        r#"{"status":"Degraded","totalDuration":"00:00:00.0123456","entries":{"redis":{"data":{},"description":"slow","duration":"00:00:00.0100000","status":"Degraded","tags":["ready"]}}}"#,
+        weak,
+    );
+    check(
+        r#"{"status":"error","info":{"db":{"status":"up"}},"error":{"redis":{"status":"down","message":"ECONNREFUSED"}},"details":{}}"#,
+        failing,
+    );
+    check(r#"{"status":"shutting_down","info":{},"error":{},"details":{}}"#, failing);
+    check(
+        r#"{"status":"down","details":{"search":{"status":"down","timestamp":"2026-11-22T08:05:08.522685Z","error":"refused"}}}"#,
+        failing,
+    );
+    check(
+        r#"{"status":"Partially Available","timestamp":"2026-11-22T00:00:00.4+033:00","failures":{"rabbitmq":"refused"},"system":{"goroutines_count":4}}"#,
+        weak,
+    );
+    check(
+        r#"{"instance":{"app":"ORDERS","status":"UP","overriddenStatus":"OUT_OF_SERVICE","port":{"$":8082,"@enabled":"true"}}}"#,
+        failing,
+    );
+    check(r#"{"db":{"healthy":true},"deadlocks":{"healthy":false,"message":"two"}}"#, failing);
+    check(r#"{"status":"UNKNOWN","components":{"db":{"status":"UNKNOWN"}}}"#, None);
+    check("[+]ping ok\n[-]etcd failed: reason withheld\nreadyz check failed\n", failing);
+    check("Unhealthy", failing);
+    check("Degraded\n", weak);
+    check("warning", weak);
+    check("down #db gone\n", failing);
+    check("up ready 75% maxconn:30\n", well);
+}
+
+#[test]
+fn a_line_of_an_agent_says_what_it_asks_for() {
+    let spec = Spec { format: Format::Agent, ..self::spec(&[("most", "maxconn")], &[]) };
+    let read = report(&spec, None, "down #db gone\r\nup");
+    assert_eq!((read.word.as_deref(), read.asks), (Some("down #db gone"), Asks::default()));
+    let read = report(&spec, None, "up drain 75% maxconn:30");
+    assert_eq!(read.asks, Asks { share: Some(Share::Part(0.75)), wish: Some(Wish::Drain), max_connections: Some(30) });
+    assert_eq!(metrics(&read), [("most", 30.0)]);
+}
+
+#[test]
+fn a_load_report_in_the_head_goes_before_the_body_and_the_word_is_the_bodys() {
+    let said = |load, body: &'static str| Said { content_type: Some("application/json"), load, body: body.as_bytes() };
+    let spec = spec(&[("jobs", "jobs.waiting")], &["queue"]);
+    let load = "TEXT cpu_utilization=0.3, rps_fractional=60, named_metrics.queue=4";
+    let both =
+        read(&spec, &said(Some(load), r#"{"status":"DOWN","cpu":0.9,"memory":0.2,"jobs":{"waiting":7}}"#)).unwrap().unwrap();
+    assert_eq!(both.status, Some(StatusWord::Failing));
+    assert_eq!(metrics(&both), [("cpu", 0.3), ("jobs", 7.0), ("memory", 0.2), ("queue", 4.0)]);
+    assert_eq!(both.asks.share, Some(Share::Capacity(200.0)));
+    let alone = read(&spec, &said(Some(load), "")).unwrap().unwrap();
+    assert_eq!((alone.metric("cpu"), alone.status), (Some(0.3), None));
+    let spoiled = read(&spec, &said(Some("TEXT cpu=x"), r#"{"cpu":0.9}"#)).unwrap().unwrap();
+    assert_eq!(spoiled.metric("cpu"), Some(0.9));
+    assert!(hint(&spoiled, "").contains("endpoint-load-metrics"), "{spoiled:?}");
+    assert!(read(&spec, &said(Some("TEXT cpu=x"), "")).is_err());
+    let orca = Spec { format: Format::Orca, ..spec.clone() };
+    assert_eq!(read(&orca, &said(Some(load), r#"{"cpu":0.9,"status":"DOWN"}"#)).unwrap().unwrap().status, None);
+    assert!(read(&orca, &said(None, "")).is_err());
+    let json = Spec { format: Format::Json, ..spec };
+    assert_eq!(read(&json, &said(Some(load), r#"{"cpu":0.9}"#)).unwrap().unwrap().metric("cpu"), Some(0.9));
+}
+
+#[test]
+fn a_page_of_metrics_may_be_longer_than_a_document() {
+    let page: String = (0..20_000).map(|i| format!("metric_{i} {i}\n")).collect();
+    assert!(page.len() > MAX_BODY);
+    let spec = spec(&[("last", "metric_19999")], &[]);
+    assert_eq!(report(&spec, Some("text/plain; version=0.0.4"), &page).metric("last"), Some(19_999.0));
+    assert_eq!(max_body(Format::Auto, Some("text/plain")), MAX_PAGE);
+    assert_eq!(max_body(Format::Auto, Some("application/json")), MAX_BODY);
+    assert_eq!(max_body(Format::Prometheus, None), MAX_PAGE);
+    assert!(read(&spec, &Said::new(Some("text/plain; version=0.0.4"), &b"a 1\n".repeat(300_000))).is_err());
+}
+
+#[test]
 fn what_is_broken_is_unreadable_and_says_why() {
     let check = |format: Format, content_type: Option<&str>, body: &[u8], wanted: &str| {
         let spec = Spec { format, ..Spec::default() };
-        let error = read(&spec, content_type, body).unwrap_err().to_string();
+        let error = read(&spec, &Said::new(content_type, body)).unwrap_err().to_string();
         assert!(error.contains(wanted), "{error}");
     };
     check(Format::Auto, None, br#"{"cpu":0.3"#, "cut short");
@@ -127,8 +222,8 @@ fn what_is_broken_is_unreadable_and_says_why() {
     check(Format::Json, None, format!("{{\"a\":\"{}\"}}", "x".repeat(MAX_BODY)).as_bytes(), "longer than 64 KiB");
     check(Format::Auto, None, format!("{{\"a\":\"{}\"}}", "x".repeat(MAX_BODY)).as_bytes(), "longer than 64 KiB");
     check(Format::Auto, None, r#"{"a":"#.repeat(100).as_bytes(), "nested");
-    assert_eq!(read(&Spec { format: Format::None, ..Spec::default() }, None, b"{"), Ok(None));
-    assert_eq!(read(&Spec::default(), None, "x".repeat(MAX_BODY + 1).as_bytes()), Ok(None));
+    assert_eq!(read(&Spec { format: Format::None, ..Spec::default() }, &Said::new(None, b"{")), Ok(None));
+    assert_eq!(read(&Spec::default(), &Said::new(None, "x".repeat(MAX_BODY + 1).as_bytes())), Ok(None));
 }
 
 #[test]
@@ -190,7 +285,7 @@ fn memory_used_and_its_limit_make_a_share() {
 #[test]
 fn found_metrics_are_places_that_map_takes() {
     for body in [HEALTH_JSON, SPRING, PROMETHEUS, r#"{"a.b":{"c":[1,{"d":2}]}}"#] {
-        let found = found_metrics(&Spec::default(), None, body.as_bytes()).unwrap();
+        let found = found_metrics(&Spec::default(), &Said::new(None, body.as_bytes())).unwrap();
         assert!(!found.is_empty());
         for (index, Found { path, value }) in found.into_iter().enumerate() {
             let name = format!("m{index}");
@@ -199,7 +294,7 @@ fn found_metrics_are_places_that_map_takes() {
         }
     }
     let many: String = (0..1000).map(|i| format!("m{i} 1\n")).collect();
-    assert_eq!(found_metrics(&Spec::default(), None, many.as_bytes()).unwrap().len(), MAX_FOUND);
+    assert_eq!(found_metrics(&Spec::default(), &Said::new(None, many.as_bytes())).unwrap().len(), MAX_FOUND);
 }
 
 fn any_spec() -> impl Strategy<Value = Spec> {
@@ -208,6 +303,8 @@ fn any_spec() -> impl Strategy<Value = Spec> {
         Just(Format::Json),
         Just(Format::HealthJson),
         Just(Format::Spring),
+        Just(Format::Orca),
+        Just(Format::Agent),
         Just(Format::Prometheus)
     ];
     let unit = prop_oneof![Just(Unit::Ratio), Just(Unit::Percent)];
@@ -270,7 +367,7 @@ proptest! {
     fn no_body_panics_and_every_metric_is_finite(spec in any_spec(), body in any_body(), cut in 0_usize..400) {
         for content_type in [None, Some("application/json"), Some("text/plain; version=0.0.4"), Some("application/health+json")] {
             for body in [&body[..], &body[..cut.min(body.len())]] {
-                if let Ok(Some(report)) = read(&spec, content_type, body) {
+                if let Ok(Some(report)) = read(&spec, &Said::new(content_type, body)) {
                     prop_assert!(report.metrics.iter().all(|(_, value)| value.is_finite()));
                     prop_assert!(report.metrics.windows(2).all(|pair| pair[0].0 < pair[1].0));
                     prop_assert!(report.voids.iter().all(|void| !void.hint.contains('\n') && void.hint.len() < 2000));
@@ -278,7 +375,7 @@ proptest! {
                     let share = report.metric("cpu").or(report.metric("memory"));
                     prop_assert!(share.is_none_or(|share| (0.0..=1.0).contains(&share)));
                 }
-                let _found = found_metrics(&spec, content_type, body);
+                let _found = found_metrics(&spec, &Said::new(content_type, body));
             }
         }
     }
@@ -292,7 +389,7 @@ proptest! {
             format!("# TYPE system_cpu_usage gauge\nsystem_cpu_usage {share}\n"),
         ];
         for body in bodies {
-            let got = read(&Spec::default(), None, body.as_bytes()).unwrap().unwrap().metric("cpu");
+            let got = read(&Spec::default(), &Said::new(None, body.as_bytes())).unwrap().unwrap().metric("cpu");
             prop_assert!(got.is_some_and(|got| (got - share).abs() < 1e-12), "{body}: {got:?}");
         }
     }

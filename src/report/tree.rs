@@ -19,7 +19,7 @@ pub(super) const MAX_DEPTH: usize = 32;
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Node {
     Null,
-    Bool,
+    Bool(bool),
     Number(f64),
     Text(String),
     List(Vec<Self>),
@@ -43,7 +43,7 @@ impl Node {
     pub(super) const fn kind(&self) -> &'static str {
         match self {
             Self::Null => "null",
-            Self::Bool => "true or false, not a number",
+            Self::Bool(_) => "true or false, not a number",
             Self::Number(_) => "a number",
             Self::Text(_) => "text, not a number (write it without quotes)",
             Self::List(_) => "a list, not a number",
@@ -118,8 +118,8 @@ impl<'de> Visitor<'de> for Depth {
         Ok(Node::Null)
     }
 
-    fn visit_bool<E: Error>(self, _: bool) -> Result<Node, E> {
-        Ok(Node::Bool)
+    fn visit_bool<E: Error>(self, value: bool) -> Result<Node, E> {
+        Ok(Node::Bool(value))
     }
 
     fn visit_u64<E: Error>(self, value: u64) -> Result<Node, E> {

@@ -13,6 +13,39 @@ pub enum StatusWord {
     Failing,
 }
 
+/// How much traffic an endpoint asks for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Share {
+    /// What it can do against the others: requests a second over utilization, above 0.
+    Capacity(f64),
+    /// So much of its configured weight, from 0 on.
+    Part(f64),
+    /// This in place of its configured weight, 0 to 256.
+    Weight(u32),
+}
+
+/// The state that an endpoint asks to be in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wish {
+    /// Traffic as far as it is well; takes the others back.
+    Ready,
+    /// Nothing new.
+    Drain,
+    /// Nothing.
+    Maintenance,
+}
+
+/// What an endpoint asks for besides saying how it is. What it does not mention stays as it was.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Asks {
+    /// How much traffic.
+    pub share: Option<Share>,
+    /// Which state.
+    pub wish: Option<Wish>,
+    /// At most so many requests at once; 0 is no limit.
+    pub max_connections: Option<u32>,
+}
+
 /// A metric that was wanted and could not be read: counted, explained, and without effect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Void {
@@ -31,6 +64,8 @@ pub struct Report {
     pub word: Option<String>,
     /// Metrics by name, in order of name; shares are between 0 and 1.
     pub metrics: Vec<(Arc<str>, f64)>,
+    /// What it asks for.
+    pub asks: Asks,
     /// What was wanted and not found.
     pub voids: Vec<Void>,
 }
@@ -40,6 +75,25 @@ impl Report {
     #[must_use]
     pub fn metric(&self, name: &str) -> Option<f64> {
         self.metrics.iter().find(|(metric, _)| &**metric == name).map(|(_, value)| *value)
+    }
+}
+
+/// An answer as far as there can be a report in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Said<'a> {
+    /// Its content type.
+    pub content_type: Option<&'a str>,
+    /// Its header `endpoint-load-metrics`.
+    pub load: Option<&'a str>,
+    /// Its body, at most [`max_body`](super::max_body) bytes and one more, so that a longer one is known as such.
+    pub body: &'a [u8],
+}
+
+impl<'a> Said<'a> {
+    /// An answer without a load report in its head.
+    #[must_use]
+    pub const fn new(content_type: Option<&'a str>, body: &'a [u8]) -> Self {
+        Self { content_type, load: None, body }
     }
 }
 

@@ -8,8 +8,23 @@ use super::value::StatusWord;
 /// Most bytes of a status word that are kept for people to read.
 const MAX_WORD: usize = 64;
 
-const HEALTHY: &[&str] =
-    &["up", "ok", "pass", "passed", "passing", "healthy", "ready", "live", "alive", "serving", "running", "available", "green"];
+const HEALTHY: &[&str] = &[
+    "up",
+    "ok",
+    "pass",
+    "passed",
+    "passing",
+    "healthy",
+    "ready",
+    "live",
+    "alive",
+    "serving",
+    "running",
+    "available",
+    "green",
+    "true",
+    "pong",
+];
 
 const DEGRADED: &[&str] = &["warn", "warning", "degraded", "partial", "partially_available", "yellow"];
 
@@ -32,6 +47,7 @@ const FAILING: &[&str] = &[
     "shutting_down",
     "dead",
     "red",
+    "false",
 ];
 
 /// What a status word means, whatever its case and whether its parts are joined by spaces, hyphens or underscores; `None`
@@ -54,13 +70,16 @@ pub fn meaning(word: &str) -> Option<StatusWord> {
     }
 }
 
-/// The word as people may read it: at most 64 bytes, without control characters.
-pub(super) fn shown(word: &str) -> String {
-    let mut end = word.len().min(MAX_WORD);
-    while !word.is_char_boundary(end) {
-        end -= 1;
+/// The word as people may read it, with what is said about it: at most 64 bytes, without control characters.
+pub(super) fn shown(word: &str, comment: Option<&str>) -> String {
+    let mut shown = word.to_owned();
+    if let Some(comment) = comment.filter(|comment| !comment.is_empty()) {
+        shown.push_str(" #");
+        shown.push_str(comment);
     }
-    word[..end].chars().filter(|c| !c.is_control()).collect()
+    shown.truncate(shown.floor_char_boundary(MAX_WORD));
+    shown.retain(|c| !c.is_control());
+    shown
 }
 
 #[cfg(test)]
@@ -102,7 +121,8 @@ mod tests {
 
     #[test]
     fn a_shown_word_is_short_and_printable() {
-        assert_eq!(shown("a\u{1b}[31mb\n"), "a[31mb");
-        assert!(shown(&"é".repeat(100)).len() <= 64);
+        assert_eq!(shown("a\u{1b}[31mb\n", None), "a[31mb");
+        assert_eq!(shown("down", Some("db gone")), "down #db gone");
+        assert!(shown(&"é".repeat(100), Some("x")).len() <= 64);
     }
 }

@@ -325,7 +325,9 @@ mod tests {
             assert_eq!(body(&answer), "a\n");
             assert_eq!(endpoint.answered(), 1);
             let health = ask(&endpoint, "GET", "/health").await.unwrap();
-            let read = report::read(&report::spec::Spec::default(), Some("application/json"), body(&health).as_bytes());
+            let read = body(&health).to_owned();
+            let said = report::Said::new(Some("application/json"), read.as_bytes());
+            let read = report::read(&report::spec::Spec::default(), &said);
             let read = read.unwrap().unwrap();
             assert_eq!(read.status, Some(report::StatusWord::Healthy));
             assert!(read.metric("memory").is_some_and(|memory| memory > 0.0), "{health}");

@@ -76,6 +76,8 @@ const fn format(raw: Option<raw::Format>) -> Format {
         Some(raw::Format::Json) => Format::Json,
         Some(raw::Format::HealthJson) => Format::HealthJson,
         Some(raw::Format::Spring) => Format::Spring,
+        Some(raw::Format::Orca) => Format::Orca,
+        Some(raw::Format::Agent) => Format::Agent,
         Some(raw::Format::Prometheus) => Format::Prometheus,
         Some(raw::Format::None) => Format::None,
     }

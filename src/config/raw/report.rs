@@ -48,6 +48,10 @@ pub(in crate::config) enum Format {
     HealthJson,
     /// Spring Boot actuator health.
     Spring,
+    /// An ORCA load report, in the header endpoint-load-metrics or as the body.
+    Orca,
+    /// The line of an HAProxy agent.
+    Agent,
     /// Prometheus text.
     Prometheus,
     /// Answers are not read.

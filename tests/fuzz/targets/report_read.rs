@@ -6,9 +6,10 @@
 use std::collections::BTreeSet;
 
 use pulsegate::report::spec::{Format, Spec, Unit};
-use pulsegate::report::{MAX_BODY, MAX_FOUND, Report, format_of, found_metrics, read};
+use pulsegate::report::{MAX_FOUND, MAX_PAGE, Report, Said, format_of, found_metrics, read};
 
-const FORMATS: [Format; 5] = [Format::Auto, Format::Json, Format::HealthJson, Format::Spring, Format::Prometheus];
+const FORMATS: [Format; 7] =
+    [Format::Auto, Format::Json, Format::HealthJson, Format::Spring, Format::Prometheus, Format::Orca, Format::Agent];
 const CONTENT_TYPES: [Option<&str>; 6] = [
     None,
     Some("application/json"),
@@ -32,10 +33,11 @@ pub(crate) fn run(data: &[u8]) {
         needed: vec!["cpu".into(), "missing".into()],
         ..Spec::default()
     };
-    let format = format_of(&spec, content_type, body);
-    match read(&spec, content_type, body) {
+    let said = Said::new(content_type, body);
+    let format = format_of(&spec, &said);
+    match read(&spec, &said) {
         Ok(Some(report)) => {
-            assert!(body.len() <= MAX_BODY);
+            assert!(body.len() <= MAX_PAGE);
             assert!(format.is_ok_and(|format| format.is_some()));
             check(&report);
         }
@@ -45,7 +47,7 @@ pub(crate) fn run(data: &[u8]) {
             assert_eq!(format, Err(unreadable));
         }
     }
-    if let Ok(found) = found_metrics(&spec, content_type, body) {
+    if let Ok(found) = found_metrics(&spec, &said) {
         assert!(found.len() <= MAX_FOUND && found.iter().all(|found| found.value.is_finite()));
     }
 }
