@@ -144,7 +144,7 @@ listeners:
       - { cluster: a, timeout: 1s, retries: { per_try_timeout: 2s } }
       - { cluster: a, match: { path: /b } }
 clusters:
-  - { name: a, endpoints: [a:1], health: { path: /, interval: 100ms, timeout: 200ms } }
+  - { name: a, endpoints: [a:1], health: { path: /, interval: 500ms, timeout: 1s } }
 ";
     fs::write(&file, text).unwrap();
     let warnings = config::load(&file).unwrap().warnings;
@@ -153,6 +153,37 @@ clusters:
         told,
         ["4:64 listeners[0].routes[0].retries.per_try_timeout", "5:9 listeners[0].routes[1]", "7:79 clusters[0].health.timeout",]
     );
+}
+
+#[test]
+fn settings_that_defeat_themselves_are_warned_of_where_they_are_written() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("config-defeats");
+    fs::create_dir_all(&folder).unwrap();
+    let told = |health: &str, retries: &str| {
+        let file = folder.join("a.yaml");
+        let text = format!(
+            "listeners: [{{ address: '127.0.0.1:0', routes: [{{ cluster: a, retries: {retries} }}] }}]\n\
+             clusters: [{{ name: a, endpoints: [a:1, b:1], health: {health} }}]\n"
+        );
+        fs::write(&file, text).unwrap();
+        let warnings = config::load(&file).unwrap().warnings;
+        assert!(warnings.iter().all(|w| w.line > 0 && w.hint.is_some()), "{warnings:?}");
+        warnings.iter().filter_map(|w| w.path.rsplit('.').next().map(str::to_owned)).collect::<Vec<_>>()
+    };
+    let retries = |retries: &str| told("{ path: / }", retries);
+    let health = |health: &str| told(health, "{ attempts: 3 }");
+    assert_eq!(health("{ path: /, timeout: 200ms }"), ["timeout"]);
+    assert_eq!(health("{ path: /, timeout: 249ms, fall: 1 }"), ["timeout", "fall"]);
+    assert_eq!(health("{ path: /, timeout: 250ms, fall: 2 }"), [""; 0]);
+    assert_eq!(health("{ timeout: 100ms, probes: [{ tcp: {}, timeout: 300ms }] }"), [""; 0], "nobody uses it");
+    assert_eq!(health("{ probes: [{ tcp: {}, timeout: 100ms }] }"), ["timeout"]);
+    assert_eq!(health("{ require: any, probes: [{ tcp: {} }, { http: {} }] }"), ["require"]);
+    assert_eq!(health("{ require: any, probes: [{ name: a, http: {} }, { http: {} }] }"), [""; 0]);
+    assert_eq!(health("{ path: /, panic: 100%, max_ejected: 0% }"), ["panic", "max_ejected"]);
+    assert_eq!(health("{ path: /, panic: 0% }"), [""; 0]);
+    assert_eq!(retries("{ budget: 0% }"), ["budget"]);
+    assert_eq!(retries("{ attempts: 1, when: [connect] }"), ["attempts"]);
+    assert_eq!(retries("off"), [""; 0]);
 }
 
 #[test]

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use crate::base::units::{Ratio, format_duration};
 use crate::config::defaults;
-use crate::config::lower::At;
 use crate::config::lower::probe::probes;
 use crate::config::lower::report::{Judged, report};
 use crate::config::lower::scalar::{PACE, WAIT, constant, ratio_or, span, span_or};
+use crate::config::lower::{At, advice};
 use crate::config::raw::{self, OrOff};
 use crate::health::check::ProbeSpec;
 use crate::health::policy::{Panic, Policy, Require, Start, Thresholds, Timing};
@@ -79,6 +79,7 @@ pub(super) fn health(at: &At<'_>, raw: Option<&OrOff<raw::Health>>) -> Health {
         max_ejected,
         panic: panic(&at.key("panic"), raw.panic.as_ref()),
     };
+    advice::health(at, raw, pace.timeout, &policy, &probes);
     Health { policy, probes, report: spec, report_timing }
 }
 

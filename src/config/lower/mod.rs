@@ -3,6 +3,7 @@
 //! Every problem is put down with its path and lowering goes on with the default, so that one run finds them all. What the
 //! walk has taken out is missing here without being told again; a check that would need it is left out.
 
+mod advice;
 mod at;
 mod cluster;
 mod header;

@@ -7,12 +7,12 @@ use http::Method;
 use http::uri::Authority;
 
 use crate::config::defaults;
-use crate::config::lower::At;
 use crate::config::lower::header::{method, probe_headers};
 use crate::config::lower::health::Pace;
 use crate::config::lower::host::{endpoint_address, path_and_query};
 use crate::config::lower::scalar::{PACE, WAIT, span_or};
 use crate::config::lower::unique::Given;
+use crate::config::lower::{At, advice};
 use crate::config::raw::{self, OneOrMany, Status};
 use crate::health::check::{Check, HttpCheck, ProbeSpec, StatusRange};
 
@@ -107,6 +107,7 @@ fn probe(at: &At<'_>, raw: &raw::Probe, name: Arc<str>, check: Check, pace: &Pac
                 .warn("an interval of at least the timeout", "probes of one endpoint wait for each other".to_owned());
         }
     }
+    advice::probe(at, raw, timeout);
     if at.has("address") && at.has("port") {
         at.key("port").wrong_key("both address and port", "one of them", "an address has its port".to_owned());
     }

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::defaults;
-use crate::config::lower::At;
 use crate::config::lower::header::{header_rules, match_pairs, method};
 use crate::config::lower::host::{host_pattern, match_path};
 use crate::config::lower::scalar::{constant, ratio_or, wait_or};
 use crate::config::lower::unique::{ClusterNames, Given};
+use crate::config::lower::{At, advice};
 use crate::config::raw::{self, List, OneOrMany, OrOff, WhenEntry};
 use crate::traffic::policy::{HeaderRules, Match, RetryOn, RetryPolicy, RoutePolicy};
 
@@ -114,13 +114,15 @@ fn retries(at: &At<'_>, raw: Option<&OrOff<raw::Retries>>, timeout: Option<Durat
         at.key("per_try_timeout").warn("less than the route's timeout", "as it is, the first try has all the time".to_owned());
     }
     let (on, statuses) = raw.when.as_deref().map_or((default.on, default.statuses), when);
-    RetryPolicy {
+    let policy = RetryPolicy {
         attempts: raw.attempts.unwrap_or(default.attempts),
         per_try_timeout,
         on,
         statuses,
         budget: ratio_or(&at.key("budget"), raw.budget.as_ref(), defaults::RETRY_BUDGET),
-    }
+    };
+    advice::retries(at, raw, &policy);
+    policy
 }
 
 /// Failures and statuses that are tried again; statuses in order, each once.

@@ -1,0 +1,73 @@
+//! Owns the warnings about settings that defeat themselves: each is allowed, each does the opposite of what it is set for.
+//!
+//! A time-out is shortened to find faults sooner, and then takes every lost packet for one. Such settings are right in some
+//! place, so none is a problem; but nobody should find out at night. Only what is written is warned of.
+
+use std::time::Duration;
+
+use crate::base::units::{Ratio, format_duration};
+use crate::config::lower::At;
+use crate::config::raw;
+use crate::health::check::{Check, ProbeSpec};
+use crate::health::policy::{Panic, Policy, Require};
+use crate::traffic::policy::RetryPolicy;
+
+/// TCP sends a lost packet again after 200 ms at the least; a little longer than that is the least that bears one loss.
+const BEARS_A_LOSS: Duration = Duration::from_millis(250);
+
+/// What a health block does against itself.
+pub(super) fn health(at: &At<'_>, raw: &raw::Health, timeout: Duration, policy: &Policy, probes: &[ProbeSpec]) {
+    let listed = raw.probes.as_deref().unwrap_or_default();
+    let used = listed.is_empty() || listed.iter().flatten().any(|probe| probe.timeout.is_none());
+    if raw.timeout.is_some() && used {
+        short_timeout(&at.key("timeout"), timeout);
+    }
+    if raw.fall == Some(1) {
+        at.key("fall").warn(
+            "at least 2",
+            "with 1, a single lost packet or one collection of garbage takes an endpoint out; a shorter fast_interval finds faults \
+             sooner without that"
+                .to_owned(),
+        );
+    }
+    let deaf = probes.iter().any(|probe| probe.check == Check::Tcp) && probes.iter().any(|probe| probe.check != Check::Tcp);
+    if policy.require == Require::Any && deaf {
+        let hint = "a process that hangs or answers wrongly still accepts connections, so it passes its tcp probe".to_owned();
+        at.key("require").warn("all, or no tcp probe beside the others", hint);
+    }
+    if policy.panic == Panic::Below(Ratio::ONE) {
+        at.key("panic").warn("less than 100%", "as it is, one endpoint that is out lets sick ones in".to_owned());
+    }
+    if raw.max_ejected.is_some() && policy.max_ejected.get() <= 0.0 {
+        let hint = "one of several may be ejected all the same; enforce: false in a rule ejects nobody".to_owned();
+        at.key("max_ejected").warn("more than 0%", hint);
+    }
+}
+
+/// A probe's own time-out.
+pub(super) fn probe(at: &At<'_>, raw: &raw::Probe, timeout: Duration) {
+    if raw.timeout.is_some() {
+        short_timeout(&at.key("timeout"), timeout);
+    }
+}
+
+fn short_timeout(at: &At<'_>, timeout: Duration) {
+    if timeout < BEARS_A_LOSS {
+        let hint =
+            "where the network loses packets, each loss fails a probe: TCP sends again after 200 ms at the least, and the first \
+                    packet of a fresh connection after 1 s; `pulsegate plan --loss 1%` tells how often that ejects"
+                .to_owned();
+        at.warn(format!("at least {}", format_duration(BEARS_A_LOSS)), hint);
+    }
+}
+
+/// What a block of retries does against itself.
+pub(super) fn retries(at: &At<'_>, raw: &raw::Retries, policy: &RetryPolicy) {
+    if raw.budget.is_some() && policy.budget.get() <= 0.0 {
+        let hint = "as it is, no more than 10 requests a second are tried again; retries: off says that none shall be".to_owned();
+        at.key("budget").warn("more than 0%", hint);
+    }
+    if raw.attempts == Some(1) && (raw.when.is_some() || raw.budget.is_some()) {
+        at.key("attempts").warn("at least 2", "attempts counts the first try too, so nothing is tried again".to_owned());
+    }
+}
