@@ -15,6 +15,7 @@
 //! | `runtime` | the clock, threads, tasks, deadlines |
 //! | `cluster` | the live objects that both planes share |
 //! | `net` | how we listen and dial |
+//! | `http1` | HTTP/1.1 towards endpoints: one request and its answer |
 //! | `probe`, `proxy` | active probes; the data plane |
 //! | `control` | the single writer of health; reload |
 //! | `admin` | API, metrics page, events |
@@ -36,6 +37,7 @@ pub mod cluster;
 pub mod config;
 pub mod control;
 pub mod health;
+pub mod http1;
 pub mod net;
 pub mod probe;
 pub mod proxy;

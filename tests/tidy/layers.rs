@@ -19,6 +19,7 @@ const ORDER: &[&[&str]] = &[
     &["runtime"],
     &["cluster"],
     &["net"],
+    &["http1"],
     &["probe", "proxy"],
     &["control"],
     &["admin"],

@@ -1,0 +1,172 @@
+//! An answer's head: from bytes to status, headers and framing, or a refusal.
+//!
+//! The parser refuses what is no HTTP; this refuses what is HTTP and still ambiguous, and puts into one plain form what is
+//! only unusual, so that nobody behind us can read it differently.
+
+use std::mem::MaybeUninit;
+
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use httparse::{Error, ParserConfig, Status};
+
+use crate::http1::chunks::Chunks;
+use crate::http1::fault::Fault;
+use crate::http1::inflow::Inflow;
+
+/// Bound of an answer's head, in bytes.
+pub const MAX_HEAD_BYTES: usize = 64 * 1024;
+/// Bound of its header lines.
+pub const MAX_HEAD_LINES: usize = 256;
+
+/// The head of an answer.
+#[derive(Debug)]
+pub struct Reply {
+    /// Its status, 100 to 999.
+    pub status: StatusCode,
+    /// The words after the status, if they are not the usual ones.
+    pub reason: Option<Bytes>,
+    /// Its headers as they came, but for Content-Length, which is one plain number. Transfer-Encoding is `chunked` alone,
+    /// or not there.
+    pub headers: HeaderMap,
+    pub(super) keep_alive: bool,
+    framing: Framing,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Framing {
+    Length(u64),
+    Chunked,
+    None,
+}
+
+impl Reply {
+    /// Reads a head from the beginning of `bytes`: it and its length, or nothing if its end has not come.
+    pub(super) fn read(bytes: &Bytes) -> Result<Option<(Self, usize)>, Fault> {
+        let mut table = [const { MaybeUninit::uninit() }; MAX_HEAD_LINES];
+        let mut head = httparse::Response::new(&mut []);
+        let parsed = ParserConfig::default().parse_response_with_uninit_headers(&mut head, bytes, &mut table);
+        let length = match parsed {
+            Ok(Status::Complete(length)) if length <= MAX_HEAD_BYTES => length,
+            Ok(Status::Partial) if bytes.len() <= MAX_HEAD_BYTES => return Ok(None),
+            Ok(_) | Err(Error::TooManyHeaders) => return Err(Fault::HeadTooLarge),
+            Err(error) => return Err(Fault::Malformed(words(error))),
+        };
+        let status = head.code.and_then(|code| StatusCode::from_u16(code).ok());
+        let status = status.ok_or(Fault::Malformed("the status is none"))?;
+        let headers = collect(bytes, head.headers)?;
+        let reason = head.reason.filter(|reason| Some(*reason) != status.canonical_reason());
+        let reason = reason.map(|reason| bytes.slice_ref(reason.as_bytes()));
+        let reply = Self::checked(status, reason, headers, head.version == Some(1))?;
+        Ok(Some((reply, length)))
+    }
+
+    fn checked(status: StatusCode, reason: Option<Bytes>, mut headers: HeaderMap, modern: bool) -> Result<Self, Fault> {
+        let framing = framing(&mut headers)?;
+        if framing == Framing::Chunked && !modern {
+            return Err(Fault::Malformed("an answer of HTTP/1.0 has a transfer coding"));
+        }
+        if status.is_informational() && !matches!(framing, Framing::None | Framing::Length(0)) {
+            return Err(Fault::Malformed("an interim answer has a body"));
+        }
+        let keep_alive = keeps_alive(&headers, modern);
+        Ok(Self { status, reason, headers, keep_alive, framing })
+    }
+
+    /// The body that follows the head, given whether it answers HEAD.
+    pub(super) fn inflow(&self, to_head: bool) -> Inflow {
+        let bodyless =
+            to_head || self.status.is_informational() || matches!(self.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        match self.framing {
+            _ if bodyless => Inflow::Length(0),
+            Framing::Length(length) => Inflow::Length(length),
+            Framing::Chunked => Inflow::Chunked(Chunks::new()),
+            Framing::None => Inflow::ToEnd,
+        }
+    }
+}
+
+const fn words(error: Error) -> &'static str {
+    match error {
+        Error::HeaderName => "a header's name is malformed",
+        Error::HeaderValue => "a header's value is malformed",
+        Error::NewLine => "a line's end is malformed",
+        Error::Status => "the status is malformed",
+        Error::Version => "the version is not HTTP/1.1",
+        _ => "the head is malformed",
+    }
+}
+
+/// The headers, which go on to share the bytes they came in.
+fn collect(bytes: &Bytes, lines: &[httparse::Header<'_>]) -> Result<HeaderMap, Fault> {
+    let mut headers = HeaderMap::with_capacity(lines.len());
+    for line in lines {
+        let name = HeaderName::from_bytes(line.name.as_bytes()).map_err(|_| Fault::Malformed(words(Error::HeaderName)))?;
+        let value = HeaderValue::from_maybe_shared(bytes.slice_ref(line.value));
+        headers.append(name, value.map_err(|_| Fault::Malformed(words(Error::HeaderValue)))?);
+    }
+    Ok(headers)
+}
+
+/// The one framing that the headers give; lengths become one plain number.
+fn framing(headers: &mut HeaderMap) -> Result<Framing, Fault> {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    if let Some(coding) = codings.next() {
+        let plain = coding.as_bytes().eq_ignore_ascii_case(b"chunked") && codings.next().is_none();
+        let alone = plain && !headers.contains_key(CONTENT_LENGTH);
+        return if alone { Ok(Framing::Chunked) } else { Err(Fault::TransferCoding) };
+    }
+    let Some(length) = length(headers)? else { return Ok(Framing::None) };
+    Ok(Framing::Length(length))
+}
+
+/// What all Content-Length lines agree on; they may be repeated, in one line or in several.
+fn length(headers: &mut HeaderMap) -> Result<Option<u64>, Fault> {
+    const DIFFERENT: Fault = Fault::Malformed("the lengths differ");
+    let mut lines = headers.get_all(CONTENT_LENGTH).iter();
+    let Some(first) = lines.next() else { return Ok(None) };
+    let length = agreed(first.as_bytes())?;
+    let mut plain = first.as_bytes().iter().all(u8::is_ascii_digit) && (first.len() == 1 || first.as_bytes()[0] != b'0');
+    for line in lines {
+        plain = false;
+        if agreed(line.as_bytes())? != length {
+            return Err(DIFFERENT);
+        }
+    }
+    if !plain {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    Ok(Some(length))
+}
+
+fn agreed(line: &[u8]) -> Result<u64, Fault> {
+    let mut numbers = line.split(|byte| *byte == b',').map(number);
+    let first = numbers.next().flatten();
+    let same = numbers.all(|number| number == first);
+    first.filter(|_| same).ok_or(Fault::Malformed("the length is no single, plain number"))
+}
+
+fn number(text: &[u8]) -> Option<u64> {
+    let digits = text.trim_ascii();
+    if digits.is_empty() {
+        return None;
+    }
+    let add = |sum: u64, digit: &u8| {
+        let value = digit.is_ascii_digit().then(|| u64::from(digit - b'0'))?;
+        sum.checked_mul(10)?.checked_add(value)
+    };
+    digits.iter().try_fold(0, add)
+}
+
+fn keeps_alive(headers: &HeaderMap, modern: bool) -> bool {
+    let mut keep = false;
+    for value in headers.get_all(CONNECTION) {
+        for word in value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+            if word.eq_ignore_ascii_case(b"close") {
+                return false;
+            }
+            keep |= word.eq_ignore_ascii_case(b"keep-alive");
+        }
+    }
+    modern || keep
+}
