@@ -7,66 +7,70 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use http::Response;
+use http::{HeaderMap, StatusCode};
+use hyper::ext::ReasonPhrase;
 
 use crate::base::time::Timestamp;
 use crate::cluster::Upstream as Settings;
+use crate::http1::{Conversation, Fault, Heard, Reply};
 use crate::proxy::exchange::Exchange;
 use crate::proxy::failure::Failure;
 use crate::proxy::inflow::Inflow;
-use crate::proxy::pool::{self, Connection};
-use crate::proxy::source::Source;
+use crate::proxy::pool;
 use crate::proxy::upstream::{Seat, Upstream};
 use crate::runtime::clock;
 
-/// A try that has been begun: its place among those in flight, and its connection once there is one.
+/// A try that has been begun: its place among those in flight, and among those with a connection once it has one.
 #[derive(Debug)]
 pub(crate) struct Lease {
     pub(crate) upstream: Rc<Upstream>,
     settings: Settings,
-    connection: Option<Connection>,
+    connected: bool,
 }
 
 impl Lease {
     fn enter(upstream: &Rc<Upstream>, settings: Settings) -> Self {
         upstream.endpoint.enter();
-        Self { upstream: Rc::clone(upstream), settings, connection: None }
+        Self { upstream: Rc::clone(upstream), settings, connected: false }
     }
 
-    fn hold(&mut self, connection: Connection) -> &mut Connection {
+    fn connect(&mut self) {
         self.upstream.cells().active.inc();
-        self.connection.insert(connection)
+        self.connected = true;
     }
 
-    /// The answer is complete: the connection may be used again, unless the request's body is still on it.
-    pub(crate) fn finish(mut self, source: Option<&Source>, now: Timestamp) {
-        let clean = source.is_none_or(Source::ended);
-        if let Some(connection) = self.release().filter(|_| clean) {
+    /// The answer is complete: its connection may be used again, unless something is left on it.
+    pub(crate) fn finish(self, inflow: Inflow, now: Timestamp) {
+        if let Some(connection) = inflow.finish() {
             self.upstream.pool.put(connection, self.settings, now, self.upstream.cells());
         }
-    }
-
-    fn release(&mut self) -> Option<Connection> {
-        let connection = self.connection.take();
-        if connection.is_some() {
-            self.upstream.cells().active.dec();
-        }
-        connection
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        // A connection in the middle of an exchange is of no further use; dropping it closes it.
-        drop(self.release());
+        if self.connected {
+            self.upstream.cells().active.dec();
+        }
         self.upstream.endpoint.leave();
     }
+}
+
+/// The head of an endpoint's answer.
+#[derive(Debug)]
+pub(crate) struct Head {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    /// The words after the status, if they are not the usual ones.
+    pub(crate) reason: Option<ReasonPhrase>,
 }
 
 /// An endpoint's answer, and the lease that lasts until its body has been passed on.
 #[derive(Debug)]
 pub(crate) struct Answer {
-    pub(crate) response: Response<Inflow>,
+    pub(crate) head: Head,
+    /// A connection in the middle of an exchange is of no further use; dropping this closes it.
+    pub(crate) inflow: Inflow,
     pub(crate) lease: Lease,
 }
 
@@ -80,65 +84,76 @@ pub(crate) async fn run(
     exchange.begin_try(upstream, started);
     let mut lease = Lease::enter(upstream, settings);
     let seat = upstream.sit();
-    let response = {
+    let (head, inflow) = {
         let mut work = pin!(send(exchange, &mut lease, started));
         std::future::poll_fn(|cx| match work.as_mut().poll(cx) {
-            Poll::Pending => poll_interruption(exchange, &seat, started, cx),
+            Poll::Pending => poll_interruption(exchange, &seat, started, cx).map(Err),
             ready @ Poll::Ready(_) => ready,
         })
         .await
     }?;
     let now = clock::now();
     exchange.end_wait(now);
-    upstream.cells().answered(response.status().as_u16(), started, now);
-    Ok(Answer { response, lease })
+    upstream.cells().answered(head.status.as_u16(), started, now);
+    Ok(Answer { head, inflow, lease })
 }
 
 /// Gets a connection, new or used, and sends the request on it.
-async fn send(exchange: &Exchange<'_>, lease: &mut Lease, now: Timestamp) -> Result<Response<Inflow>, Failure> {
-    let upstream = Rc::clone(&lease.upstream);
+async fn send(exchange: &Exchange<'_>, lease: &mut Lease, now: Timestamp) -> Result<(Head, Inflow), Failure> {
+    let upstream = &lease.upstream;
     let connection = match upstream.pool.take(exchange.idempotent, now, upstream.cells()) {
         Some(connection) => connection,
-        None => pool::open(&upstream, lease.settings).await.map_err(Failure::Dial)?,
+        None => pool::open(upstream, lease.settings).await.map_err(Failure::Dial)?,
     };
-    let connection = lease.hold(connection);
-    let request = exchange.request(&upstream.endpoint);
+    let request = exchange.request_head(&lease.upstream.endpoint);
+    // On the heap, for an answer is handed on many times.
+    let mut conversation = Box::new(Conversation::new(connection, request, exchange.request_body()));
+    lease.connect();
     exchange.sent.set(true);
-    let answered = connection.sender.try_send_request(request).await;
-    answered.map(|response| response.map(Inflow::Http1)).map_err(|mut refused| {
-        if refused.take_message().is_some() {
-            exchange.sent.set(false);
+    let reply = std::future::poll_fn(|cx| {
+        loop {
+            match conversation.poll_reply(cx) {
+                Poll::Ready(Ok(Heard::Interim(status))) => exchange.interim(status),
+                Poll::Ready(Ok(Heard::Final(reply))) => return Poll::Ready(Ok(reply)),
+                Poll::Ready(Err(fault)) => return Poll::Ready(Err(fault)),
+                Poll::Pending => return Poll::Pending,
+            }
         }
-        classify(exchange, &refused.into_error())
     })
-}
-
-fn classify(exchange: &Exchange<'_>, error: &hyper::Error) -> Failure {
-    match exchange.body_fault() {
-        Some(fault) => Failure::Body(fault),
-        None if error.is_parse_too_large() => Failure::HeadTooLarge,
-        None if error.is_parse() => Failure::Protocol(cause(error)),
-        None => Failure::Reset(cause(error)),
+    .await;
+    match reply {
+        Ok(reply) => Ok((head(reply), Inflow::Http1(conversation))),
+        Err(fault) => {
+            exchange.sent.set(conversation.has_begun());
+            Err(classify(exchange, &fault))
+        }
     }
 }
 
-/// The error with what lies beneath it, for the log.
-fn cause(error: &hyper::Error) -> String {
-    std::error::Error::source(error).map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))
+fn head(reply: Reply) -> Head {
+    let reason = reply.reason.and_then(|reason| ReasonPhrase::try_from(reason).ok());
+    Head { status: reply.status, headers: reply.headers, reason }
+}
+
+fn classify(exchange: &Exchange<'_>, fault: &Fault) -> Failure {
+    if let Some(fault) = exchange.body_fault() {
+        return Failure::Body(fault);
+    }
+    match fault {
+        Fault::HeadTooLarge => Failure::HeadTooLarge,
+        Fault::TransferCoding => Failure::TransferCoding,
+        Fault::Malformed(what) => Failure::Protocol(what),
+        Fault::Closed { .. } | Fault::Broken { .. } | Fault::RequestBody => Failure::Reset(fault.to_string()),
+    }
 }
 
 /// What ends a wait from outside: a recall, if the exchange may go elsewhere, or a deadline.
-fn poll_interruption(
-    exchange: &Exchange<'_>,
-    seat: &Seat,
-    started: Timestamp,
-    cx: &mut Context<'_>,
-) -> Poll<Result<Response<Inflow>, Failure>> {
+fn poll_interruption(exchange: &Exchange<'_>, seat: &Seat, started: Timestamp, cx: &mut Context<'_>) -> Poll<Failure> {
     while seat.poll_recalled(cx).is_ready() {
         if exchange.may_leave() {
-            return Poll::Ready(Err(Failure::Recalled));
+            return Poll::Ready(Failure::Recalled);
         }
         seat.stay();
     }
-    exchange.poll_deadline(started, cx).map(Err)
+    exchange.poll_deadline(started, cx)
 }

@@ -34,6 +34,10 @@ pub(crate) struct AnswerBody {
 enum Inner {
     Own(Option<Bytes>),
     Relayed(Relay),
+    /// There is no body, but the head says how long it would be: as in 304.
+    Bodyless,
+    /// The endpoint has broken off, which is told with the next look.
+    Broken,
     Done,
 }
 
@@ -55,12 +59,15 @@ impl AnswerBody {
         Self { inner: Inner::Own(Some(bytes)), ledger }
     }
 
-    /// An endpoint's body.
-    pub(crate) fn relayed(relay: Relay, ledger: Ledger) -> Self {
+    /// An endpoint's body; `described` if there is none and the head says how long it would be.
+    pub(crate) fn relayed(relay: Relay, ledger: Ledger, described: bool) -> Self {
         let ended = relay.inflow.is_end_stream();
         let mut body = Self { inner: Inner::Relayed(relay), ledger };
         if ended {
             body.finish();
+            if described {
+                body.inner = Inner::Bodyless;
+            }
         }
         body
     }
@@ -68,7 +75,7 @@ impl AnswerBody {
     fn finish(&mut self) {
         let now = clock::now();
         if let Inner::Relayed(relay) = std::mem::replace(&mut self.inner, Inner::Done) {
-            relay.lease.finish(relay.source.as_deref(), now);
+            relay.lease.finish(relay.inflow, now);
         }
         self.ledger.complete(now);
     }
@@ -110,13 +117,15 @@ impl Body for AnswerBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         let body = &mut *self;
-        let Inner::Relayed(relay) = &mut body.inner else {
-            return Poll::Ready(body.poll_own().map(Ok));
+        let relay = match &mut body.inner {
+            Inner::Relayed(relay) => relay,
+            Inner::Broken => return Poll::Ready(Some(Err(Broken))),
+            Inner::Own(_) | Inner::Bodyless | Inner::Done => return Poll::Ready(body.poll_own().map(Ok)),
         };
         match Pin::new(&mut relay.inflow).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 // hyper does not ask again once a body of known length is complete, nor after trailers.
-                if frame.is_trailers() || relay.inflow.is_end_stream() {
+                if relay.inflow.is_end_stream() {
                     body.finish();
                 } else if let Some(limit) = relay.idle_timeout {
                     body.ledger.context().deadline.set(clock::now() + limit);
@@ -125,7 +134,11 @@ impl Body for AnswerBody {
             }
             Poll::Ready(Some(Err(error))) => {
                 tracing::debug!("an endpoint broke off in the middle of its answer: {error}");
-                Poll::Ready(Some(Err(body.fail(ListenerError::UpstreamAborted))))
+                body.fail(ListenerError::UpstreamAborted);
+                body.inner = Inner::Broken;
+                // hyper drops what it has not sent yet when it is told; before it looks again, it sends that.
+                cx.waker().wake_by_ref();
+                Poll::Pending
             }
             Poll::Ready(None) => {
                 body.finish();
@@ -142,6 +155,8 @@ impl Body for AnswerBody {
         match &self.inner {
             Inner::Own(bytes) => bytes.is_none(),
             Inner::Relayed(relay) => relay.inflow.is_end_stream(),
+            // hyper writes the length of a body that it knows to be none as 0, or not at all.
+            Inner::Bodyless | Inner::Broken => false,
             Inner::Done => true,
         }
     }
@@ -150,6 +165,7 @@ impl Body for AnswerBody {
         match &self.inner {
             Inner::Own(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
             Inner::Relayed(relay) => relay.inflow.size_hint(),
+            Inner::Bodyless | Inner::Broken => SizeHint::default(),
             Inner::Done => SizeHint::with_exact(0),
         }
     }

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll};
 
-use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, RETRY_AFTER, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, RETRY_AFTER};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use http_body::Body;
@@ -14,8 +14,9 @@ use hyper::body::Incoming;
 use crate::base::ids::EndpointId;
 use crate::base::time::Timestamp;
 use crate::cluster::{Endpoint, Listener, RetryResult, Route, Token, Upstream as Settings};
+use crate::http1::RequestHead;
 use crate::proxy::answer::Local;
-use crate::proxy::attempt::{self, Answer};
+use crate::proxy::attempt::{self, Answer, Head};
 use crate::proxy::body::{AnswerBody, Relay};
 use crate::proxy::connection::Context;
 use crate::proxy::failure::Failure;
@@ -136,18 +137,6 @@ fn own(worker: &Worker, mut ledger: Ledger, local: &Local, request: &HeaderMap, 
     response.map(|()| AnswerBody::own(bytes, ledger, is_head))
 }
 
-/// Repeated equal lengths become one, whether they came in several lines or in one.
-fn plain_length(headers: &mut HeaderMap) {
-    let Some(first) = headers.get(CONTENT_LENGTH) else { return };
-    let listed = first.as_bytes().contains(&b',');
-    if listed || headers.get_all(CONTENT_LENGTH).iter().nth(1).is_some() {
-        let one = first.to_str().ok().and_then(|text| text.split(',').next()).map(str::trim);
-        if let Some(length) = one.and_then(|one| HeaderValue::from_str(one).ok()) {
-            headers.insert(CONTENT_LENGTH, length);
-        }
-    }
-}
-
 fn close_if_leaving<B>(worker: &Worker, response: &mut Response<B>) {
     if worker.is_closing() {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -165,9 +154,6 @@ impl<'a> Exchange<'a> {
     ) -> Self {
         let source = (!incoming.is_end_stream()).then(|| {
             let expects = head.headers.get(EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
-            if incoming.size_hint().exact().is_none() {
-                head.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-            }
             Rc::new(Source::new(incoming, expects, route.policy.idle_timeout, started))
         });
         context.activity.serve_version(head.version);
@@ -207,17 +193,9 @@ impl<'a> Exchange<'a> {
         roster.snapshot.upstream
     }
 
-    /// Refuses answers whose framing two readers could take differently.
+    /// Refuses an answer that ends HTTP on its connection.
     fn check_answer(answer: Answer) -> Result<Answer, Failure> {
-        if answer.response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            return Err(Failure::Upgrade);
-        }
-        let headers = answer.response.headers();
-        let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-        let plain =
-            codings.next().is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked")) && codings.next().is_none();
-        let twice = headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH);
-        if plain && !twice { Ok(answer) } else { Err(Failure::TransferCoding) }
+        if answer.head.status == StatusCode::SWITCHING_PROTOCOLS { Err(Failure::Upgrade) } else { Ok(answer) }
     }
 
     /// Counts a failure and tells control of what it wants to know.
@@ -240,8 +218,8 @@ impl<'a> Exchange<'a> {
     fn is_tried_again(&self, ended: &Result<Answer, Failure>, ledger: &Ledger) -> bool {
         let ending = match ended {
             Ok(answer) => Some(Ending::Status {
-                status: answer.response.status().as_u16(),
-                retry_after: answer.response.headers().contains_key(RETRY_AFTER),
+                status: answer.head.status.as_u16(),
+                retry_after: answer.head.headers.contains_key(RETRY_AFTER),
             }),
             Err(failure) => failure.ending(),
         };
@@ -249,7 +227,7 @@ impl<'a> Exchange<'a> {
         let again =
             matches!(ended, Err(Failure::Recalled)) || ending.is_some_and(|ending| self.is_affordable(ending, Some(ledger)));
         if self.tried.len() > 1 && !again {
-            let success = matches!(ended, Ok(answer) if answer.response.status().as_u16() < 500);
+            let success = matches!(ended, Ok(answer) if answer.head.status.as_u16() < 500);
             ledger.retried(if success { RetryResult::Success } else { RetryResult::Failure });
         }
         again
@@ -314,27 +292,30 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    /// The request as it is sent to an endpoint.
-    pub(crate) fn request(&self, endpoint: &Endpoint) -> Request<RequestBody> {
-        let mut request = Request::new(self.source.as_ref().map_or_else(RequestBody::empty, Source::for_attempt));
-        *request.method_mut() = self.head.method.clone();
-        *request.uri_mut() = self.head.uri.clone();
-        *request.headers_mut() = self.head.headers.clone();
-        if !self.head.headers.contains_key(HOST) {
+    /// The request's head as it is sent to an endpoint.
+    pub(crate) fn request_head<'b>(&'b self, endpoint: &'b Endpoint) -> RequestHead<'b> {
+        RequestHead {
+            method: &self.head.method,
+            target: self.head.uri.path_and_query().map_or("/", |target| target.as_str()),
+            headers: &self.head.headers,
             // HTTP/1.0 may come without one; HTTP/1.1 may not.
-            if let Ok(host) = HeaderValue::from_str(endpoint.address.as_str()) {
-                request.headers_mut().insert(HOST, host);
-            }
+            host: Some(endpoint.address.as_str()),
+            title_case: false,
         }
-        if let Some(gate) = self.source.as_ref().and_then(|source| source.gate()) {
-            let gate = std::sync::Arc::clone(gate);
-            hyper::ext::on_informational(&mut request, move |response| {
-                if response.status() == StatusCode::CONTINUE {
-                    gate.open();
-                }
-            });
+    }
+
+    /// The request's body for the next attempt.
+    pub(crate) fn request_body(&self) -> RequestBody {
+        self.source.as_ref().map_or_else(RequestBody::empty, Source::for_attempt)
+    }
+
+    /// An interim answer has come.
+    pub(crate) fn interim(&self, status: StatusCode) {
+        if status == StatusCode::CONTINUE
+            && let Some(gate) = self.source.as_ref().and_then(|source| source.gate())
+        {
+            gate.open();
         }
-        request
     }
 
     /// What went wrong with the client's body, if anything did.
@@ -385,23 +366,25 @@ impl<'a> Exchange<'a> {
 
     /// Passes an endpoint's answer on.
     fn relay(self, answer: Answer, mut ledger: Ledger) -> Response<AnswerBody> {
-        let Answer { response, lease } = answer;
-        let (mut parts, inflow) = response.into_parts();
-        ledger.answered(parts.status.as_u16(), None);
-        forward::response(&mut parts.headers);
-        if parts.status == StatusCode::NO_CONTENT {
-            parts.headers.remove(CONTENT_LENGTH);
-        } else {
-            plain_length(&mut parts.headers);
+        let Answer { head: Head { status, mut headers, reason }, inflow, lease } = answer;
+        ledger.answered(status.as_u16(), None);
+        forward::response(&mut headers);
+        if status == StatusCode::NO_CONTENT {
+            headers.remove(CONTENT_LENGTH);
         }
         if self.holds_body_back() {
-            parts.headers.insert(CONNECTION, HeaderValue::from_static("close"));
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        forward::apply(&self.route.policy.response_headers, &mut parts.headers);
-        parts.version = Version::HTTP_11;
+        forward::apply(&self.route.policy.response_headers, &mut headers);
+        let described = status == StatusCode::NOT_MODIFIED && headers.contains_key(CONTENT_LENGTH);
         let idle_timeout = self.route.policy.idle_timeout;
         let relay = Relay { inflow, lease, source: self.source, idle_timeout };
-        let mut response = Response::from_parts(parts, AnswerBody::relayed(relay, ledger));
+        let mut response = Response::new(AnswerBody::relayed(relay, ledger, described));
+        *response.status_mut() = status;
+        *response.headers_mut() = headers;
+        if let Some(reason) = reason {
+            response.extensions_mut().insert(reason);
+        }
         close_if_leaving(self.worker, &mut response);
         response
     }

@@ -22,7 +22,7 @@ pub(crate) enum Failure {
     Reset(String),
     /// What came is no HTTP answer.
     #[error("the answer is no HTTP: {0}")]
-    Protocol(String),
+    Protocol(&'static str),
     /// The answer's head is over our bound.
     #[error("the answer's head is too large")]
     HeadTooLarge,

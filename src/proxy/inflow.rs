@@ -8,11 +8,16 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
+use crate::http1::Conversation;
+use crate::net::stream::Stream;
+use crate::proxy::pool::Connection;
+use crate::proxy::source::RequestBody;
+
 /// The body of an endpoint's answer.
 #[derive(Debug)]
 pub(crate) enum Inflow {
-    /// Over HTTP/1.1.
-    Http1(hyper::body::Incoming),
+    /// Over HTTP/1.1, with the connection that brings it and what is left of the request.
+    Http1(Box<Conversation<Stream, RequestBody>>),
 }
 
 /// The endpoint broke off, or what came was no body. The text is for the log.
@@ -20,26 +25,34 @@ pub(crate) enum Inflow {
 #[error("{0}")]
 pub(crate) struct BrokenOff(String);
 
+impl Inflow {
+    /// The connection, if the answer has been read, the request has been sent, and the endpoint keeps it.
+    pub(crate) fn finish(self) -> Option<Connection> {
+        match self {
+            Self::Http1(conversation) => conversation.finish(),
+        }
+    }
+}
+
 impl Body for Inflow {
     type Data = Bytes;
     type Error = BrokenOff;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
-        let frame = match self.get_mut() {
-            Self::Http1(body) => Pin::new(body).poll_frame(cx),
-        };
-        frame.map_err(|error| BrokenOff(error.to_string()))
+        match self.get_mut() {
+            Self::Http1(conversation) => conversation.poll_frame(cx).map_err(|fault| BrokenOff(fault.to_string())),
+        }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Http1(body) => body.is_end_stream(),
+            Self::Http1(conversation) => conversation.is_end(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Http1(body) => body.size_hint(),
+            Self::Http1(conversation) => conversation.size_hint(),
         }
     }
 }

@@ -93,7 +93,7 @@ fn answers_without_a_body_have_none_and_keep_their_connections() {
         assert!(got.body.is_empty(), "{got:?}");
     };
     check("/204", 204, None);
-    check("/304", 304, None);
+    check("/304", 304, Some("99"));
     check("/205", 205, Some("0"));
     check("/200", 200, Some("0"));
     assert_eq!(origin.connections(), 1);

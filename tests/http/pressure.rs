@@ -165,7 +165,8 @@ fn an_endpoint_that_pauses_in_a_body_is_waited_for_up_to_the_idle_timeout() {
 /// An answer that comes before the request has been sent must not leave the rest of that request in the way of the next one.
 #[test]
 fn an_endpoint_that_answers_early_and_reads_no_further_holds_nobody_up() {
-    let tried = [40_000, 20_000, 60_000, 80_000, 0, 100_000].into_iter().find(|more| answered_early(*more));
+    let tried =
+        [10_000, 20_000, 5_000, 15_000, 40_000, 2_500, 60_000, 80_000, 0, 100_000].into_iter().find(|more| answered_early(*more));
     assert!(tried.is_some(), "the proxy never held the rest of a request");
 }
 

@@ -121,7 +121,7 @@ const REPLIES: &[(&str, Then, Wanted)] = &[
     ("", Repeat("\r\n"), TOO_LARGE),
     // Interim answers.
     ("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n", Keep, Refused("http_upgrade_failed")),
-    ("", Repeat("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"), Late),
+    ("", Repeat("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"), PROTOCOL),
     ("HTTP/1.1 100 Continue\r\n\r\n", Close, ENDED),
     ("HTTP/1.1 100 Continue\r\nContent-Length: 4\r\n\r\nEVIL", Keep, PROTOCOL),
     ("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", Keep, Answered("ok")),
