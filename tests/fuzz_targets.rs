@@ -8,6 +8,8 @@ use proptest::sample::select;
 
 #[path = "fuzz/targets/config_text.rs"]
 mod config_text;
+#[path = "fuzz/targets/http1_reply.rs"]
+mod http1_reply;
 #[path = "fuzz/targets/report_read.rs"]
 mod report_read;
 
@@ -192,5 +194,62 @@ proptest! {
     #[test]
     fn any_configuration_is_read_or_refused(data in inputs(CONFIG_TOKENS)) {
         config_text::run(&data);
+    }
+}
+
+const REPLY_TOKENS: &[&str] = &[
+    "HTTP/1.1 200 OK\r\n",
+    "HTTP/1.1 200 OK\r\n",
+    "HTTP/1.0 200 OK\r\n",
+    "HTTP/1.1 204 \r\n",
+    "HTTP/1.1 304\r\n",
+    "HTTP/1.1 100 Continue\r\n\r\n",
+    "HTTP/1.1 101 Switching Protocols\r\n",
+    "HTTP/1.1",
+    " ",
+    "999",
+    "Content-Length: 2\r\n",
+    "Content-Length: ",
+    "18446744073709551615",
+    "2",
+    ",",
+    "Transfer-Encoding: chunked\r\n",
+    "Transfer-Encoding: ",
+    "Connection: close\r\n",
+    "X: ",
+    "\r\n",
+    "\r\n\r\n",
+    "\r",
+    "\n",
+    "2\r\nok\r\n",
+    "ffffffffffffffff\r\n",
+    "0\r\n",
+    "0\r\nX: 1\r\n\r\n",
+    ";",
+    "ok",
+    "\0",
+    "\t",
+    ":",
+    "é",
+];
+
+#[test]
+fn kept_replies_are_read_or_refused() {
+    run_seeds("http1_reply", http1_reply::run);
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn any_reply_is_read_or_refused(data in inputs(REPLY_TOKENS)) {
+        http1_reply::run(&data);
+    }
+
+    /// Answers that begin well, so that what follows is looked at.
+    #[test]
+    fn any_body_in_chunks_is_read_or_refused(data in inputs(REPLY_TOKENS)) {
+        let head = b"\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+        http1_reply::run(&[&head[..], &data].concat());
     }
 }
