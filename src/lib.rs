@@ -9,6 +9,7 @@
 //! | `health` | what is believed about an endpoint, and why |
 //! | `balance` | one of these candidates |
 //! | `traffic` | decisions about one request |
+//! | `tls` | certificates, keys and trust |
 //! | `config` | text to configuration, with all problems at once |
 //! | `sim` | a seeded world in which the rooms so far run |
 //! | `telemetry` | metric names, and cells to count in |
@@ -47,4 +48,5 @@ pub mod sample;
 pub mod server;
 pub mod sim;
 pub mod telemetry;
+pub mod tls;
 pub mod traffic;

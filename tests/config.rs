@@ -30,6 +30,15 @@ fn variable(name: &str) -> Option<String> {
     }
 }
 
+/// A certificate and its key, made once.
+fn site() -> &'static (String, String) {
+    static SITE: std::sync::OnceLock<(String, String)> = std::sync::OnceLock::new();
+    SITE.get_or_init(|| {
+        let made = rcgen::generate_simple_self_signed(["site.test".to_owned()]).unwrap();
+        (made.cert.pem(), made.signing_key.serialize_pem())
+    })
+}
+
 /// The files that the fixtures can name, so that none of them depends on a disk.
 fn file(path: &Path) -> io::Result<String> {
     let name = path.to_str().unwrap().replace('\\', "/");
@@ -37,6 +46,9 @@ fn file(path: &Path) -> io::Result<String> {
         Some("admin.token") => Ok("  a-token\n".to_owned()),
         Some("empty.token") => Ok("\n".to_owned()),
         Some("two.token") => Ok("one two\n".to_owned()),
+        Some("site.crt" | "ca.crt") => Ok(site().0.clone()),
+        Some("site.key") => Ok(site().1.clone()),
+        Some("other.key") => Ok(rcgen::KeyPair::generate().unwrap().serialize_pem()),
         _ => Err(io::ErrorKind::NotFound.into()),
     }
 }

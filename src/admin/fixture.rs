@@ -90,6 +90,8 @@ pub(super) fn listener() -> Listener {
         config: Arc::new(config),
         cells: Arc::default(),
         connections: Arc::default(),
+        handshakes: Arc::default(),
+        tls: None,
     }
 }
 

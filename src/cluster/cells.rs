@@ -139,11 +139,19 @@ pub enum ListenerError {
     Accept,
     /// The upstream broke off in the middle of a body.
     UpstreamAborted,
+    /// A TLS handshake failed.
+    Handshake,
+    /// A TLS handshake did not end within `head_timeout`.
+    HandshakeTimeout,
+    /// There were `limits.handshakes` already.
+    HandshakeLimit,
+    /// An HTTP/2 client made work without asking for anything: control frames, requests taken back at once.
+    Flood,
 }
 
 impl ListenerError {
     /// Every reason, with its label.
-    pub const ALL: [(Self, &'static str); 7] = [
+    pub const ALL: [(Self, &'static str); 11] = [
         (Self::BadRequest, "bad_request"),
         (Self::HeadTimeout, "head_timeout"),
         (Self::ClientGone, "client_gone"),
@@ -151,6 +159,10 @@ impl ListenerError {
         (Self::ConnectionLimit, "connection_limit"),
         (Self::Accept, "accept"),
         (Self::UpstreamAborted, "upstream_aborted"),
+        (Self::Handshake, "handshake"),
+        (Self::HandshakeTimeout, "handshake_timeout"),
+        (Self::HandshakeLimit, "handshake_limit"),
+        (Self::Flood, "flood"),
     ];
 }
 

@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use crate::cluster::{Cluster, ListenerCells, Route};
 use crate::config::model;
 use crate::telemetry::lanes::Lanes;
+use crate::tls::Renewable;
 use crate::traffic::route::RouteTable;
 
 /// What the process is doing.
@@ -50,6 +51,10 @@ pub struct Listener {
     pub cells: Arc<Lanes<ListenerCells>>,
     /// Open connections of the whole process; kept over reloads.
     pub connections: Arc<AtomicUsize>,
+    /// TLS handshakes under way in the whole process; kept over reloads.
+    pub handshakes: Arc<AtomicUsize>,
+    /// TLS as it is terminated, if it is; kept and renewed over reloads.
+    pub tls: Option<Arc<Renewable>>,
 }
 
 /// All listeners and clusters of one configuration.

@@ -14,6 +14,10 @@ pub(super) const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Far more than a service behind one proxy sees, and about 1 GiB of memory if every head were full.
 pub(super) const CONNECTIONS: u32 = 10_000;
+/// A handshake takes well under a millisecond of a core: so many under way are clients that dawdle, or an attack.
+pub(super) const HANDSHAKES: u32 = 1000;
+/// What browsers and gRPC clients are used to; a page seldom asks for more at once.
+pub(super) const STREAMS: u32 = 100;
 /// Room for large cookies and tokens; endpoints seldom take more.
 pub(super) const HEAD_BYTES: &str = "64KiB";
 /// What common servers take.

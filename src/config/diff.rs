@@ -56,6 +56,7 @@ pub fn changes(old: &Config, new: &Config) -> Changes {
     for listener in &new.listeners {
         if let Some(earlier) = old.listeners.iter().find(|earlier| earlier.name == listener.name) {
             route_changes(earlier, listener, &mut changes.reloadable);
+            certificate_changes(earlier, listener, &mut changes.reloadable);
         }
     }
     cluster_changes(old, new, &before["clusters"], &after["clusters"], &mut changes.reloadable);
@@ -83,6 +84,23 @@ fn route_changes(old: &Listener, new: &Listener, out: &mut Vec<String>) {
     // What is redacted looks the same before and after.
     if out.len() == before && old.routes != new.routes {
         out.push(format!("{prefix}a redacted value in its routes changed"));
+    }
+}
+
+/// What stands in files is not shown, so what has changed in them would go unnoticed.
+fn certificate_changes(old: &Listener, new: &Listener, out: &mut Vec<String>) {
+    let (Some(before), Some(after)) = (&old.tls, &new.tls) else { return };
+    for one in &after.certificates {
+        let same_file = before.certificates.iter().find(|earlier| earlier.cert == one.cert);
+        if same_file.is_some_and(|earlier| earlier.identity != one.identity) {
+            out.push(format!("listener {}: certificate {} renewed", new.name, one.cert.name));
+        }
+    }
+    if let (Some(before), Some(after)) = (&before.clients, &after.clients)
+        && before.file == after.file
+        && before.trust.authorities != after.trust.authorities
+    {
+        out.push(format!("listener {}: authorities in {} changed", new.name, after.file.name));
     }
 }
 

@@ -1,5 +1,6 @@
 //! The configuration after lowering: valid, complete, free of serde.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use crate::base::address::{EndpointAddress, ListenAddress};
 use crate::health::check::ProbeSpec;
 use crate::health::policy::{Policy, Timing};
 use crate::report;
+use crate::tls::{Application, Identity, Terms, Trust};
 use crate::traffic::policy::RoutePolicy;
 
 /// A whole configuration.
@@ -108,6 +110,10 @@ pub struct Listener {
     pub name: Arc<str>,
     /// Where it listens.
     pub address: ListenAddress,
+    /// What is spoken on it.
+    pub protocol: Protocol,
+    /// TLS, if there is any.
+    pub tls: Option<ListenerTls>,
     /// Whose X-Forwarded-* is believed.
     pub trusted_proxies: Vec<ipnet::IpNet>,
     /// Bounds of what clients may do.
@@ -116,11 +122,93 @@ pub struct Listener {
     pub routes: Vec<RoutePolicy>,
 }
 
+/// What is spoken on a listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Protocol {
+    /// HTTP/1.1 or HTTP/2, by ALPN or by the first bytes.
+    #[default]
+    Auto,
+    /// HTTP/1.1 alone.
+    Http1,
+    /// HTTP/2 alone.
+    Http2,
+}
+
+impl Protocol {
+    /// The name used in the configuration.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Http1 => "http1",
+            Self::Http2 => "http2",
+        }
+    }
+}
+
+/// A file that the configuration names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedFile {
+    /// As written.
+    pub name: Arc<str>,
+    /// Where that is.
+    pub path: PathBuf,
+}
+
+/// TLS towards clients, as its files had it when they were read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ListenerTls {
+    /// Its certificates, at least one; the first is the default.
+    pub certificates: Vec<Certificate>,
+    /// Whose client certificates are believed, if any.
+    pub clients: Option<Clients>,
+}
+
+/// A certificate with its key.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Certificate {
+    /// The certificate's file.
+    pub cert: NamedFile,
+    /// The key's file.
+    pub key: NamedFile,
+    /// What stands in them.
+    pub identity: Identity,
+}
+
+/// Whose client certificates are believed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Clients {
+    /// The file of the authorities.
+    pub file: NamedFile,
+    /// What stands in it, and whether a certificate is required.
+    pub trust: Trust,
+}
+
+impl ListenerTls {
+    /// What a listener that speaks this protocol offers.
+    #[must_use]
+    pub fn terms(&self, protocol: Protocol) -> Terms {
+        Terms {
+            identities: self.certificates.iter().map(|certificate| certificate.identity.clone()).collect(),
+            clients: self.clients.as_ref().map(|clients| clients.trust.clone()),
+            application: match protocol {
+                Protocol::Auto => Application::Any,
+                Protocol::Http1 => Application::Http1,
+                Protocol::Http2 => Application::Http2,
+            },
+        }
+    }
+}
+
 /// Bounds of what clients may do on one listener, for the whole process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListenerLimits {
     /// Open connections.
     pub connections: usize,
+    /// TLS handshakes under way.
+    pub handshakes: usize,
+    /// Exchanges at once on one HTTP/2 connection.
+    pub streams: u32,
     /// Bytes of a request's head.
     pub head_bytes: usize,
     /// Header lines of a request.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::cluster::{Cluster, Listener, Route, RouteCells, World};
 use crate::config::{Config, model};
 use crate::telemetry::lanes::Lanes;
+use crate::tls::{Renewable, Terms};
 use crate::traffic::route::RouteTable;
 
 /// The world of `config`, with `clusters` in its order, carrying on the counts of `old`.
@@ -33,6 +34,21 @@ fn listener(settings: &model::Listener, positions: &HashMap<&str, usize>, old: &
         routes: routes.collect(),
         cells: before.map(|before| Arc::clone(&before.cells)).unwrap_or_default(),
         connections: before.map(|before| Arc::clone(&before.connections)).unwrap_or_default(),
+        handshakes: before.map(|before| Arc::clone(&before.handshakes)).unwrap_or_default(),
+        tls: settings.tls.as_ref().map(|tls| terminated(tls.terms(settings.protocol), before)),
+    }
+}
+
+/// TLS on these terms: those in force are renewed, so that tickets stay good.
+fn terminated(terms: Terms, before: Option<&Listener>) -> Arc<Renewable> {
+    // What else could be wrong with terms, lowering has refused.
+    let sound = "there is a certificate, and a source of random numbers";
+    match before.and_then(|before| before.tls.as_ref()) {
+        Some(tls) => {
+            tls.renew(terms).expect(sound);
+            Arc::clone(tls)
+        }
+        None => Arc::new(Renewable::new(terms).expect(sound)),
     }
 }
 

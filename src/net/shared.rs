@@ -1,4 +1,4 @@
-//! A TCP stream with two holders: the HTTP machinery that reads and writes it, and we, who ask it how it is.
+//! A stream with two holders: the HTTP machinery that reads and writes it, and we, who ask it how it is.
 //!
 //! hyper takes its socket away for good, but whether a pooled connection is still open, or whether a client has sent
 //! something at the last moment, can only be asked of the socket itself.
@@ -15,9 +15,11 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use crate::net::stream::Stream;
+
 /// A handle on a stream that other handles of the same thread share.
 #[derive(Debug, Clone)]
-pub struct Shared(Rc<RefCell<TcpStream>>);
+pub struct Shared(Rc<RefCell<Stream>>);
 
 /// What is waiting to be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,20 +35,20 @@ pub enum Waiting {
 impl Shared {
     /// The first handle.
     #[must_use]
-    pub fn new(stream: TcpStream) -> Self {
-        Self(Rc::new(RefCell::new(stream)))
+    pub fn new(stream: impl Into<Stream>) -> Self {
+        Self(Rc::new(RefCell::new(stream.into())))
     }
 
     /// Has the stream end with a reset, which nobody takes for the end of a message, once its last handle has gone.
     pub fn reset(&self) {
         // Without it the stream ends as usual, and nothing else is left to do about it.
-        drop(SockRef::from(&*self.0.borrow()).set_linger(Some(Duration::ZERO)));
+        drop(SockRef::from(self.0.borrow().tcp()).set_linger(Some(Duration::ZERO)));
     }
 
     /// Asks the system what is waiting, without taking it.
     #[must_use]
     pub fn waiting(&self) -> Waiting {
-        Waiting::at(&self.0.borrow())
+        self.0.borrow().waiting()
     }
 }
 
@@ -80,11 +82,11 @@ impl AsyncWrite for Shared {
     }
 
     fn is_write_vectored(&self) -> bool {
-        true
+        self.0.borrow().is_write_vectored()
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.0.borrow_mut()).poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

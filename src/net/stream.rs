@@ -1,4 +1,4 @@
-//! A stream to an endpoint, whatever lies beneath it: the one type that the codecs, the pools and the probes hold.
+//! A stream to a client or an endpoint, whatever lies beneath it: the one type that codecs, pools and probes hold.
 //!
 //! An enum and not a trait object: reading and writing stay direct calls, and who adds a kind of stream is told by the
 //! compiler where it matters.
@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsStream;
 
 use crate::net::shared::Waiting;
 
@@ -17,15 +18,30 @@ use crate::net::shared::Waiting;
 pub enum Stream {
     /// Plain TCP.
     Tcp(TcpStream),
+    /// TLS over it, from either side. Its state is large, and a plain stream should not carry room for it.
+    Tls(Box<TlsStream<TcpStream>>),
 }
 
 impl Stream {
     /// Asks the system what is waiting, without taking it.
     #[must_use]
     pub fn waiting(&self) -> Waiting {
+        Waiting::at(self.tcp())
+    }
+
+    /// The socket beneath everything.
+    #[must_use]
+    pub fn tcp(&self) -> &TcpStream {
         match self {
-            Self::Tcp(stream) => Waiting::at(stream),
+            Self::Tcp(stream) => stream,
+            Self::Tls(stream) => stream.get_ref().0,
         }
+    }
+}
+
+impl From<TlsStream<TcpStream>> for Stream {
+    fn from(stream: TlsStream<TcpStream>) -> Self {
+        Self::Tls(Box::new(stream))
     }
 }
 
@@ -39,6 +55,7 @@ impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Tls(stream) => Pin::new(&mut **stream).poll_read(cx, buf),
         }
     }
 }
@@ -47,30 +64,35 @@ impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Tls(stream) => Pin::new(&mut **stream).poll_write(cx, buf),
         }
     }
 
     fn poll_write_vectored(self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Self::Tls(stream) => Pin::new(&mut **stream).poll_write_vectored(cx, bufs),
         }
     }
 
     fn is_write_vectored(&self) -> bool {
         match self {
             Self::Tcp(stream) => stream.is_write_vectored(),
+            Self::Tls(stream) => stream.is_write_vectored(),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Tls(stream) => Pin::new(&mut **stream).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream) => Pin::new(&mut **stream).poll_shutdown(cx),
         }
     }
 }

@@ -17,6 +17,7 @@ use crate::proxy::inflow::Inflow;
 use crate::proxy::ledger::Ledger;
 use crate::proxy::source::Source;
 use crate::runtime::clock;
+use crate::traffic::forward;
 
 /// Why a body that had begun could not be finished; the client's connection is closed so that it notices.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +76,7 @@ impl AnswerBody {
     fn finish(&mut self) {
         let now = clock::now();
         if let Inner::Relayed(relay) = std::mem::replace(&mut self.inner, Inner::Done) {
+            self.ledger.context().handed(relay.idle_timeout, now);
             relay.lease.finish(relay.inflow, now);
         }
         self.ledger.complete(now);
@@ -90,7 +92,9 @@ impl AnswerBody {
     fn poll_own(&mut self) -> Option<Frame<Bytes>> {
         let Inner::Own(bytes) = &mut self.inner else { return None };
         let frame = bytes.take().map(Frame::data);
-        self.ledger.complete(clock::now());
+        let now = clock::now();
+        self.ledger.context().handed(Some(self.ledger.context().limits.keepalive_timeout), now);
+        self.ledger.complete(now);
         frame
     }
 }
@@ -111,12 +115,24 @@ impl Relay {
     }
 }
 
+/// Trailers without what may not stand there.
+fn passable(frame: Frame<Bytes>) -> Frame<Bytes> {
+    match frame.into_trailers() {
+        Ok(mut trailers) => {
+            forward::trailers(&mut trailers);
+            Frame::trailers(trailers)
+        }
+        Err(frame) => frame,
+    }
+}
+
 impl Body for AnswerBody {
     type Data = Bytes;
     type Error = Broken;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         let body = &mut *self;
+        body.ledger.context().activity.asked();
         let relay = match &mut body.inner {
             Inner::Relayed(relay) => relay,
             Inner::Broken => return Poll::Ready(Some(Err(Broken))),
@@ -128,9 +144,11 @@ impl Body for AnswerBody {
                 if relay.inflow.is_end_stream() {
                     body.finish();
                 } else if let Some(limit) = relay.idle_timeout {
-                    body.ledger.context().deadline.set(clock::now() + limit);
+                    let (context, now) = (body.ledger.context(), clock::now());
+                    context.deadline.set(now + limit);
+                    context.handed(Some(limit), now);
                 }
-                Poll::Ready(Some(Ok(frame)))
+                Poll::Ready(Some(Ok(passable(frame))))
             }
             Poll::Ready(Some(Err(error))) => {
                 tracing::debug!("an endpoint broke off in the middle of its answer: {error}");

@@ -18,7 +18,7 @@ use crate::http1::RequestHead;
 use crate::proxy::answer::Local;
 use crate::proxy::attempt::{self, Answer, Head};
 use crate::proxy::body::{AnswerBody, Relay};
-use crate::proxy::connection::Context;
+use crate::proxy::context::Context;
 use crate::proxy::failure::Failure;
 use crate::proxy::ledger::Ledger;
 use crate::proxy::source::{Fault, RequestBody, Source};
@@ -95,6 +95,11 @@ fn admit<'a>(
 ) -> Result<&'a Route, Local> {
     let asked = target::check(&parts.method, &parts.uri, &parts.headers, parts.version)
         .map_err(|refusal| Local::new(refusal.status, Token::HttpRequestError, refusal.detail.to_owned()).closing())?;
+    // The parser of HTTP/1.1 has counted them itself.
+    if parts.version == Version::HTTP_2 && parts.headers.len() > context.limits.head_count {
+        let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+        return Err(Local::new(status, Token::HttpRequestError, "there are more header lines than limits.head_count".to_owned()));
+    }
     if forward::is_loop(&parts.headers) {
         return Err(Local::new(
             StatusCode::BAD_GATEWAY,

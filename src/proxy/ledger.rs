@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use crate::base::time::Timestamp;
 use crate::cluster::{Cluster, ListenerError, RetryResult, RouteCells, Token};
-use crate::proxy::connection::Context;
+use crate::proxy::context::Context;
 use crate::proxy::view::View;
 use crate::proxy::worker::Worker;
 use crate::runtime::clock;
@@ -97,9 +97,10 @@ impl Ledger {
 impl Drop for Ledger {
     fn drop(&mut self) {
         let now = self.ended.unwrap_or_else(clock::now);
-        if self.ended.is_none() {
+        let left = self.ended.is_none().then(|| now.since(self.started));
+        if left.is_some() {
             self.settle(CLIENT_LEFT, Some(ListenerError::ClientGone), now);
         }
-        self.context.activity.rest(now);
+        self.context.activity.rest(now, left);
     }
 }

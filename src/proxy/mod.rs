@@ -7,13 +7,20 @@
 mod answer;
 mod attempt;
 mod body;
+mod client_socket;
 mod connection;
+mod context;
 mod exchange;
 mod failure;
+mod frames;
+mod handshake;
 mod inflow;
 mod ledger;
+mod one_by_one;
 mod pool;
+mod side_by_side;
 mod source;
+mod streams;
 #[cfg(test)]
 mod tests;
 mod upstream;

@@ -191,8 +191,10 @@ fn admit(worker: &Rc<Worker>, number: usize, stream: TcpStream, peer: SocketAddr
     if listener.connections.load(Relaxed) > listener.config.limits.connections {
         return worker.count(number, ListenerError::ConnectionLimit);
     }
-    let context = connection::Context::new(number, &listener.config, peer);
-    drop(task::spawn(connection::serve(Rc::clone(worker), context, stream, place)));
+    match connection::Accepted::new(number, listener, peer) {
+        Ok(accepted) => drop(task::spawn(connection::serve(Rc::clone(worker), accepted, stream, place))),
+        Err(reason) => worker.count(number, reason),
+    }
 }
 
 /// A place among the open connections of this worker and of the listener; given back on drop.

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::TcpListener;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use tokio::sync::oneshot;
@@ -9,7 +10,8 @@ use tokio::sync::oneshot;
 use crate::admin::{self, Sockets};
 use crate::config::model::Secret;
 use crate::control::Handle;
-use crate::runtime::thread;
+use crate::runtime::{task, thread};
+use crate::server::certificates;
 
 /// The running thread. It ends when this is dropped.
 #[derive(Debug)]
@@ -33,6 +35,7 @@ pub(super) fn start(admin: TcpListener, metrics: Option<TcpListener>, handle: Ha
     // Not a tokio channel: the thread that waits may itself be a runtime's.
     let (started, is_started) = std::sync::mpsc::sync_channel(1);
     let thread = thread::spawn("admin", move || async move {
+        let _certificates = task::Owned::spawn(certificates::watch(Arc::clone(handle.live())));
         match admin::start(Sockets { admin, metrics }, handle, token) {
             Ok(_admin) => {
                 drop(started.send(Ok(())));

@@ -8,9 +8,11 @@
 //! | `start` | how everything comes up |
 //! | `running` | what is up, and how it goes down |
 //! | `sockets` | listening sockets and the trial for clashes |
+//! | `certificates` | certificates read again when their files change |
 //! | `edge` | the thread of the admin interface |
 //! | `signals`, `log`, `fatal` | what the system says, and what we say |
 
+mod certificates;
 mod edge;
 mod fatal;
 mod log;

@@ -36,6 +36,10 @@ pub struct Client {
     pub address: HeaderValue,
     /// Whether its X-Forwarded-* are believed.
     pub trusted: bool,
+    /// Whether its requests come over TLS.
+    pub secure: bool,
+    /// The subject of its verified certificate, if it has shown one.
+    pub certificate: Option<HeaderValue>,
 }
 
 /// Whether this request has passed so many proxies of our name that it must be going round.
@@ -63,6 +67,13 @@ pub fn request(headers: &mut HeaderMap, client: &Client, host: Option<&HeaderVal
 /// Makes an endpoint's headers into the client's, but for the body's framing.
 pub fn response(headers: &mut HeaderMap) {
     remove_hop_by_hop(headers);
+}
+
+/// Takes out of trailers what would change how a message is read (RFC 9110, section 6.5.1).
+pub fn trailers(headers: &mut HeaderMap) {
+    remove_hop_by_hop(headers);
+    headers.remove(CONTENT_LENGTH);
+    headers.remove(HOST);
 }
 
 /// Applies a route's changes.
@@ -129,8 +140,11 @@ fn forwarded(headers: &mut HeaderMap, client: &Client, host: Option<&HeaderValue
         Some(extended) => headers.insert(&FORWARDED_FOR, extended),
         None => headers.insert(&FORWARDED_FOR, client.address.clone()),
     };
+    if let Some(subject) = &client.certificate {
+        headers.insert(&CLIENT_CERT, subject.clone());
+    }
     if !headers.contains_key(&FORWARDED_PROTO) {
-        headers.insert(&FORWARDED_PROTO, HeaderValue::from_static("http"));
+        headers.insert(&FORWARDED_PROTO, HeaderValue::from_static(if client.secure { "https" } else { "http" }));
     }
     if let Some(host) = host.filter(|_| !headers.contains_key(&FORWARDED_HOST)) {
         headers.insert(&FORWARDED_HOST, host.clone());
@@ -164,11 +178,11 @@ fn joined(headers: &HeaderMap, name: &HeaderName, last: &HeaderValue) -> Option<
 }
 
 fn via(headers: &mut HeaderMap, version: Version) {
-    let ours = if version == Version::HTTP_10 {
-        HeaderValue::from_static("1.0 pulsegate")
-    } else {
-        HeaderValue::from_static("1.1 pulsegate")
-    };
+    let ours = HeaderValue::from_static(match version {
+        Version::HTTP_10 => "1.0 pulsegate",
+        Version::HTTP_2 => "2.0 pulsegate",
+        _ => "1.1 pulsegate",
+    });
     let value = joined(headers, &VIA, &ours).unwrap_or(ours);
     headers.insert(VIA, value);
 }
@@ -239,7 +253,7 @@ mod tests {
 
     fn forward(lines: &[(&'static str, &str)], trusted: bool) -> HeaderMap {
         let mut headers = headers(lines);
-        let client = Client { address: HeaderValue::from_static("192.0.2.1"), trusted };
+        let client = Client { address: HeaderValue::from_static("192.0.2.1"), trusted, secure: false, certificate: None };
         let host = HeaderValue::from_static("shop:80");
         request(&mut headers, &client, Some(&host), Version::HTTP_11, &mut fastrand::Rng::with_seed(1));
         headers

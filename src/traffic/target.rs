@@ -34,7 +34,7 @@ pub struct Asked<'a> {
     pub path: &'a str,
 }
 
-/// Checks the head of an HTTP/1 request.
+/// Checks the head of a request. The parser of HTTP/2 has turned `:authority` and `:path` into the target.
 ///
 /// # Errors
 /// 501 for CONNECT, 400 for everything that could be read in two ways.
@@ -44,11 +44,15 @@ pub fn check<'a>(method: &Method, uri: &'a Uri, headers: &'a HeaderMap, version:
     }
     check_framing(headers)?;
     let named = one_host(headers)?;
-    if named.is_none() && version == Version::HTTP_11 {
+    let nameless = match version {
+        Version::HTTP_2 => named.is_none() && uri.authority().is_none(),
+        version => named.is_none() && version == Version::HTTP_11,
+    };
+    if nameless {
         return Err(bad("the Host header is missing"));
     }
     let host_header = match uri.authority() {
-        Some(authority) => Some(reconcile(authority, named)?),
+        Some(authority) => Some(reconcile(authority, named, default_port(uri))?),
         None => named.cloned(),
     };
     let path = check_path(method, uri)?;
@@ -89,13 +93,13 @@ fn one_host(headers: &HeaderMap) -> Result<Option<&HeaderValue>, Refusal> {
 }
 
 /// An absolute target and the Host header must agree; the target's spelling is sent.
-fn reconcile(authority: &Authority, named: Option<&HeaderValue>) -> Result<HeaderValue, Refusal> {
+fn reconcile(authority: &Authority, named: Option<&HeaderValue>, port: &str) -> Result<HeaderValue, Refusal> {
     if !is_host(authority.as_str()) {
         return Err(bad("the target's authority is malformed"));
     }
     let same = |value: &HeaderValue| {
         let value = value.to_str().unwrap_or_default();
-        comparable(value).eq_ignore_ascii_case(comparable(authority.as_str()))
+        comparable(value, port).eq_ignore_ascii_case(comparable(authority.as_str(), port))
     };
     if named.is_some_and(|value| !same(value)) {
         return Err(bad("the Host header contradicts the target"));
@@ -103,9 +107,13 @@ fn reconcile(authority: &Authority, named: Option<&HeaderValue>) -> Result<Heade
     HeaderValue::from_str(authority.as_str()).map_err(|_| bad("the target's authority is malformed"))
 }
 
-/// Port 80 is what http means without one.
-fn comparable(authority: &str) -> &str {
-    authority.strip_suffix(":80").unwrap_or(authority)
+/// What a scheme means without a port.
+fn default_port(uri: &Uri) -> &'static str {
+    if uri.scheme_str().is_some_and(|scheme| scheme.eq_ignore_ascii_case("https")) { ":443" } else { ":80" }
+}
+
+fn comparable<'a>(authority: &'a str, port: &str) -> &'a str {
+    authority.strip_suffix(port).unwrap_or(authority)
 }
 
 fn check_path<'a>(method: &Method, uri: &'a Uri) -> Result<&'a str, Refusal> {

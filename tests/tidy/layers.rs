@@ -13,6 +13,7 @@ const ORDER: &[&[&str]] = &[
     &["health"],
     &["balance"],
     &["traffic"],
+    &["tls"],
     &["config"],
     &["sim"],
     &["telemetry"],
@@ -29,7 +30,7 @@ const ORDER: &[&[&str]] = &[
 ];
 
 /// Rooms that only decide: everything they need comes in as an argument.
-const PURE: &[&str] = &["base", "report", "health", "balance", "traffic", "config", "sim"];
+const PURE: &[&str] = &["base", "report", "health", "balance", "traffic", "tls", "config", "sim"];
 
 /// What a pure room has no business with.
 const IMPURE: &str = r"\b(tokio\w*|hyper\w*|socket2|TcpStream|TcpListener|UdpSocket|UnixStream|UnixListener|Instant|SystemTime|thread|async|await|ToSocketAddrs)\b";

@@ -63,7 +63,7 @@ struct Cells {
 
 impl Cells {
     /// The metrics it makes; the others of the list are counted by control.
-    const METRICS: [&'static Metric; 25] = [
+    const METRICS: [&'static Metric; 26] = [
         &names::REQUESTS,
         &names::REQUEST_DURATION,
         &names::LOCAL_RESPONSES,
@@ -87,6 +87,7 @@ impl Cells {
         &names::PROBES,
         &names::PROBE_LAG,
         &names::SIGNALS_DROPPED,
+        &names::CERTIFICATE_NOT_AFTER,
         &names::PANICS,
         &names::BUILD_INFO,
     ];

@@ -12,8 +12,9 @@ use crate::config::lower::At;
 use crate::config::lower::host::listen_address;
 use crate::config::lower::route::{catch_all, routes};
 use crate::config::lower::scalar::{WAIT, span_or};
+use crate::config::lower::tls::listener_tls;
 use crate::config::lower::unique::{ClusterNames, Given};
-use crate::config::model::{Listener, ListenerLimits};
+use crate::config::model::{Listener, ListenerLimits, Protocol};
 use crate::config::raw::{self, List, Root, Size};
 use crate::traffic::policy::RoutePolicy;
 
@@ -52,8 +53,14 @@ fn listener(at: &At<'_>, raw: &raw::Listener, clusters: &ClusterNames<'_>) -> Op
     let name: Arc<str> = raw.name.as_deref().or(text).unwrap_or_default().into();
     let trusted_proxies = trusted(&at.key("trusted_proxies"), raw.trusted_proxies.as_deref().unwrap_or_default());
     let limits = limits(&at.key("limits"), raw.limits.as_ref());
+    let tls = raw.tls.as_ref().and_then(|tls| listener_tls(&at.key("tls"), tls));
+    let protocol = raw.protocol.map_or_else(Protocol::default, |protocol| match protocol {
+        raw::Protocol::Auto => Protocol::Auto,
+        raw::Protocol::Http1 => Protocol::Http1,
+        raw::Protocol::Http2 => Protocol::Http2,
+    });
     let routes = cluster_or_routes(at, raw, &name, clusters);
-    Some(Listener { name, address: address?, trusted_proxies, limits, routes })
+    Some(Listener { name, address: address?, protocol, tls, trusted_proxies, limits, routes })
 }
 
 fn cluster_or_routes(at: &At<'_>, raw: &raw::Listener, name: &str, clusters: &ClusterNames<'_>) -> Vec<RoutePolicy> {
@@ -91,6 +98,8 @@ fn limits(at: &At<'_>, raw: Option<&raw::Limits>) -> ListenerLimits {
     let keepalive_timeout = raw.and_then(|raw| raw.keepalive_timeout.as_ref());
     ListenerLimits {
         connections: count(raw.and_then(|raw| raw.connections), defaults::CONNECTIONS),
+        handshakes: count(raw.and_then(|raw| raw.handshakes), defaults::HANDSHAKES),
+        streams: raw.and_then(|raw| raw.streams).unwrap_or(defaults::STREAMS),
         head_bytes: head_bytes(&at.key("head_bytes"), raw.and_then(|raw| raw.head_bytes.as_ref())),
         head_count: count(raw.and_then(|raw| raw.head_count), defaults::HEAD_COUNT),
         head_timeout: span_or(&at.key("head_timeout"), head_timeout, WAIT, defaults::HEAD_TIMEOUT),

@@ -16,6 +16,7 @@ mod report;
 mod route;
 mod rule;
 mod scalar;
+mod tls;
 mod unique;
 
 use crate::config::model::Config;

@@ -20,7 +20,7 @@ use crate::config::defaults;
 
 pub(super) use cluster::{Balance, Cluster, Endpoint, Pool};
 pub(super) use health::{Health, HttpProbe, Probe, Require, RequireWord, Start};
-pub(super) use listener::{Limits, Listener};
+pub(super) use listener::{ClientAuth, Limits, Listener, ListenerTls, Protocol};
 pub(super) use process::{Admin, Level as LogLevel, Log, LogFormat, Metrics};
 pub(super) use report::{For, Format, Level, Report, Rule, Side, Unit};
 pub(super) use route::{HeaderChanges, Match, Retries, Route, WhenEntry};

@@ -11,7 +11,9 @@ use serde_json::{Map, Value, json};
 
 use crate::balance::Algorithm;
 use crate::base::units::format_duration;
-use crate::config::model::{Admin, Cluster, Config, Endpoint, Listener, ListenerLimits, Log, LogFormat};
+use crate::config::model::{
+    Admin, Certificate, Cluster, Config, Endpoint, Listener, ListenerLimits, ListenerTls, Log, LogFormat,
+};
 
 /// Stands where a secret is.
 const REDACTED: &str = "(redacted)";
@@ -58,18 +60,36 @@ fn log(log: &Log) -> Value {
 
 /// A listener.
 pub(super) fn listener(listener: &Listener) -> Value {
-    json!({
+    let mut all = json!({
         "name": &*listener.name,
         "address": listener.address.to_string(),
+        "protocol": listener.protocol.as_str(),
         "trusted_proxies": listener.trusted_proxies.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "limits": limits(&listener.limits),
         "routes": listener.routes.iter().map(route::route).collect::<Vec<_>>(),
-    })
+    });
+    if let Some(tls) = &listener.tls {
+        all["tls"] = listener_tls(tls);
+    }
+    all
+}
+
+/// The files of TLS; what stands in them is not shown.
+fn listener_tls(tls: &ListenerTls) -> Value {
+    let files = |one: &Certificate| json!({ "cert": &*one.cert.name, "key": &*one.key.name });
+    let mut all = json!({ "certificates": tls.certificates.iter().map(files).collect::<Vec<_>>() });
+    if let Some(clients) = &tls.clients {
+        all["client_ca"] = json!(&*clients.file.name);
+        all["client_auth"] = json!(if clients.trust.required { "required" } else { "optional" });
+    }
+    all
 }
 
 fn limits(limits: &ListenerLimits) -> Value {
     json!({
         "connections": limits.connections,
+        "handshakes": limits.handshakes,
+        "streams": limits.streams,
         "head_bytes": size(limits.head_bytes),
         "head_count": limits.head_count,
         "head_timeout": format_duration(limits.head_timeout),

@@ -18,6 +18,7 @@ use crate::cluster::{
 use crate::config::model;
 use crate::proxy::{Setup, Stage, worker};
 use crate::runtime::{clock, thread};
+use crate::tls::Renewable;
 use crate::traffic::policy::{Match, RetryOn, RetryPolicy, RoutePolicy};
 use crate::traffic::route::RouteTable;
 
@@ -125,9 +126,13 @@ fn settings() -> Settings {
     let listener = model::Listener {
         name: "web".into(),
         address: ListenAddress::parse("127.0.0.1:0").unwrap(),
+        protocol: model::Protocol::Auto,
+        tls: None,
         trusted_proxies: Vec::new(),
         limits: model::ListenerLimits {
             connections: 100,
+            handshakes: 100,
+            streams: 100,
             head_bytes: 64 * 1024,
             head_count: 100,
             head_timeout: PATIENCE,
@@ -154,6 +159,8 @@ fn world(settings: &Settings, endpoints: &[Arc<Endpoint>]) -> World {
         routes: vec![route],
         cells: Arc::default(),
         connections: Arc::default(),
+        handshakes: Arc::default(),
+        tls: settings.listener.tls.as_ref().map(|tls| Arc::new(Renewable::new(tls.terms(settings.listener.protocol)).unwrap())),
     };
     World { listeners: vec![listener], clusters: vec![cluster] }
 }

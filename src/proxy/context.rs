@@ -1,0 +1,196 @@
+//! What is known of a client's connection, and what it is doing: its limits, its idle times, its deadlines.
+//!
+//! hyper's own header timer also runs while a connection is idle, so both times are kept here: `head_timeout` from the
+//! first byte of a head (or from accept) to its end, `keepalive_timeout` between exchanges. Over HTTP/2 every exchange has
+//! a context of its own, since they run side by side, and tells the connection when it begins and ends.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use http::Version;
+
+use crate::base::time::Timestamp;
+use crate::config::model::ListenerLimits;
+use crate::proxy::streams::Streams;
+use crate::runtime::clock;
+use crate::runtime::timer::Deadline;
+use crate::traffic::forward::Client;
+
+/// What is constant for a connection, made once, and what its exchange is doing.
+#[derive(Debug)]
+pub(crate) struct Context {
+    /// The number of the socket that it came in by.
+    pub(crate) socket: usize,
+    /// Who it is from.
+    pub(crate) client: Client,
+    /// The exchange's deadline; exchanges with one context come one after another.
+    pub(crate) deadline: Deadline,
+    /// What is going on.
+    pub(crate) activity: Activity,
+    /// The listener's bounds.
+    pub(crate) limits: ListenerLimits,
+}
+
+/// What a connection, or one stream of it, is doing, and until when it may.
+#[derive(Debug)]
+pub(crate) struct Activity {
+    state: Cell<State>,
+    /// Until when it may go on doing nothing.
+    pub(crate) deadline: Deadline,
+    head_timeout: Duration,
+    keepalive_timeout: Duration,
+    /// `idle_timeout` of the exchange that is going on.
+    pub(crate) body_limit: Cell<Option<Duration>>,
+    unread: Cell<bool>,
+    /// Whether the client speaks HTTP/1.0.
+    old: Cell<bool>,
+    cut_short: Cell<bool>,
+    /// Whether a piece of an answer has been handed over and no other has been asked for since.
+    handed: Cell<bool>,
+    /// The connection, if this is one stream of it.
+    streams: Option<Rc<Streams>>,
+}
+
+/// What a connection is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Nothing has come since the last exchange.
+    Idle,
+    /// Something has come; whether it is a whole head is about to be seen.
+    Begun,
+    /// A head is on its way.
+    Head,
+    /// An exchange is going on.
+    Busy,
+}
+
+impl Context {
+    /// The context of a connection on which a head is waited for.
+    pub(crate) fn new(socket: usize, client: Client, limits: &ListenerLimits) -> Rc<Self> {
+        let context = Self::with(socket, client, limits, None);
+        context.activity.deadline.set(clock::now() + limits.head_timeout);
+        Rc::new(context)
+    }
+
+    /// The context of one exchange among several on the same connection.
+    pub(crate) fn stream(&self, streams: &Rc<Streams>) -> Rc<Self> {
+        Rc::new(Self::with(self.socket, self.client.clone(), &self.limits, Some(Rc::clone(streams))))
+    }
+
+    /// A piece of an answer has been handed over. Over HTTP/2 nobody else notices if the client does not take it in time.
+    pub(crate) fn handed(&self, limit: Option<Duration>, now: Timestamp) {
+        if self.activity.streams.is_some() {
+            self.activity.handed.set(limit.is_some());
+            self.deadline.set(limit.map_or(Timestamp::NEVER, |limit| now + limit));
+        }
+    }
+
+    fn with(socket: usize, client: Client, limits: &ListenerLimits, streams: Option<Rc<Streams>>) -> Self {
+        let activity = Activity {
+            state: Cell::new(State::Head),
+            deadline: Deadline::unset(),
+            head_timeout: limits.head_timeout,
+            keepalive_timeout: limits.keepalive_timeout,
+            body_limit: Cell::new(None),
+            unread: Cell::new(false),
+            old: Cell::new(false),
+            cut_short: Cell::new(false),
+            handed: Cell::new(false),
+            streams,
+        };
+        Self { socket, client, deadline: Deadline::unset(), activity, limits: limits.clone() }
+    }
+}
+
+impl Activity {
+    /// What is going on.
+    pub(crate) fn state(&self) -> State {
+        self.state.get()
+    }
+
+    /// An exchange begins.
+    pub(crate) fn busy(&self) {
+        self.state.set(State::Busy);
+        self.deadline.set(Timestamp::NEVER);
+        if let Some(streams) = &self.streams {
+            streams.begin();
+        }
+    }
+
+    /// An exchange has ended; whether its client left before it did, and how long it took.
+    pub(crate) fn rest(&self, now: Timestamp, left: Option<Duration>) {
+        self.state.set(State::Idle);
+        match &self.streams {
+            Some(streams) => streams.end(now, left),
+            None => self.deadline.set(now + self.keepalive_timeout),
+        }
+    }
+
+    /// Whether the client may still be sending a body that nobody reads.
+    pub(crate) fn leave_unread(&self, unread: bool) {
+        self.unread.set(unread);
+    }
+
+    /// Whether a body was left unread.
+    pub(crate) fn is_unread(&self) -> bool {
+        self.unread.get()
+    }
+
+    /// The exchange is in this version.
+    pub(crate) fn serve_version(&self, version: Version) {
+        self.old.set(version == Version::HTTP_10);
+    }
+
+    /// An answer has ended before its end. To a client of HTTP/1.0, which knows no chunks, the end of the connection would
+    /// look like the end of the answer.
+    pub(crate) fn break_off(&self) {
+        self.cut_short.set(self.old.get());
+    }
+
+    /// Whether the client can tell the end of the connection from that of an answer only by a reset.
+    pub(crate) fn is_cut_short(&self) -> bool {
+        self.cut_short.get()
+    }
+
+    /// The next piece of an answer is asked for.
+    pub(crate) fn asked(&self) {
+        self.handed.set(false);
+    }
+
+    /// Whether what was handed over last is still waiting for the client to take it.
+    pub(crate) fn is_handed(&self) -> bool {
+        self.handed.get()
+    }
+
+    /// Bytes have come.
+    pub(crate) fn read(&self) {
+        if self.state.get() == State::Idle {
+            self.state.set(State::Begun);
+        }
+    }
+
+    /// What has come was no whole head: the rest of it must come in time.
+    pub(crate) fn wait_for_head(&self) {
+        if self.state.get() == State::Begun {
+            self.state.set(State::Head);
+            self.deadline.set(clock::now() + self.head_timeout);
+        }
+    }
+
+    /// The client takes nothing; only for so long.
+    pub(crate) fn stuck(&self) {
+        if let (State::Busy, Some(limit)) = (self.state.get(), self.body_limit.get())
+            && self.deadline.get() == Timestamp::NEVER
+        {
+            self.deadline.set(clock::now() + limit);
+        }
+    }
+
+    /// The client took something.
+    pub(crate) fn wrote(&self) {
+        if self.state.get() == State::Busy {
+            self.deadline.set(Timestamp::NEVER);
+        }
+    }
+}

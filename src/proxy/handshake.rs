@@ -1,0 +1,70 @@
+//! A TLS handshake with a client: bounded in time, and in how many there are at once.
+//!
+//! A handshake costs us more than the client who asks for it, so those under way are counted over all workers.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use rustls::ServerConfig;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use crate::cluster::{Listener, ListenerError};
+use crate::runtime::timer;
+use crate::tls::Renewable;
+
+/// A handshake that has a place among those under way; given back on drop.
+#[derive(Debug)]
+pub(crate) struct Handshake {
+    config: Arc<ServerConfig>,
+    _seat: Seat,
+}
+
+#[derive(Debug)]
+struct Seat(Arc<AtomicUsize>);
+
+/// Why there is no secured stream.
+#[derive(Debug)]
+pub(crate) enum NoHandshake {
+    /// The client left without a word, as those do that only look whether somebody listens.
+    Left,
+    /// It failed.
+    Failed(ListenerError),
+}
+
+impl Handshake {
+    /// Takes a place.
+    pub(crate) fn begin(tls: &Renewable, listener: &Listener) -> Result<Self, ListenerError> {
+        let before = listener.handshakes.fetch_add(1, Relaxed);
+        let seat = Seat(Arc::clone(&listener.handshakes));
+        if before >= listener.config.limits.handshakes {
+            return Err(ListenerError::HandshakeLimit);
+        }
+        Ok(Self { config: tls.config(), _seat: seat })
+    }
+
+    /// Shakes hands within `timeout`.
+    pub(crate) async fn run(self, stream: TcpStream, timeout: Duration) -> Result<TlsStream<TcpStream>, NoHandshake> {
+        let accept = TlsAcceptor::from(self.config).accept(stream);
+        let result = tokio::select! {
+            biased;
+            result = accept => result,
+            () = timer::sleep(timeout) => return Err(NoHandshake::Failed(ListenerError::HandshakeTimeout)),
+        };
+        result.map_err(|error| {
+            tracing::debug!("a TLS handshake failed: {error}");
+            // An alert, or bytes that are none of TLS, come as other kinds.
+            let left = matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset);
+            if left { NoHandshake::Left } else { NoHandshake::Failed(ListenerError::Handshake) }
+        })
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}

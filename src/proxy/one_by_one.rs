@@ -1,0 +1,82 @@
+//! Serves a connection on which exchanges come one by one: HTTP/1.
+
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+
+use crate::config::model::ListenerLimits;
+use crate::net::shared::{Shared, Waiting};
+use crate::proxy::client_socket::{ClientSocket, Guess};
+use crate::proxy::connection::Ended;
+use crate::proxy::context::{Context, State};
+use crate::proxy::exchange;
+use crate::proxy::worker::{Stage, Worker};
+use crate::runtime::timer;
+
+/// hyper's own bound of header lines: a table of that size is part of its parser, any other is allocated for every head.
+const DEFAULT_HEAD_COUNT: usize = 100;
+/// Smallest read buffer that hyper allows.
+const MIN_BUFFER: usize = 8192;
+
+/// Serves a connection until it ends, or turns out to be HTTP/2 where that `may_be`.
+pub(crate) async fn drive(worker: &Rc<Worker>, context: &Rc<Context>, socket: Shared, may_be_http2: bool) -> Ended {
+    let service = {
+        let (worker, context) = (Rc::clone(worker), Rc::clone(context));
+        service_fn(move |request| exchange::serve(Rc::clone(&worker), Rc::clone(&context), request))
+    };
+    let guess = may_be_http2.then(Rc::<Guess>::default);
+    let io = match &guess {
+        Some(guess) => ClientSocket::guessing(socket.clone(), Rc::clone(context), guess),
+        None => ClientSocket::new(socket.clone(), Rc::clone(context), Vec::new()),
+    };
+    let mut connection = pin!(parser(&context.limits).serve_connection(TokioIo::new(io), service));
+    let mut leaving = pin!(leave(worker));
+    let mut left = false;
+    let activity = &context.activity;
+    std::future::poll_fn(|cx| {
+        if let Poll::Ready(result) = connection.as_mut().poll(cx) {
+            let refused = matches!(&result, Err(error) if error.is_parse());
+            return Poll::Ready(if refused { Ended::Refused } else { Ended::Closed });
+        }
+        if let Some(first) = guess.as_ref().and_then(|guess| guess.http2()) {
+            return Poll::Ready(Ended::Http2(first));
+        }
+        activity.wait_for_head();
+        if activity.deadline.poll_reached(cx).is_ready() {
+            return Poll::Ready(Ended::overdue(activity.state()));
+        }
+        if !left && leaving.as_mut().poll(cx).is_ready() {
+            left = true;
+            // A request that has arrived already is still answered.
+            if socket.waiting() == Waiting::Nothing || activity.state() != State::Idle {
+                connection.as_mut().graceful_shutdown();
+            }
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// The parser of heads, with the listener's bounds.
+fn parser(limits: &ListenerLimits) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder.max_header_size(limits.head_bytes).max_buf_size(limits.head_bytes.max(MIN_BUFFER)).header_read_timeout(None);
+    if limits.head_count != DEFAULT_HEAD_COUNT {
+        builder.max_headers(limits.head_count);
+    }
+    builder
+}
+
+/// Ends when connections without an exchange are to be closed.
+async fn leave(worker: &Worker) {
+    let mut stage = worker.stage.clone();
+    let stage = stage.wait_for(|stage| *stage != Stage::Serving).await.map(|stage| *stage);
+    if let Ok(Stage::Closing { idle_grace }) = stage {
+        timer::sleep(idle_grace).await;
+    }
+}

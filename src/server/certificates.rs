@@ -1,0 +1,144 @@
+//! Certificates read again when their files change, without a reload and without a client noticing.
+//!
+//! Whoever renews a certificate writes two files, one after the other, or swaps a link to a folder. So a change counts when
+//! two looks in a row find the same; and what cannot be used then leaves the old certificate in force, and says so once.
+
+use std::collections::HashMap;
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use crate::cluster::{Listener, Live};
+use crate::config::model::{self, ListenerTls, NamedFile};
+use crate::tls::{self, Identity, Part, Terms};
+
+/// Between two looks. They cost a system call a file.
+const EVERY: Duration = Duration::from_secs(1);
+/// Largest file that is read.
+const MAX_FILE: u64 = 1 << 20;
+
+/// Looks at the files of every listener, for ever.
+pub(super) async fn watch(live: Arc<Live>) {
+    let mut watch = Watch::default();
+    loop {
+        tokio::time::sleep(EVERY).await;
+        let world = live.world().load_full();
+        watch.look(&world.listeners);
+    }
+}
+
+/// What is known of each listener's files.
+#[derive(Debug, Default)]
+struct Watch(HashMap<Arc<str>, Files>);
+
+#[derive(Debug)]
+struct Files {
+    config: Arc<model::Listener>,
+    /// As they were at the last look.
+    seen: Vec<Print>,
+    /// As they were when they were last read.
+    read: Option<Vec<Print>>,
+}
+
+/// By what a file is known to be the same: when it was written, its length and its number.
+type Print = Option<(SystemTime, u64, u64)>;
+
+/// Why files cannot be used, for whoever wrote them.
+#[derive(Debug, thiserror::Error)]
+#[error("{file}: {why}")]
+struct Unusable {
+    file: Arc<str>,
+    why: String,
+}
+
+impl Watch {
+    fn look(&mut self, listeners: &[Listener]) {
+        self.0.retain(|name, _| listeners.iter().any(|listener| listener.config.name == *name));
+        for listener in listeners {
+            let (Some(tls), Some(configured)) = (&listener.tls, &listener.config.tls) else { continue };
+            let now: Vec<Print> = paths(configured).into_iter().map(print).collect();
+            let config = &listener.config;
+            let files = self.0.entry(Arc::clone(&config.name)).or_insert_with(|| Files::new(config));
+            if !Arc::ptr_eq(&files.config, config) {
+                *files = Files::new(config);
+            }
+            if files.settled(now) {
+                renew(listener, tls, configured);
+            }
+        }
+    }
+}
+
+impl Files {
+    /// Files that were read a moment ago, with the configuration; whether they have changed since, nobody knows.
+    fn new(config: &Arc<model::Listener>) -> Self {
+        Self { config: Arc::clone(config), seen: Vec::new(), read: None }
+    }
+
+    /// Whether they have changed since they were read, and no longer change.
+    fn settled(&mut self, now: Vec<Print>) -> bool {
+        let still = self.seen == now;
+        self.seen = now;
+        if !still || self.read.as_ref() == Some(&self.seen) {
+            return false;
+        }
+        self.read = Some(self.seen.clone());
+        true
+    }
+}
+
+fn renew(listener: &Listener, tls: &tls::Renewable, configured: &ListenerTls) {
+    let name = &*listener.config.name;
+    let seen = tls.terms();
+    let renewed = terms(listener, configured).and_then(|terms| {
+        if terms == seen {
+            return Ok(false);
+        }
+        let unusable = |error: tls::TermsError| Unusable { file: name.into(), why: error.to_string() };
+        tls.renew_if(&seen, terms).map_err(unusable)
+    });
+    match renewed {
+        Ok(true) => tracing::info!(listener = name, "certificates have changed; the new ones are in force"),
+        Ok(false) => {}
+        Err(error) => tracing::warn!(listener = name, "certificates have changed and cannot be used; the old ones stay: {error}"),
+    }
+}
+
+/// What the files say now.
+fn terms(listener: &Listener, configured: &ListenerTls) -> Result<Terms, Unusable> {
+    let mut terms = configured.terms(listener.config.protocol);
+    terms.identities = configured.certificates.iter().map(identity).collect::<Result<_, _>>()?;
+    if let (Some(trust), Some(clients)) = (&mut terms.clients, &configured.clients) {
+        let wanted = |error: tls::PemError| Unusable { file: Arc::clone(&clients.file.name), why: format!("wanted {error}") };
+        trust.authorities = tls::authorities(&read(&clients.file)?).map_err(wanted)?;
+    }
+    Ok(terms)
+}
+
+fn identity(files: &model::Certificate) -> Result<Identity, Unusable> {
+    Identity::parse(&read(&files.cert)?, &read(&files.key)?).map_err(|(part, error)| {
+        let file = match part {
+            Part::Cert => &files.cert,
+            Part::Key => &files.key,
+        };
+        Unusable { file: Arc::clone(&file.name), why: format!("wanted {error}") }
+    })
+}
+
+fn read(file: &NamedFile) -> Result<String, Unusable> {
+    let mut text = String::new();
+    let result = std::fs::File::open(&file.path).and_then(|opened| opened.take(MAX_FILE).read_to_string(&mut text));
+    result.map(|_| text).map_err(|error| Unusable { file: Arc::clone(&file.name), why: error.to_string() })
+}
+
+fn paths(tls: &ListenerTls) -> Vec<&PathBuf> {
+    let identities = tls.certificates.iter().flat_map(|files| [&files.cert.path, &files.key.path]);
+    identities.chain(tls.clients.iter().map(|clients| &clients.file.path)).collect()
+}
+
+fn print(path: impl AsRef<Path>) -> Print {
+    let metadata = std::fs::metadata(path).ok()?;
+    Some((metadata.modified().ok()?, metadata.len(), metadata.ino()))
+}
