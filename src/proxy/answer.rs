@@ -5,6 +5,7 @@ use http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
 use crate::cluster::Token;
+use crate::traffic::grpc;
 
 static PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 
@@ -42,12 +43,31 @@ impl Local {
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if let Ok(value) = HeaderValue::from_str(&format!("pulsegate; error={}", self.token.as_str())) {
-            headers.insert(&PROXY_STATUS, value);
-        }
+        self.add_proxy_status(headers);
         self.add_optional(headers);
         let id = request_id.and_then(|id| id.to_str().ok());
         (response, Bytes::from(self.problem(id)))
+    }
+
+    /// The same to whoever called by gRPC: no body, and the status where its libraries look for it.
+    pub(crate) fn to_grpc(&self) -> Response<()> {
+        let mut response = Response::new(());
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        self.add_proxy_status(headers);
+        let late = self.token == Token::HttpResponseTimeout;
+        let code = if late { grpc::DEADLINE_EXCEEDED } else { grpc::of_status(self.status) };
+        headers.insert(&grpc::STATUS, HeaderValue::from(code));
+        if let Ok(message) = HeaderValue::from_str(&grpc::message(&self.detail)) {
+            headers.insert(&grpc::MESSAGE, message);
+        }
+        response
+    }
+
+    fn add_proxy_status(&self, headers: &mut HeaderMap) {
+        if let Ok(value) = HeaderValue::from_str(&format!("pulsegate; error={}", self.token.as_str())) {
+            headers.insert(&PROXY_STATUS, value);
+        }
     }
 
     fn add_optional(&self, headers: &mut HeaderMap) {
@@ -89,5 +109,23 @@ mod tests {
         assert_eq!(problem["status"], 503);
         assert_eq!(problem["detail"], "panic is off");
         assert_eq!(problem["instance"], "r-1");
+    }
+
+    #[test]
+    fn a_grpc_client_reads_the_status_where_it_looks_for_it() {
+        let check = |status: StatusCode, token: Token, code: &str| {
+            let response = Local::new(status, token, "100 % of app".to_owned()).to_grpc();
+            assert_eq!(
+                (response.status(), &response.headers()["grpc-status"]),
+                (StatusCode::OK, &HeaderValue::from_str(code).unwrap())
+            );
+            assert_eq!(response.headers()["content-type"], "application/grpc");
+            assert_eq!(response.headers()["grpc-message"], "100 %25 of app");
+            assert_eq!(response.headers()["proxy-status"], format!("pulsegate; error={}", token.as_str()));
+        };
+        check(StatusCode::SERVICE_UNAVAILABLE, Token::DestinationUnavailable, "14");
+        check(StatusCode::GATEWAY_TIMEOUT, Token::HttpResponseTimeout, "4");
+        check(StatusCode::GATEWAY_TIMEOUT, Token::ConnectionTimeout, "14");
+        check(StatusCode::NOT_FOUND, Token::DestinationNotFound, "12");
     }
 }

@@ -53,11 +53,14 @@ pub(crate) struct Relay {
 
 impl AnswerBody {
     /// A body of our own.
-    pub(crate) fn own(bytes: Bytes, mut ledger: Ledger, is_head: bool) -> Self {
-        if is_head {
-            ledger.complete(clock::now());
-        }
+    pub(crate) const fn own(bytes: Bytes, ledger: Ledger) -> Self {
         Self { inner: Inner::Own(Some(bytes)), ledger }
+    }
+
+    /// No body of our own; the head says how long it would be.
+    pub(crate) fn described(mut ledger: Ledger) -> Self {
+        ledger.complete(clock::now());
+        Self { inner: Inner::Bodyless, ledger }
     }
 
     /// An endpoint's body; `described` if there is none and the head says how long it would be.

@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll};
 
+use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, RETRY_AFTER};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
@@ -28,7 +29,7 @@ use crate::proxy::worker::Worker;
 use crate::runtime::clock;
 use crate::traffic::retry::{self, Ending};
 use crate::traffic::route::Target;
-use crate::traffic::{budget, forward, target};
+use crate::traffic::{budget, forward, grpc, target};
 
 /// When to come back after a 503, in seconds: about as long as a probe takes to notice that somebody is back.
 const RETRY_AFTER_SECONDS: u32 = 1;
@@ -136,10 +137,15 @@ fn origin_form(uri: &Uri, prefix: usize) -> Uri {
 
 /// An answer of our own.
 fn own(worker: &Worker, mut ledger: Ledger, local: &Local, request: &HeaderMap, is_head: bool) -> Response<AnswerBody> {
-    ledger.answered(local.status.as_u16(), Some(local.token));
-    let (mut response, bytes) = local.response(request.get(&forward::REQUEST_ID));
+    let (mut response, bytes) =
+        if grpc::is_grpc(request) { (local.to_grpc(), Bytes::new()) } else { local.response(request.get(&forward::REQUEST_ID)) };
+    ledger.answered(response.status().as_u16(), Some(local.token));
     close_if_leaving(worker, &mut response);
-    response.map(|()| AnswerBody::own(bytes, ledger, is_head))
+    if is_head {
+        response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(bytes.len()));
+        return response.map(|()| AnswerBody::described(ledger));
+    }
+    response.map(|()| AnswerBody::own(bytes, ledger))
 }
 
 fn close_if_leaving<B>(worker: &Worker, response: &mut Response<B>) {

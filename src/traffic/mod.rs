@@ -2,6 +2,7 @@
 
 pub mod budget;
 pub mod forward;
+pub mod grpc;
 pub mod policy;
 pub mod retry;
 pub mod route;
