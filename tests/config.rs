@@ -45,6 +45,8 @@ fn file(path: &Path) -> io::Result<String> {
     match name.strip_prefix("/etc/pulsegate/") {
         Some("admin.token") => Ok("  a-token\n".to_owned()),
         Some("empty.token") => Ok("\n".to_owned()),
+        Some("route.keys") => Ok("the-key-in-use-0123456789\nthe-key-before-0123456789\n".to_owned()),
+        Some("short.keys") => Ok("too-short\n".to_owned()),
         Some("two.token") => Ok("one two\n".to_owned()),
         Some("site.crt" | "ca.crt") => Ok(site().0.clone()),
         Some("site.key") => Ok(site().1.clone()),

@@ -7,7 +7,7 @@ use crate::balance::{Algorithm, Picker};
 use crate::base::address::EndpointAddress;
 use crate::base::ids::{ClusterId, EndpointId};
 use crate::base::time::Timestamp;
-use crate::cluster::{Cluster, Endpoint, Listener, Live, Route, Snapshot, Upstream, World};
+use crate::cluster::{Cluster, Endpoint, Listener, Live, Route, Snapshot, Target, Upstream, World};
 use crate::config::Config;
 use crate::health::verdict::{Code, EndpointView, ProbeView, Reason, State};
 use crate::traffic::route::RouteTable;
@@ -70,6 +70,7 @@ pub(super) fn cluster(endpoints: Vec<Arc<Endpoint>>) -> Arc<Cluster> {
         picker: Picker::new(Algorithm::RoundRobin, &[]),
         available: endpoints.iter().filter(|endpoint| endpoint.view().available).count(),
         endpoints: endpoints.into(),
+        affinity: Arc::default(),
         upstream: Upstream {
             connect_timeout: Duration::from_secs(1),
             idle_timeout: Duration::from_secs(4),
@@ -86,13 +87,17 @@ pub(super) fn listener() -> Listener {
     let [config] = <[_; 1]>::try_from(config().listeners).unwrap();
     Listener {
         table: RouteTable::new(config.routes.iter().map(|route| route.matches.clone()).collect()),
-        routes: config.routes.iter().map(|route| Route { policy: route.clone(), cluster: 0, cells: Arc::default() }).collect(),
+        routes: config.routes.iter().map(|route| Route::new(route.clone(), vec![target()])).collect(),
         config: Arc::new(config),
         cells: Arc::default(),
         connections: Arc::default(),
         handshakes: Arc::default(),
         tls: None,
     }
+}
+
+fn target() -> Target {
+    Target { name: "app".into(), cluster: Some(0), cells: Arc::default() }
 }
 
 /// A world of one listener and one cluster `app`, in force.

@@ -10,7 +10,6 @@
 //! | `service` | from a request to its answer |
 //! | `router` | what a path asks for |
 //! | `guard` | who may ask |
-//! | `readiness` | what readyz says |
 //! | `shape` | the JSON |
 //! | `events` | the stream of transitions |
 //! | `metrics` | the metrics page |
@@ -22,6 +21,7 @@ mod events;
 mod fixture;
 mod guard;
 mod metrics;
+#[cfg(test)]
 mod readiness;
 mod router;
 mod serve;

@@ -14,12 +14,12 @@ use tokio::sync::Semaphore;
 use super::answer::{self, Answer, Problem};
 use super::guard::{self, Denied};
 use super::metrics::{self, Exposition};
-use super::readiness::{Readiness, readiness};
 use super::router::{self, Action, EndpointPath, Order, Refusal, Surface};
 use super::shape::{self, Explanation, Status};
 use super::{INDEX, events};
 use crate::base::units::parse_duration;
 use crate::cluster::Endpoint;
+use crate::cluster::readiness::{self, Readiness};
 use crate::config::model::Secret;
 use crate::config::to_json;
 use crate::control::{Handle, NotFound, ReloadOutcome};
@@ -112,7 +112,7 @@ impl Service {
     }
 
     fn ready(&self, cluster: Option<&str>) -> Result<Answer, Problem> {
-        match readiness(self.handle.live(), cluster) {
+        match readiness::of(self.handle.live(), cluster) {
             Readiness::Ready => Ok(answer::text("ready\n")),
             Readiness::NotReady(why) => Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, why)),
             Readiness::NoCluster => Err(not_found(&NotFound::Cluster(cluster.unwrap_or_default().to_owned()))),

@@ -9,7 +9,7 @@
 //! A pick looks at as many entries as the largest weight is of the mean. Where that is much, heavy candidates stand in the
 //! rotation several times with a part of their weight each, so that the expected number stays below four.
 
-use crate::balance::Cursor;
+use crate::balance::{Cursor, to_position};
 
 /// Above this multiple of the mean a weight is split.
 const SKEW: f64 = 4.0;
@@ -127,8 +127,4 @@ const fn to_count(parts: f64) -> usize {
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a cast to u32 saturates, which is wanted")]
 fn to_share(fraction: f64) -> u32 {
     (fraction * 4_294_967_296.0 - 1.0).round() as u32
-}
-
-fn to_position(candidate: u32) -> usize {
-    usize::try_from(candidate).unwrap_or(usize::MAX)
 }

@@ -3,18 +3,21 @@
 //! Control writes, workers read, and neither waits for the other. A reader sees a cluster as it was published, whole:
 //! members, weights and picker belong together and are swapped together.
 
+mod affinity;
 mod cells;
 mod endpoint;
+pub mod readiness;
 mod recall;
 mod route;
 mod signals;
 mod snapshot;
 mod world;
 
+pub use affinity::Affinity;
 pub use cells::{ClusterCells, Connect, EndpointCells, ListenerCells, ListenerError, ProbeCells, RetryResult, RouteCells};
 pub use endpoint::{Addresses, Endpoint};
 pub use recall::{Recall, RecallReceiver, RecallSender};
-pub use route::{Route, Token};
+pub use route::{Route, Target, Token};
 pub use signals::{Dropped, Reporter, SignalQueue, signals};
 pub use snapshot::{Cluster, Member, Snapshot, Upstream};
 pub use world::{Listener, Live, Phase, World};

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use crate::cluster::RouteCells;
+use crate::telemetry::cell::Counter;
 use crate::telemetry::lanes::Lanes;
 use crate::traffic::policy::RoutePolicy;
+use crate::traffic::split;
 
 /// The `error` of a Proxy-Status header (RFC 9209, section 2.3), for the failures that we answer ourselves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,13 +70,52 @@ impl Token {
     }
 }
 
+/// A cluster that a route's requests go to, or none if they are answered here.
+#[derive(Debug)]
+pub struct Target {
+    /// Its name; empty for none.
+    pub name: Arc<str>,
+    /// Its position in [`crate::cluster::World::clusters`].
+    pub cluster: Option<usize>,
+    /// Shared with the target of the same route and cluster before a reload, so that counts go on.
+    pub cells: Arc<Lanes<RouteCells>>,
+}
+
 /// A live route.
 #[derive(Debug)]
 pub struct Route {
     /// Its policy.
     pub policy: RoutePolicy,
-    /// The position of its cluster in [`crate::cluster::World::clusters`].
-    pub cluster: usize,
-    /// Shared with the route of the same name before a reload, so that counts go on.
-    pub cells: Arc<Lanes<RouteCells>>,
+    targets: Box<[Target]>,
+    weights: Box<[u32]>,
+    turns: Lanes<Counter>,
+}
+
+impl Route {
+    /// A route to these targets, in the order of its policy's shares; one without a cluster if it has none.
+    ///
+    /// # Panics
+    /// If there is no target.
+    #[must_use]
+    pub fn new(policy: RoutePolicy, targets: Vec<Target>) -> Self {
+        assert!(!targets.is_empty(), "what no cluster serves is answered here, and that is a target too");
+        let weights = policy.action.shares().iter().map(|share| share.weight).collect();
+        Self { policy, targets: targets.into(), weights, turns: Lanes::default() }
+    }
+
+    /// Where its requests go.
+    #[must_use]
+    pub fn targets(&self) -> &[Target] {
+        &self.targets
+    }
+
+    /// The position of the target of a worker's next request. One that is not `usable` passes its turn on.
+    pub fn choose(&self, worker: usize, usable: impl Fn(&Target) -> bool) -> usize {
+        if self.targets.len() == 1 {
+            return 0;
+        }
+        let turns = &self.turns[worker];
+        turns.inc();
+        split::choose(&self.weights, turns.get() - 1, |position| self.targets.get(position).is_some_and(&usable))
+    }
 }

@@ -1,13 +1,15 @@
 //! One cluster as it was published: who gets traffic, at which weight, and the picker over them.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use crossbeam_utils::CachePadded;
 
 use crate::balance::Picker;
 use crate::base::ids::ClusterId;
-use crate::cluster::{ClusterCells, Endpoint};
+use crate::cluster::{Affinity, ClusterCells, Endpoint};
 use crate::telemetry::lanes::Lanes;
 
 /// How connections to a cluster's endpoints are made and kept.
@@ -22,10 +24,10 @@ pub struct Upstream {
 }
 
 /// An endpoint that gets traffic.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Member {
-    /// The endpoint.
-    pub endpoint: Arc<Endpoint>,
+    /// Its position in [`Snapshot::endpoints`].
+    pub number: u32,
     /// Its effective weight, above 0.
     pub weight: f64,
 }
@@ -33,12 +35,14 @@ pub struct Member {
 /// What a pick is made from. Never changed, only replaced.
 #[derive(Debug)]
 pub struct Snapshot {
-    /// Those that get traffic; the picker's numbers are positions in it.
+    /// Those that get traffic, in the order of their numbers; the picker's candidates are positions in it.
     pub members: Box<[Member]>,
     /// Chooses among the members.
     pub picker: Picker,
-    /// Every endpoint of the cluster, in the order of the configuration.
+    /// Every endpoint of the cluster, in the order of the configuration. Shared with the snapshot before unless they changed.
     pub endpoints: Arc<[Arc<Endpoint>]>,
+    /// What requests are tied to endpoints by.
+    pub affinity: Arc<Affinity>,
     /// How connections are made and kept.
     pub upstream: Upstream,
     /// How many endpoints are available.
@@ -49,6 +53,23 @@ pub struct Snapshot {
     pub frozen: bool,
 }
 
+impl Snapshot {
+    /// The endpoint that a member is.
+    ///
+    /// # Panics
+    /// If the member is not one of this snapshot's.
+    #[must_use]
+    pub fn endpoint(&self, member: Member) -> &Arc<Endpoint> {
+        &self.endpoints[member.number as usize]
+    }
+
+    /// Where among the members the endpoint with this number is, if it gets traffic.
+    #[must_use]
+    pub fn position(&self, number: usize) -> Option<usize> {
+        self.members.binary_search_by_key(&number, |member| member.number as usize).ok()
+    }
+}
+
 /// A cluster: its identity, its cells, and the snapshot in force.
 #[derive(Debug)]
 pub struct Cluster {
@@ -56,6 +77,8 @@ pub struct Cluster {
     pub id: ClusterId,
     /// Its name.
     pub name: Arc<str>,
+    /// Attempts in flight, where balancing asks for their sum.
+    load: CachePadded<AtomicU32>,
     snapshot: ArcSwap<Snapshot>,
     workers: Lanes<ClusterCells>,
 }
@@ -64,7 +87,23 @@ impl Cluster {
     /// A cluster with its first snapshot.
     #[must_use]
     pub fn new(id: ClusterId, name: Arc<str>, snapshot: Snapshot) -> Self {
-        Self { id, name, snapshot: ArcSwap::from_pointee(snapshot), workers: Lanes::default() }
+        Self { id, name, load: CachePadded::default(), snapshot: ArcSwap::from_pointee(snapshot), workers: Lanes::default() }
+    }
+
+    /// Attempts in flight, from every worker, since balancing has asked for their sum.
+    #[must_use]
+    pub fn load(&self) -> u32 {
+        self.load.load(Relaxed)
+    }
+
+    /// Counts an attempt in; [`Self::leave`] must follow.
+    pub fn enter(&self) {
+        self.load.fetch_add(1, Relaxed);
+    }
+
+    /// Counts an attempt out.
+    pub fn leave(&self) {
+        self.load.fetch_sub(1, Relaxed);
     }
 
     /// The snapshot's place, for readers that cache it.

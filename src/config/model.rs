@@ -4,12 +4,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::balance::Algorithm;
 use crate::base::address::{EndpointAddress, ListenAddress};
 use crate::health::check::ProbeSpec;
 use crate::health::policy::{Policy, Timing};
 use crate::report;
 use crate::tls::{Application, Identity, Terms, Trust};
+use crate::traffic::affinity::{Balance, Sticky};
 use crate::traffic::policy::RoutePolicy;
 
 /// A whole configuration.
@@ -116,6 +116,8 @@ pub struct Listener {
     pub tls: Option<ListenerTls>,
     /// Whose X-Forwarded-* is believed.
     pub trusted_proxies: Vec<ipnet::IpNet>,
+    /// The path that is answered here as readyz is, if there is one.
+    pub health_path: Option<Arc<str>>,
     /// Bounds of what clients may do.
     pub limits: ListenerLimits,
     /// Its routes; the first that matches wins.
@@ -227,7 +229,9 @@ pub struct Cluster {
     /// Its endpoints, at least one.
     pub endpoints: Vec<Endpoint>,
     /// How requests are spread.
-    pub balance: Algorithm,
+    pub balance: Balance,
+    /// The cookie that keeps a client with its endpoint, if there is one.
+    pub sticky: Option<Sticky>,
     /// For a connection to an endpoint.
     pub connect_timeout: Duration,
     /// Idle connections kept.

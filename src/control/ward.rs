@@ -1,12 +1,11 @@
 //! One cluster in control's care: what is believed of it, what is published of it, and who watches its endpoints.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::balance::Picker;
 use crate::base::ids::{ClusterId, EndpointId};
 use crate::base::time::Timestamp;
-use crate::cluster::{Cluster, Endpoint, Member, Snapshot, Upstream};
+use crate::cluster::{Affinity, Cluster, Endpoint, Member, Snapshot, Upstream};
 use crate::config::model;
 use crate::control::announcer::{Announcer, forbids_waiting};
 use crate::control::pacer::Pacer;
@@ -24,6 +23,7 @@ pub(super) struct Ward {
     watched: Vec<Watched>,
     index: HashMap<EndpointId, usize>,
     roster: Arc<[Arc<Endpoint>]>,
+    affinity: Arc<Affinity>,
     pacer: Pacer,
     /// Endpoints nobody should wait for any more, once the snapshot that says so is out.
     recalls: Vec<EndpointId>,
@@ -35,9 +35,11 @@ impl Ward {
         let health = believe(&config, &watched, now);
         let index = index(&watched);
         let roster = roster(&watched);
-        let snapshot = snapshot(&config, &health, &index, &roster);
+        let affinity = affinity(&config);
+        let snapshot = snapshot(&config, &health, &roster, &affinity);
         let cluster = Arc::new(Cluster::new(id, Arc::clone(&config.name), snapshot));
-        let mut ward = Self { config, cluster, health, watched, index, roster, pacer: Pacer::default(), recalls: Vec::new() };
+        let (pacer, recalls) = (Pacer::default(), Vec::new());
+        let mut ward = Self { config, cluster, health, watched, index, roster, affinity, pacer, recalls };
         ward.show_all();
         ward
     }
@@ -117,8 +119,9 @@ impl Ward {
     /// Ends the probes of every endpoint that does not stay as it is under `config`.
     pub(super) fn stop_outdated_probes(&mut self, config: &model::Cluster) {
         let all = self.needs_other_probes(config);
+        let staying: HashSet<&str> = config.endpoints.iter().map(|endpoint| endpoint.address.as_str()).collect();
         for watched in &mut self.watched {
-            if all || !config.endpoints.iter().any(|endpoint| endpoint.address == watched.endpoint.address) {
+            if all || !staying.contains(watched.endpoint.address.as_str()) {
                 watched.stop_probes();
             }
         }
@@ -146,6 +149,7 @@ impl Ward {
         self.roster = roster(&self.watched);
         let mut changes = vec![self.health.reconfigure(config.health.clone(), members(&config, &self.watched), now)];
         self.health.set_report_interval(report_interval(&config));
+        self.affinity = affinity(&config);
         self.config = config;
         changes.extend(heard.iter().map(|signal| self.health.apply(signal, now)));
         self.pacer.ask_at_once(now);
@@ -190,7 +194,7 @@ impl Ward {
 
     fn publish_if_due(&mut self, now: Timestamp, announcer: &Announcer) {
         if self.pacer.take(now) {
-            self.cluster.publish(snapshot(&self.config, &self.health, &self.index, &self.roster));
+            self.cluster.publish(snapshot(&self.config, &self.health, &self.roster, &self.affinity));
         }
         // Only now: what wakes must not pick the same endpoint again.
         if self.pacer.due().is_none() {
@@ -218,8 +222,10 @@ pub(super) fn believe(config: &model::Cluster, watched: &[Watched], now: Timesta
 }
 
 fn members(config: &model::Cluster, watched: &[Watched]) -> Vec<health::Member> {
+    let settings: HashMap<&str, &model::Endpoint> =
+        config.endpoints.iter().map(|endpoint| (endpoint.address.as_str(), endpoint)).collect();
     let member = |watched: &Watched| {
-        let settings = config.endpoints.iter().find(|endpoint| endpoint.address == watched.endpoint.address)?;
+        let settings = settings.get(watched.endpoint.address.as_str())?;
         let address = watched.endpoint.address.text();
         Some(health::Member { id: watched.endpoint.id, address, weight: settings.weight, backup: settings.backup })
     };
@@ -244,22 +250,31 @@ fn roster(watched: &[Watched]) -> Arc<[Arc<Endpoint>]> {
     watched.iter().map(|watched| Arc::clone(&watched.endpoint)).collect()
 }
 
+/// What is made once of all endpoints.
+fn affinity(config: &model::Cluster) -> Arc<Affinity> {
+    let endpoints = config.endpoints.iter().map(|endpoint| (endpoint.address.as_str(), endpoint.weight));
+    Arc::new(Affinity::new(&config.balance, config.sticky.as_ref(), &config.name, endpoints))
+}
+
 fn snapshot(
     config: &model::Cluster,
     health: &health::Cluster,
-    index: &HashMap<EndpointId, usize>,
     roster: &Arc<[Arc<Endpoint>]>,
+    affinity: &Arc<Affinity>,
 ) -> Snapshot {
     let admission = health.admission();
+    // Both are in the order of the configuration.
+    let mut numbered = (0..).zip(roster.iter());
     let member = |(id, weight): &(EndpointId, f64)| {
-        index.get(id).map(|index| Member { endpoint: Arc::clone(&roster[*index]), weight: *weight })
+        let (number, _) = numbered.find(|(_, endpoint)| endpoint.id == *id)?;
+        Some(Member { number, weight: *weight })
     };
     let members: Box<[Member]> = admission.admitted.iter().filter_map(member).collect();
-    let weights: Vec<f64> = members.iter().map(|member| member.weight).collect();
     Snapshot {
+        picker: affinity.picker(&members),
         members,
-        picker: Picker::new(config.balance, &weights),
         endpoints: Arc::clone(roster),
+        affinity: Arc::clone(affinity),
         upstream: Upstream {
             connect_timeout: config.connect_timeout,
             idle_timeout: config.pool.idle_timeout,

@@ -6,10 +6,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::cluster::{Cluster, Listener, Route, RouteCells, World};
+use crate::cluster::{Cluster, Listener, Route, RouteCells, Target, World};
 use crate::config::{Config, model};
 use crate::telemetry::lanes::Lanes;
 use crate::tls::{Renewable, Terms};
+use crate::traffic::policy::RoutePolicy;
 use crate::traffic::route::RouteTable;
 
 /// The world of `config`, with `clusters` in its order, carrying on the counts of `old`.
@@ -23,11 +24,8 @@ pub(super) fn world(config: &Config, clusters: Vec<Arc<Cluster>>, old: &World) -
 
 fn listener(settings: &model::Listener, positions: &HashMap<&str, usize>, old: &World) -> Listener {
     let before = old.listeners.iter().find(|listener| listener.config.name == settings.name);
-    let routes = settings.routes.iter().map(|policy| {
-        let position = positions.get(&*policy.cluster).copied().expect("lowering refuses a route to no cluster");
-        let kept = before.and_then(|before| kept_cells(before, policy));
-        Route { policy: policy.clone(), cluster: position, cells: kept.unwrap_or_default() }
-    });
+    let kept = before.map(known_cells).unwrap_or_default();
+    let routes = settings.routes.iter().map(|policy| route(policy, positions, &kept));
     Listener {
         config: Arc::new(settings.clone()),
         table: RouteTable::new(settings.routes.iter().map(|policy| policy.matches.clone()).collect()),
@@ -52,7 +50,25 @@ fn terminated(terms: Terms, before: Option<&Listener>) -> Arc<Renewable> {
     }
 }
 
-fn kept_cells(before: &Listener, policy: &crate::traffic::policy::RoutePolicy) -> Option<Arc<Lanes<RouteCells>>> {
-    let same = |route: &&Route| route.policy.name == policy.name && route.policy.cluster == policy.cluster;
-    before.routes.iter().find(same).map(|route| Arc::clone(&route.cells))
+/// Cells by the names of their route and cluster.
+type Known<'a> = HashMap<(&'a str, &'a str), &'a Arc<Lanes<RouteCells>>>;
+
+fn known_cells(before: &Listener) -> Known<'_> {
+    let targets = before.routes.iter().flat_map(|route| route.targets().iter().map(move |target| (route, target)));
+    targets.map(|(route, target)| ((&*route.policy.name, &*target.name), &target.cells)).collect()
+}
+
+fn route(policy: &RoutePolicy, positions: &HashMap<&str, usize>, known: &Known<'_>) -> Route {
+    let target = |cluster: &Arc<str>, position: Option<usize>| {
+        let cells = known.get(&(&*policy.name, &**cluster)).map(|cells| Arc::clone(cells)).unwrap_or_default();
+        Target { name: Arc::clone(cluster), cluster: position, cells }
+    };
+    let position = |name: &str| positions.get(name).copied().expect("lowering refuses a route to no cluster");
+    let shares = policy.action.shares();
+    let targets = if shares.is_empty() {
+        vec![target(&Arc::from(""), None)]
+    } else {
+        shares.iter().map(|share| target(&share.cluster, Some(position(&share.cluster)))).collect()
+    };
+    Route::new(policy.clone(), targets)
 }

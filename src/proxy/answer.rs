@@ -1,7 +1,7 @@
 //! Answers of our own: problem+json (RFC 9457) with a Proxy-Status (RFC 9209), so that nobody takes them for an endpoint's.
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CONNECTION, CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
 use crate::cluster::Token;
@@ -13,8 +13,10 @@ static PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Local {
     pub(crate) status: StatusCode,
-    pub(crate) token: Token,
+    /// The failure that it tells of, if it tells of one.
+    pub(crate) token: Option<Token>,
     detail: String,
+    location: Option<HeaderValue>,
     retry_after: Option<u32>,
     close: bool,
 }
@@ -22,7 +24,22 @@ pub(crate) struct Local {
 impl Local {
     /// An answer; `detail` names the setting that caused it, if one did.
     pub(crate) const fn new(status: StatusCode, token: Token, detail: String) -> Self {
-        Self { status, token, detail, retry_after: None, close: false }
+        Self { status, token: Some(token), detail, location: None, retry_after: None, close: false }
+    }
+
+    /// Sends the client elsewhere.
+    pub(crate) const fn redirect(location: HeaderValue) -> Self {
+        let status = StatusCode::PERMANENT_REDIRECT;
+        Self { status, token: None, detail: String::new(), location: Some(location), retry_after: None, close: false }
+    }
+
+    /// Says whether traffic is wanted here: `why_not` in words, if it is not.
+    pub(crate) fn readiness(why_not: Option<String>) -> Self {
+        let (status, detail) = match why_not {
+            None => (StatusCode::OK, "ready".to_owned()),
+            Some(why) => (StatusCode::SERVICE_UNAVAILABLE, why),
+        };
+        Self { status, token: None, detail, location: None, retry_after: None, close: false }
     }
 
     /// Says when to come back, in seconds.
@@ -42,11 +59,17 @@ impl Local {
         let mut response = Response::new(());
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         self.add_proxy_status(headers);
         self.add_optional(headers);
-        let id = request_id.and_then(|id| id.to_str().ok());
-        (response, Bytes::from(self.problem(id)))
+        let (kind, body) = if self.status.is_success() {
+            ("text/plain; charset=utf-8", format!("{}\n", self.detail))
+        } else if self.location.is_some() {
+            return (response, Bytes::new());
+        } else {
+            ("application/problem+json", self.problem(request_id.and_then(|id| id.to_str().ok())))
+        };
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        (response, Bytes::from(body))
     }
 
     /// The same to whoever called by gRPC: no body, and the status where its libraries look for it.
@@ -55,7 +78,7 @@ impl Local {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         self.add_proxy_status(headers);
-        let late = self.token == Token::HttpResponseTimeout;
+        let late = self.token == Some(Token::HttpResponseTimeout);
         let code = if late { grpc::DEADLINE_EXCEEDED } else { grpc::of_status(self.status) };
         headers.insert(&grpc::STATUS, HeaderValue::from(code));
         if let Ok(message) = HeaderValue::from_str(&grpc::message(&self.detail)) {
@@ -65,12 +88,16 @@ impl Local {
     }
 
     fn add_proxy_status(&self, headers: &mut HeaderMap) {
-        if let Ok(value) = HeaderValue::from_str(&format!("pulsegate; error={}", self.token.as_str())) {
+        let error = self.token.map(|token| format!("; error={}", token.as_str())).unwrap_or_default();
+        if let Ok(value) = HeaderValue::from_str(&format!("pulsegate{error}")) {
             headers.insert(&PROXY_STATUS, value);
         }
     }
 
     fn add_optional(&self, headers: &mut HeaderMap) {
+        if let Some(location) = &self.location {
+            headers.insert(LOCATION, location.clone());
+        }
         if let Some(seconds) = self.retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
@@ -81,7 +108,7 @@ impl Local {
 
     fn problem(&self, request_id: Option<&str>) -> String {
         let mut problem = serde_json::json!({
-            "type": format!("urn:pulsegate:{}", self.token.as_str()),
+            "type": self.token.map_or_else(|| "about:blank".to_owned(), |token| format!("urn:pulsegate:{}", token.as_str())),
             "title": self.status.canonical_reason().unwrap_or("Error"),
             "status": self.status.as_u16(),
             "detail": self.detail,

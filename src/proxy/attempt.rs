@@ -16,6 +16,7 @@ use crate::http1::{Conversation, Fault, Heard, Reply};
 use crate::proxy::exchange::Exchange;
 use crate::proxy::failure::Failure;
 use crate::proxy::inflow::Inflow;
+use crate::proxy::place::Place;
 use crate::proxy::pool;
 use crate::proxy::upstream::{Seat, Upstream};
 use crate::runtime::clock;
@@ -26,12 +27,13 @@ pub(crate) struct Lease {
     pub(crate) upstream: Rc<Upstream>,
     settings: Settings,
     connected: bool,
+    /// Given back after the connection.
+    _place: Place,
 }
 
 impl Lease {
-    fn enter(upstream: &Rc<Upstream>, settings: Settings) -> Self {
-        upstream.endpoint.enter();
-        Self { upstream: Rc::clone(upstream), settings, connected: false }
+    fn new(place: Place, settings: Settings) -> Self {
+        Self { upstream: Rc::clone(&place.upstream), settings, connected: false, _place: place }
     }
 
     fn connect(&mut self) {
@@ -52,7 +54,6 @@ impl Drop for Lease {
         if self.connected {
             self.upstream.cells().active.dec();
         }
-        self.upstream.endpoint.leave();
     }
 }
 
@@ -77,12 +78,13 @@ pub(crate) struct Answer {
 /// Tries the exchange on an endpoint.
 pub(crate) async fn run(
     exchange: &mut Exchange<'_>,
-    upstream: &Rc<Upstream>,
+    place: Place,
     settings: Settings,
     started: Timestamp,
 ) -> Result<Answer, Failure> {
-    exchange.begin_try(upstream, started);
-    let mut lease = Lease::enter(upstream, settings);
+    let upstream = &Rc::clone(&place.upstream);
+    let mut lease = Lease::new(place, settings);
+    exchange.begin_try(started);
     let seat = upstream.sit();
     let (head, inflow) = {
         let mut work = pin!(send(exchange, &mut lease, started));

@@ -53,7 +53,11 @@ pub(crate) struct Relay {
 
 impl AnswerBody {
     /// A body of our own.
-    pub(crate) const fn own(bytes: Bytes, ledger: Ledger) -> Self {
+    pub(crate) fn own(bytes: Bytes, mut ledger: Ledger) -> Self {
+        // Nobody asks for the pieces of nothing.
+        if bytes.is_empty() {
+            ledger.complete(clock::now());
+        }
         Self { inner: Inner::Own(Some(bytes)), ledger }
     }
 

@@ -6,15 +6,16 @@ use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll};
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, RETRY_AFTER};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, RETRY_AFTER, SET_COOKIE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use http_body::Body;
 use hyper::body::Incoming;
+use percent_encoding::percent_decode_str;
 
-use crate::base::ids::EndpointId;
 use crate::base::time::Timestamp;
-use crate::cluster::{Endpoint, Listener, RetryResult, Route, Token, Upstream as Settings};
+use crate::cluster::readiness::{self, Readiness};
+use crate::cluster::{Endpoint, Listener, RetryResult, Route, Target, Token, Upstream as Settings};
 use crate::http1::RequestHead;
 use crate::proxy::answer::Local;
 use crate::proxy::attempt::{self, Answer, Head};
@@ -22,14 +23,16 @@ use crate::proxy::body::{AnswerBody, Relay};
 use crate::proxy::context::Context;
 use crate::proxy::failure::Failure;
 use crate::proxy::ledger::Ledger;
+use crate::proxy::place::Place;
 use crate::proxy::source::{Fault, RequestBody, Source};
 use crate::proxy::upstream::Upstream;
-use crate::proxy::view::{ClusterView, Roster};
+use crate::proxy::view::{ClusterView, Picked, Roster, Tried, View, Wish};
 use crate::proxy::worker::Worker;
 use crate::runtime::clock;
+use crate::traffic::affinity::Asked;
 use crate::traffic::retry::{self, Ending};
-use crate::traffic::route::Target;
-use crate::traffic::{budget, forward, grpc, target};
+use crate::traffic::route::Target as Wanted;
+use crate::traffic::{affinity, budget, forward, grpc, target};
 
 /// When to come back after a 503, in seconds: about as long as a probe takes to notice that somebody is back.
 const RETRY_AFTER_SECONDS: u32 = 1;
@@ -40,12 +43,16 @@ pub(crate) struct Exchange<'a> {
     worker: &'a Rc<Worker>,
     context: &'a Rc<Context>,
     route: &'a Route,
+    target: &'a Target,
+    wish: Wish,
     head: Parts,
     source: Option<Rc<Source>>,
     started: Timestamp,
     pub(crate) idempotent: bool,
     pub(crate) sent: Cell<bool>,
-    tried: Vec<EndpointId>,
+    tried: Vec<Tried>,
+    /// The endpoint of the latest try.
+    picked: Option<Picked>,
 }
 
 /// Serves one request.
@@ -63,9 +70,9 @@ pub(crate) async fn serve(
         return Ok(own(&worker, ledger, &not_found(), request.headers(), is_head));
     };
     let (mut parts, incoming) = request.into_parts();
-    let admitted = admit(&worker, &context, listener, &mut parts, &mut ledger);
-    let route = match admitted {
-        Ok(route) => route,
+    let admitted = admit(&worker, &context, (&view, listener), &mut parts, &mut ledger);
+    let admitted = match admitted {
+        Ok(admitted) => admitted,
         Err(local) => {
             let unread = !incoming.is_end_stream();
             context.activity.leave_unread(unread);
@@ -73,8 +80,8 @@ pub(crate) async fn serve(
             return Ok(own(&worker, ledger, &local, &parts.headers, is_head));
         }
     };
-    let cluster = Rc::clone(view.cluster(route));
-    let mut exchange = Exchange::new(&worker, &context, route, parts, incoming, started);
+    let cluster = Rc::clone(admitted.cluster);
+    let mut exchange = Exchange::new(&worker, &context, admitted, parts, incoming, started);
     let outcome = exchange.run(&cluster, &mut ledger).await;
     exchange.note_unread();
     Ok(match outcome {
@@ -86,14 +93,22 @@ pub(crate) async fn serve(
     })
 }
 
+/// Where a request goes that may pass.
+struct Admitted<'a> {
+    route: &'a Route,
+    target: &'a Target,
+    cluster: &'a Rc<ClusterView>,
+    wish: Wish,
+}
+
 /// Whether the request may pass, and where it leads; its headers become the endpoint's.
 fn admit<'a>(
     worker: &Worker,
     context: &Context,
-    listener: &'a Listener,
+    (view, listener): (&'a View, &'a Listener),
     parts: &mut Parts,
     ledger: &mut Ledger,
-) -> Result<&'a Route, Local> {
+) -> Result<Admitted<'a>, Local> {
     let asked = target::check(&parts.method, &parts.uri, &parts.headers, parts.version)
         .map_err(|refusal| Local::new(refusal.status, Token::HttpRequestError, refusal.detail.to_owned()).closing())?;
     // The parser of HTTP/1.1 has counted them itself.
@@ -108,10 +123,20 @@ fn admit<'a>(
             "the request goes round in circles".to_owned(),
         ));
     }
-    let wanted = Target { host: &asked.host, path: asked.path, method: &parts.method, headers: &parts.headers };
+    if listener.config.health_path.as_deref() == Some(asked.path) {
+        return Err(readiness(worker, &parts.uri));
+    }
+    let wanted = Wanted { host: &asked.host, path: asked.path, method: &parts.method, headers: &parts.headers };
     let found = listener.table.find(wanted).ok_or_else(not_found)?;
-    ledger.routed(found.route);
     let route = &listener.routes[found.route];
+    let chosen = route.choose(worker.index, |target| target.cluster.is_some_and(|position| view.cluster(position).serves()));
+    ledger.routed(found.route, chosen);
+    let target = &route.targets()[chosen];
+    let Some(cluster) = target.cluster.map(|position| view.cluster(position)) else {
+        return Err(redirect(&asked.host, &parts.uri));
+    };
+    let source = source(context, listener, &parts.headers);
+    let wish = cluster.wish(worker, Asked { headers: &parts.headers, path: asked.path, source });
     let host = asked.host_header;
     let prefix = if route.policy.strip_prefix { found.prefix } else { 0 };
     parts.uri = origin_form(&parts.uri, prefix);
@@ -120,7 +145,38 @@ fn admit<'a>(
     }
     forward::request(&mut parts.headers, &context.client, host.as_ref(), parts.version, &mut worker.rng.borrow_mut());
     forward::apply(&route.policy.request_headers, &mut parts.headers);
-    Ok(route)
+    Ok(Admitted { route, target, cluster, wish })
+}
+
+/// The address that a request comes from: the connection's, or what a proxy that is trusted tells.
+fn source<'a>(context: &'a Context, listener: &Listener, headers: &'a HeaderMap) -> &'a str {
+    let peer = context.client.address.to_str().unwrap_or_default();
+    if context.client.trusted { affinity::source(headers, &listener.config.trusted_proxies, peer) } else { peer }
+}
+
+/// What readyz would say on the admin interface.
+fn readiness(worker: &Worker, uri: &Uri) -> Local {
+    let pairs = uri.query().unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
+    let cluster =
+        pairs.into_iter().find(|(key, _)| *key == "cluster").map(|(_, name)| percent_decode_str(name).decode_utf8_lossy());
+    match readiness::of(&worker.live, cluster.as_deref()) {
+        Readiness::Ready => Local::readiness(None),
+        Readiness::NotReady(why) => Local::readiness(Some(why)),
+        Readiness::NoCluster => not_found(),
+    }
+}
+
+/// Sends the client to the same place by https.
+fn redirect(host: &str, uri: &Uri) -> Local {
+    let path = uri.path_and_query().map_or("/", |both| both.as_str());
+    let path = if path.starts_with('/') { path } else { "/" };
+    match HeaderValue::from_str(&format!("https://{host}{path}")) {
+        Ok(location) if !host.is_empty() => Local::redirect(location),
+        _ => {
+            let detail = "a request without a host cannot be redirected to https";
+            Local::new(StatusCode::BAD_REQUEST, Token::HttpRequestError, detail.to_owned())
+        }
+    }
 }
 
 fn not_found() -> Local {
@@ -137,9 +193,10 @@ fn origin_form(uri: &Uri, prefix: usize) -> Uri {
 
 /// An answer of our own.
 fn own(worker: &Worker, mut ledger: Ledger, local: &Local, request: &HeaderMap, is_head: bool) -> Response<AnswerBody> {
+    let by_grpc = local.token.is_some() && grpc::is_grpc(request);
     let (mut response, bytes) =
-        if grpc::is_grpc(request) { (local.to_grpc(), Bytes::new()) } else { local.response(request.get(&forward::REQUEST_ID)) };
-    ledger.answered(response.status().as_u16(), Some(local.token));
+        if by_grpc { (local.to_grpc(), Bytes::new()) } else { local.response(request.get(&forward::REQUEST_ID)) };
+    ledger.answered(response.status().as_u16(), local.token);
     close_if_leaving(worker, &mut response);
     if is_head {
         response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(bytes.len()));
@@ -158,11 +215,12 @@ impl<'a> Exchange<'a> {
     fn new(
         worker: &'a Rc<Worker>,
         context: &'a Rc<Context>,
-        route: &'a Route,
+        admitted: Admitted<'a>,
         mut head: Parts,
         incoming: Incoming,
         started: Timestamp,
     ) -> Self {
+        let Admitted { route, target, wish, .. } = admitted;
         let source = (!incoming.is_end_stream()).then(|| {
             let expects = head.headers.get(EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
             Rc::new(Source::new(incoming, expects, route.policy.idle_timeout, started))
@@ -171,28 +229,40 @@ impl<'a> Exchange<'a> {
         head.version = Version::HTTP_11;
         context.activity.body_limit.set(route.policy.idle_timeout);
         let idempotent = retry::is_idempotent(&head.method);
-        Self { worker, context, route, head, source, started, idempotent, sent: Cell::new(false), tried: Vec::new() }
+        let (sent, tried) = (Cell::new(false), Vec::new());
+        Self { worker, context, route, target, wish, head, source, started, idempotent, sent, tried, picked: None }
     }
 
     /// Picks and tries until there is an answer to pass on, or nothing more to try.
-    async fn run(&mut self, cluster: &ClusterView, ledger: &mut Ledger) -> Result<Answer, Local> {
+    async fn run(&mut self, cluster: &Rc<ClusterView>, ledger: &mut Ledger) -> Result<Answer, Local> {
         self.cells().recent_requests.inc(self.started);
         let mut last_answer = None;
         let mut now = self.started;
         loop {
-            let Some((roster, upstream)) = cluster.pick(self.worker, &self.tried) else {
+            let Some(picked) = cluster.pick(self.worker, &self.wish, &self.tried, now) else {
                 return last_answer.ok_or_else(|| self.nobody(cluster));
             };
-            let settings = self.settings(&roster);
-            let tried = attempt::run(self, &upstream, settings, now).await;
+            let settings = self.settings(&picked.roster);
+            self.tried.push(Tried { id: picked.upstream.endpoint.id, number: picked.number });
+            let tried = attempt::run(self, Place::take(cluster, &picked), settings, now).await;
             let ended = tried.and_then(Self::check_answer);
-            if let Err(failure) = &ended {
-                self.note(&upstream, failure);
+            match &ended {
+                Ok(answer) => cluster.settle(&picked, now, answer.head.status.is_server_error()),
+                Err(failure) if failure.blames_endpoint() => {
+                    cluster.settle(&picked, now, true);
+                    self.note(&picked.upstream, failure);
+                }
+                Err(_) => {}
             }
             let again = self.is_tried_again(&ended, ledger);
             match ended {
-                Ok(answer) if again => last_answer = Some(answer),
-                Ok(answer) => return Ok(answer),
+                Ok(answer) => {
+                    self.picked = Some(picked);
+                    if !again {
+                        return Ok(answer);
+                    }
+                    last_answer = Some(answer);
+                }
                 Err(_) if again => {}
                 Err(failure) => return last_answer.ok_or_else(|| failure.answer()),
             }
@@ -211,9 +281,6 @@ impl<'a> Exchange<'a> {
 
     /// Counts a failure and tells control of what it wants to know.
     fn note(&self, upstream: &Upstream, failure: &Failure) {
-        if !failure.blames_endpoint() {
-            return;
-        }
         let endpoint = &upstream.endpoint;
         tracing::debug!(cluster = &*endpoint.cluster, endpoint = endpoint.address.as_str(), "an attempt failed: {failure}");
         upstream.cells().failed();
@@ -261,7 +328,7 @@ impl<'a> Exchange<'a> {
             return false;
         }
         let now = clock::now();
-        let cells = &self.route.cells;
+        let cells = &self.target.cells;
         let requests = cells.iter().map(|worker| worker.recent_requests.sum(now)).sum();
         let retries = cells.iter().map(|worker| worker.recent_retries.sum(now)).sum();
         let allowed = budget::allows(requests, retries, policy.budget);
@@ -274,7 +341,7 @@ impl<'a> Exchange<'a> {
     }
 
     fn cells(&self) -> &crate::cluster::RouteCells {
-        &self.route.cells[self.worker.index]
+        &self.target.cells[self.worker.index]
     }
 
     /// Nobody gets traffic.
@@ -289,8 +356,7 @@ impl<'a> Exchange<'a> {
     }
 
     /// A new try begins.
-    pub(crate) fn begin_try(&mut self, upstream: &Upstream, now: Timestamp) {
-        self.tried.push(upstream.endpoint.id);
+    pub(crate) fn begin_try(&self, now: Timestamp) {
         self.sent.set(false);
         self.context.deadline.set(self.due(now));
     }
@@ -387,6 +453,11 @@ impl<'a> Exchange<'a> {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         forward::apply(&self.route.policy.response_headers, &mut headers);
+        if let Some(cookie) =
+            self.picked.as_ref().and_then(|picked| picked.roster.cookie(&self.wish, picked.number, self.context.client.secure))
+        {
+            headers.append(SET_COOKIE, cookie);
+        }
         let described = status == StatusCode::NOT_MODIFIED && headers.contains_key(CONTENT_LENGTH);
         let idle_timeout = self.route.policy.idle_timeout;
         let relay = Relay { inflow, lease, source: self.source, idle_timeout };

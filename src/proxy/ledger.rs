@@ -20,7 +20,8 @@ pub(crate) struct Ledger {
     worker: Rc<Worker>,
     context: Rc<Context>,
     view: Rc<View>,
-    route: Option<usize>,
+    /// The route and its target.
+    route: Option<(usize, usize)>,
     started: Timestamp,
     status: u16,
     ended: Option<Timestamp>,
@@ -31,9 +32,9 @@ impl Ledger {
         Self { worker, context, view, route: None, started, status: CLIENT_LEFT, ended: None }
     }
 
-    /// The route has been found.
-    pub(crate) fn routed(&mut self, route: usize) {
-        self.route = Some(route);
+    /// The route and its target have been found.
+    pub(crate) fn routed(&mut self, route: usize, target: usize) {
+        self.route = Some((route, target));
     }
 
     pub(crate) fn context(&self) -> &Rc<Context> {
@@ -83,14 +84,16 @@ impl Ledger {
     fn route_cells(&self) -> Option<&RouteCells> {
         let listener = self.view.listener(self.context.socket)?;
         Some(match self.route {
-            Some(route) => &listener.routes[route].cells[self.worker.index],
+            Some((route, target)) => &listener.routes[route].targets()[target].cells[self.worker.index],
             None => &listener.cells[self.worker.index].unrouted,
         })
     }
 
     fn cluster(&self) -> Option<&Cluster> {
         let listener = self.view.listener(self.context.socket)?;
-        self.route.map(|route| &*self.view.cluster(&listener.routes[route]).cluster)
+        let (route, target) = self.route?;
+        let position = listener.routes[route].targets()[target].cluster?;
+        Some(&self.view.cluster(position).cluster)
     }
 }
 

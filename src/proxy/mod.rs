@@ -17,6 +17,7 @@ mod handshake;
 mod inflow;
 mod ledger;
 mod one_by_one;
+mod place;
 mod pool;
 mod side_by_side;
 mod source;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use slab::Slab;
 
+use crate::balance::Standing;
 use crate::base::time::Timestamp;
 use crate::cluster::{Endpoint, EndpointCells, Reporter};
 use crate::proxy::pool::Pool;
@@ -20,6 +21,8 @@ const SIGNAL_TICK: Duration = Duration::from_millis(1);
 pub(crate) struct Upstream {
     pub(crate) endpoint: Arc<Endpoint>,
     pub(crate) pool: Pool,
+    /// How it has answered this worker lately.
+    pub(crate) standing: Cell<Standing>,
     worker: usize,
     waiting: RefCell<Slab<Rc<Call>>>,
     refused: Cell<Timestamp>,
@@ -46,6 +49,7 @@ impl Upstream {
         Self {
             endpoint,
             pool: Pool::default(),
+            standing: Cell::default(),
             worker,
             waiting: RefCell::default(),
             refused: Cell::new(Timestamp::ZERO),

@@ -3,16 +3,21 @@
 //! Counting references in the published objects would have every worker write to the same memory on every request, so a
 //! worker counts in objects of its own that lead there, and makes new ones when something new has been published.
 
-use std::cell::RefCell;
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::balance::Cursor;
+use http::HeaderValue;
+
+use crate::balance::{Cursor, Loads, Standing};
 use crate::base::ids::EndpointId;
-use crate::cluster::{Cluster, Listener, Route, Snapshot, World};
+use crate::base::time::Timestamp;
+use crate::cluster::{Cluster, Listener, Snapshot, World};
 use crate::proxy::upstream::Upstream;
 use crate::proxy::worker::Worker;
+use crate::runtime::clock;
+use crate::traffic::affinity::Asked;
 
 /// The world.
 #[derive(Debug, Default)]
@@ -29,13 +34,45 @@ pub(crate) struct ClusterView {
     pub(crate) cluster: Arc<Cluster>,
     roster: RefCell<Option<Rc<Roster>>>,
     cursor: RefCell<Cursor>,
+    /// How long this worker usually waits for an answer of the cluster.
+    usual: Cell<Standing>,
 }
 
 /// One snapshot.
 #[derive(Debug)]
 pub(crate) struct Roster {
     pub(crate) snapshot: Arc<Snapshot>,
-    upstreams: Box<[Rc<Upstream>]>,
+    upstreams: Rc<Upstreams>,
+}
+
+/// This worker's side of the endpoints of a cluster, by their numbers; each is made when it is first used, and none anew
+/// as long as the endpoints stay the same.
+#[derive(Debug)]
+struct Upstreams(Box<[OnceCell<Rc<Upstream>>]>);
+
+/// What a request asks of a pick.
+#[derive(Debug, Default)]
+pub(crate) struct Wish {
+    /// Its key, if keys count and it has one.
+    key: Option<u64>,
+    /// The endpoint that its cookie stands for.
+    home: Option<Tried>,
+}
+
+/// An endpoint, and the number that it has or had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Tried {
+    pub(crate) id: EndpointId,
+    pub(crate) number: usize,
+}
+
+/// An endpoint that was picked.
+#[derive(Debug, Clone)]
+pub(crate) struct Picked {
+    pub(crate) roster: Rc<Roster>,
+    pub(crate) upstream: Rc<Upstream>,
+    /// Its number among the endpoints of the cluster.
+    pub(crate) number: usize,
 }
 
 impl View {
@@ -62,9 +99,9 @@ impl View {
         self.listeners.get(socket).copied().flatten().map(|position| &self.world.listeners[position])
     }
 
-    /// The cluster that a route leads to.
-    pub(crate) fn cluster(&self, route: &Route) -> &Rc<ClusterView> {
-        &self.clusters[route.cluster]
+    /// The cluster at this position of the world.
+    pub(crate) fn cluster(&self, position: usize) -> &Rc<ClusterView> {
+        &self.clusters[position]
     }
 
     /// Every endpoint there is.
@@ -80,7 +117,7 @@ impl View {
 
 impl ClusterView {
     fn new(cluster: Arc<Cluster>) -> Self {
-        Self { cluster, roster: RefCell::new(None), cursor: RefCell::default() }
+        Self { cluster, roster: RefCell::new(None), cursor: RefCell::default(), usual: Cell::default() }
     }
 
     /// The snapshot in force.
@@ -89,25 +126,135 @@ impl ClusterView {
         let mut roster = self.roster.borrow_mut();
         match &*roster {
             Some(known) if Arc::ptr_eq(&known.snapshot, &published) => Rc::clone(known),
-            _ => {
-                let upstreams = published.members.iter().map(|member| worker.upstream(&member.endpoint)).collect();
-                let fresh = Rc::new(Roster { snapshot: Arc::clone(&published), upstreams });
+            known => {
+                let fresh = Rc::new(Roster::after(known.as_deref(), &published, worker));
                 *roster = Some(Rc::clone(&fresh));
                 fresh
             }
         }
     }
 
-    /// Picks an endpoint, if anybody gets traffic; one that was not tried yet, if there is one.
-    pub(crate) fn pick(&self, worker: &Worker, tried: &[EndpointId]) -> Option<(Rc<Roster>, Rc<Upstream>)> {
+    /// Whether anybody gets traffic.
+    pub(crate) fn serves(&self) -> bool {
+        !self.cluster.snapshot().load().members.is_empty()
+    }
+
+    /// What a request asks for, whose headers and path are as received.
+    pub(crate) fn wish(&self, worker: &Worker, asked: Asked<'_>) -> Wish {
         let roster = self.roster(worker);
-        let members = &roster.snapshot.members;
-        let tried: Vec<usize> =
-            tried.iter().filter_map(|id| members.iter().position(|member| member.endpoint.id == *id)).collect();
-        let in_flight = |position: usize| members[position].endpoint.in_flight();
-        let mut cursor = self.cursor.borrow_mut();
-        let picked = roster.snapshot.picker.pick(&mut cursor, &mut worker.rng.borrow_mut(), &in_flight, &tried)?;
-        let upstream = Rc::clone(&roster.upstreams[picked]);
-        Some((roster, upstream))
+        let affinity = &roster.snapshot.affinity;
+        let home = affinity.marks.as_ref().and_then(|marks| marks.find(asked.headers));
+        Wish {
+            key: affinity.hash_on().and_then(|on| on.key(asked)),
+            home: home.map(|number| Tried { id: roster.snapshot.endpoints[number].id, number }),
+        }
+    }
+
+    /// Picks an endpoint, if anybody gets traffic; one that was not tried yet, if there is one.
+    pub(crate) fn pick(&self, worker: &Worker, wish: &Wish, tried: &[Tried], now: Timestamp) -> Option<Picked> {
+        let roster = self.roster(worker);
+        let snapshot = &roster.snapshot;
+        let home = wish.home.filter(|home| !tried.contains(home)).and_then(|home| roster.position(home));
+        let position = match home {
+            Some(position) => position,
+            None => {
+                let tried: Vec<usize> = tried.iter().filter_map(|one| roster.position(*one)).collect();
+                let loads = Weighing { view: self, roster: &roster, now };
+                let (mut cursor, mut rng) = (self.cursor.borrow_mut(), worker.rng.borrow_mut());
+                snapshot.picker.pick(&mut cursor, &mut rng, &loads, wish.key, &tried)?
+            }
+        };
+        let number = snapshot.members[position].number as usize;
+        let upstream = Rc::clone(roster.upstream(number, worker));
+        Some(Picked { roster, upstream, number })
+    }
+
+    /// Remembers how an attempt that began at `started` has ended, where balancing looks at that.
+    pub(crate) fn settle(&self, picked: &Picked, started: Timestamp, failed: bool) {
+        if !picked.roster.snapshot.affinity.weighs_answers() {
+            return;
+        }
+        let now = clock::now();
+        let (mut usual, mut standing) = (self.usual.get(), picked.upstream.standing.get());
+        if failed {
+            standing.failed(now.since(started), usual.latency(now).unwrap_or_default(), now);
+        } else {
+            standing.answered(now.since(started), now);
+            usual.answered(now.since(started), now);
+        }
+        picked.upstream.standing.set(standing);
+        self.usual.set(usual);
+    }
+}
+
+impl Roster {
+    /// The roster of a snapshot that takes the place of another one.
+    fn after(known: Option<&Self>, published: &Arc<Snapshot>, worker: &Worker) -> Self {
+        let endpoints = &published.endpoints;
+        let upstreams = match known {
+            Some(known) if Arc::ptr_eq(&known.snapshot.endpoints, endpoints) => Rc::clone(&known.upstreams),
+            known => {
+                if let Some(known) = known {
+                    let staying: HashSet<EndpointId> = endpoints.iter().map(|endpoint| endpoint.id).collect();
+                    worker.forget(known.snapshot.endpoints.iter().map(|one| one.id).filter(|id| !staying.contains(id)));
+                }
+                Rc::new(Upstreams(endpoints.iter().map(|_| OnceCell::new()).collect()))
+            }
+        };
+        Self { snapshot: Arc::clone(published), upstreams }
+    }
+
+    fn upstream(&self, number: usize, worker: &Worker) -> &Rc<Upstream> {
+        self.upstreams.0[number].get_or_init(|| worker.upstream(&self.snapshot.endpoints[number]))
+    }
+
+    /// Where among the members an endpoint is, if it gets traffic. Numbers may have changed since it was tried.
+    fn position(&self, tried: Tried) -> Option<usize> {
+        let endpoints = &self.snapshot.endpoints;
+        let same = endpoints.get(tried.number).is_some_and(|endpoint| endpoint.id == tried.id);
+        let number = if same { tried.number } else { endpoints.iter().position(|endpoint| endpoint.id == tried.id)? };
+        self.snapshot.position(number)
+    }
+
+    /// The cookie that a client needs in order to come back to where it was answered, if it has not got it.
+    pub(crate) fn cookie(&self, wish: &Wish, number: usize, secure: bool) -> Option<HeaderValue> {
+        let marks = self.snapshot.affinity.marks.as_ref()?;
+        let id = self.snapshot.endpoints[number].id;
+        if wish.home.is_some_and(|home| home.id == id) { None } else { marks.set_cookie(number, secure) }
+    }
+}
+
+/// The loads of a roster's members, as this worker knows them.
+struct Weighing<'a> {
+    view: &'a ClusterView,
+    roster: &'a Roster,
+    now: Timestamp,
+}
+
+impl Weighing<'_> {
+    fn standing(&self, position: usize) -> Option<Standing> {
+        let number = self.roster.snapshot.members[position].number as usize;
+        self.roster.upstreams.0[number].get().map(|upstream| upstream.standing.get())
+    }
+}
+
+impl Loads for Weighing<'_> {
+    fn in_flight(&self, position: usize) -> u32 {
+        let snapshot = &self.roster.snapshot;
+        snapshot.endpoint(snapshot.members[position]).in_flight()
+    }
+
+    fn total(&self) -> u32 {
+        self.view.cluster.load()
+    }
+
+    fn strain(&self, position: usize) -> f64 {
+        self.standing(position).map_or(0.0, |standing| standing.strain(self.now))
+    }
+
+    /// Who has answered nobody yet is thought to be as quick as usual.
+    fn latency(&self, position: usize) -> f64 {
+        let own = self.standing(position).and_then(|standing| standing.latency(self.now));
+        own.or_else(|| self.view.usual.get().latency(self.now)).unwrap_or(1.0)
     }
 }

@@ -258,6 +258,14 @@ impl Worker {
         self.upstreams.borrow_mut().retain(|id, _| present.contains(id));
     }
 
+    /// Lets go of endpoints that have left a cluster.
+    pub(crate) fn forget(&self, gone: impl Iterator<Item = EndpointId>) {
+        let mut upstreams = self.upstreams.borrow_mut();
+        for id in gone {
+            upstreams.remove(&id);
+        }
+    }
+
     async fn emptied(&self) {
         while self.open.get() > 0 {
             self.emptied.notified().await;

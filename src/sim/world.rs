@@ -235,7 +235,7 @@ impl World {
 
     fn request(&mut self) -> (What, Changes) {
         self.plan(self.now + self.request_gap, Event::Request);
-        let picked = self.picker.pick(&mut self.cursor, &mut self.rng, &|_: usize| 0, &[]);
+        let picked = self.picker.pick(&mut self.cursor, &mut self.rng, &|_: usize| 0, None, &[]);
         let endpoint = picked.map(|position| self.admitted[position]);
         let host = self.hosts.iter().find(|host| Some(host.id) == endpoint);
         if let Some((host, observation)) = host.and_then(|host| host.behaviour.request().map(|seen| (host.id, seen))) {

@@ -20,7 +20,8 @@ const PSEUDONYM: &str = "pulsegate";
 const HOP_BY_HOP: [&str; 7] =
     ["keep-alive", "proxy-connection", "te", "transfer-encoding", "upgrade", "proxy-authorization", "proxy-authenticate"];
 
-static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+/// The header that tells whom a request came from.
+pub static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 static FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 static FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 static CLIENT_CERT: HeaderName = HeaderName::from_static("x-client-cert-subject");

@@ -1,9 +1,11 @@
 //! Decisions about one request: which route, whether it may be tried again, what its headers become.
 
+pub mod affinity;
 pub mod budget;
 pub mod forward;
 pub mod grpc;
 pub mod policy;
 pub mod retry;
 pub mod route;
+pub mod split;
 pub mod target;

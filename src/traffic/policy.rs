@@ -66,6 +66,41 @@ pub struct RetryPolicy {
     pub budget: Ratio,
 }
 
+/// A cluster that requests go to, and its share of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Share {
+    /// Its name.
+    pub cluster: Arc<str>,
+    /// Its share against the others', 0 to 1000.
+    pub weight: u32,
+}
+
+/// What becomes of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// It goes to one of these, not all of which weigh 0; mostly there is one.
+    Forward(Vec<Share>),
+    /// It is sent to the same place by https.
+    RedirectToHttps,
+}
+
+impl Action {
+    /// The action that sends everything to one cluster.
+    #[must_use]
+    pub fn to(cluster: &str) -> Self {
+        Self::Forward(vec![Share { cluster: cluster.into(), weight: 1 }])
+    }
+
+    /// The clusters that requests go to.
+    #[must_use]
+    pub fn shares(&self) -> &[Share] {
+        match self {
+            Self::Forward(shares) => shares,
+            Self::RedirectToHttps => &[],
+        }
+    }
+}
+
 /// One route.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RoutePolicy {
@@ -73,8 +108,8 @@ pub struct RoutePolicy {
     pub name: Arc<str>,
     /// Which requests.
     pub matches: Match,
-    /// The cluster they go to.
-    pub cluster: Arc<str>,
+    /// What becomes of them.
+    pub action: Action,
     /// Until the answer's head, from the last byte of the request on.
     pub timeout: Option<Duration>,
     /// Between bytes of a body, either way.

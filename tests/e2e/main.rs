@@ -7,6 +7,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
 
+mod affinity;
 mod balancing;
 mod drains;
 mod hangs;

@@ -24,10 +24,11 @@ pub(super) fn families(world: &World) -> Vec<MetricFamily> {
 fn counted(listener: &Listener) -> Vec<Counted<'_>> {
     let name: &str = &listener.config.name;
     let unrouted = listener.cells.iter().map(|cells| &cells.unrouted).collect();
-    let routes = listener
-        .routes
-        .iter()
-        .map(|route| Counted { labels: [name, &route.policy.name, &route.policy.cluster], cells: route.cells.iter().collect() });
+    let routes = listener.routes.iter().flat_map(|route| route.targets().iter().map(move |target| (route, target)));
+    let routes = routes.map(|(route, target)| Counted {
+        labels: [name, &route.policy.name, &target.name],
+        cells: target.cells.iter().collect(),
+    });
     routes.chain([Counted { labels: [name, "", ""], cells: unrouted }]).collect()
 }
 

@@ -108,7 +108,7 @@ fn requests_are_told_by_listener_route_cluster_and_code() {
     let world = live.world().load();
     let [listener] = world.listeners.as_slice() else { panic!("one listener") };
     for worker in 0..fixture::WORKERS {
-        let cells = &listener.routes[0].cells[worker];
+        let cells = &listener.routes[0].targets()[0].cells[worker];
         (400..430).for_each(|status| cells.statuses.inc(status));
         cells.local[Token::ConnectionTimeout as usize].inc();
     }

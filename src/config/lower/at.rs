@@ -71,6 +71,11 @@ impl<'a> At<'a> {
         matches!(self.node().map(|node| &node.value), Some(Value::List(items)) if items.is_empty())
     }
 
+    /// Whether the mapping here has no more than so many entries, so that none of them was wrong.
+    pub(super) fn knows_every(&self, entries: usize) -> bool {
+        matches!(self.node().map(|node| &node.value), Some(Value::Map(all)) if all.len() <= entries)
+    }
+
     /// How many items the list here has, right or wrong.
     pub(super) fn items(&self) -> usize {
         match self.node().map(|node| &node.value) {

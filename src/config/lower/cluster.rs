@@ -1,8 +1,8 @@
 //! Owns the lowering of clusters and their endpoints.
 
-use crate::balance::Algorithm;
 use crate::config::defaults;
 use crate::config::lower::At;
+use crate::config::lower::affinity::{balance, sticky};
 use crate::config::lower::health::health;
 use crate::config::lower::host::endpoint_address;
 use crate::config::lower::scalar::{WAIT, span_or};
@@ -30,11 +30,8 @@ fn cluster(at: &At<'_>, raw: &raw::Cluster) -> Cluster {
     Cluster {
         name: raw.name.as_deref().unwrap_or_default().into(),
         endpoints: raw.endpoints.as_ref().map(|list| endpoints(&at.key("endpoints"), list)).unwrap_or_default(),
-        balance: match raw.balance {
-            None => Algorithm::default(),
-            Some(raw::Balance::RoundRobin) => Algorithm::RoundRobin,
-            Some(raw::Balance::LeastRequest) => Algorithm::LeastRequest,
-        },
+        balance: raw.balance.as_ref().and_then(|raw| balance(&at.key("balance"), raw)).unwrap_or_default(),
+        sticky: raw.sticky.as_ref().and_then(|raw| sticky(&at.key("sticky"), raw)),
         connect_timeout: span_or(&at.key("connect_timeout"), raw.connect_timeout.as_ref(), WAIT, defaults::CONNECT_TIMEOUT),
         pool: pool(&at.key("pool"), raw.pool.as_ref()),
         health: lowered.policy,

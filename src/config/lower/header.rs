@@ -79,7 +79,7 @@ fn header_pairs<'a>(at: &At<'a>, pairs: &Pairs<String>) -> Vec<(At<'a>, HeaderNa
 }
 
 /// A header's name, that stands as a key or as a value.
-fn header_name(at: &At<'_>, text: &str, is_key: bool) -> Option<HeaderName> {
+pub(super) fn header_name(at: &At<'_>, text: &str, is_key: bool) -> Option<HeaderName> {
     let parsed = HeaderName::from_bytes(text.as_bytes()).ok();
     if parsed.is_none() {
         let wanted = "a header's name, such as x-team";

@@ -9,7 +9,7 @@ use crate::base::address::ListenAddress;
 use crate::base::units::parse_size;
 use crate::config::defaults;
 use crate::config::lower::At;
-use crate::config::lower::host::listen_address;
+use crate::config::lower::host::{listen_address, match_path};
 use crate::config::lower::route::{catch_all, routes};
 use crate::config::lower::scalar::{WAIT, span_or};
 use crate::config::lower::tls::listener_tls;
@@ -52,6 +52,7 @@ fn listener(at: &At<'_>, raw: &raw::Listener, clusters: &ClusterNames<'_>) -> Op
     let address = text.and_then(|text| listen_address(&at.key("address"), text));
     let name: Arc<str> = raw.name.as_deref().or(text).unwrap_or_default().into();
     let trusted_proxies = trusted(&at.key("trusted_proxies"), raw.trusted_proxies.as_deref().unwrap_or_default());
+    let health_path = raw.health_path.as_deref().and_then(|path| match_path(&at.key("health_path"), path));
     let limits = limits(&at.key("limits"), raw.limits.as_ref());
     let tls = raw.tls.as_ref().and_then(|tls| listener_tls(&at.key("tls"), tls));
     let protocol = raw.protocol.map_or_else(Protocol::default, |protocol| match protocol {
@@ -60,7 +61,7 @@ fn listener(at: &At<'_>, raw: &raw::Listener, clusters: &ClusterNames<'_>) -> Op
         raw::Protocol::Http2 => Protocol::Http2,
     });
     let routes = cluster_or_routes(at, raw, &name, clusters);
-    Some(Listener { name, address: address?, protocol, tls, trusted_proxies, limits, routes })
+    Some(Listener { name, address: address?, protocol, tls, trusted_proxies, health_path, limits, routes })
 }
 
 fn cluster_or_routes(at: &At<'_>, raw: &raw::Listener, name: &str, clusters: &ClusterNames<'_>) -> Vec<RoutePolicy> {

@@ -4,6 +4,7 @@
 //! walk has taken out is missing here without being told again; a check that would need it is left out.
 
 mod advice;
+mod affinity;
 mod at;
 mod cluster;
 mod header;
@@ -16,6 +17,7 @@ mod report;
 mod route;
 mod rule;
 mod scalar;
+mod secret;
 mod tls;
 mod unique;
 

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use crate::base::address::ListenAddress;
 use crate::config::defaults;
-use crate::config::file::reason;
 use crate::config::lower::At;
 use crate::config::lower::host::listen_address;
+use crate::config::lower::secret::secret_file;
 use crate::config::model::{Admin, Log, LogFormat, LogLevel, Secret};
 use crate::config::raw;
 use crate::config::tree::quote;
@@ -32,14 +32,7 @@ fn default_address() -> ListenAddress {
 }
 
 fn token(at: &At<'_>, file: &str) -> Option<Arc<str>> {
-    let page = at.page();
-    let text = match (page.read)(&page.folder.join(file)) {
-        Ok(text) => text,
-        Err(error) => {
-            at.wrong("a file that can be read", reason(&error));
-            return None;
-        }
-    };
+    let text = secret_file(at, file)?;
     let token = text.trim();
     // Only what a header can carry: what stands in the file is never shown.
     if token.is_empty() || token.len() > MAX_TOKEN || !token.bytes().all(|b| b.is_ascii_graphic()) {

@@ -9,15 +9,15 @@ use crate::config::lower::host::{host_pattern, match_path};
 use crate::config::lower::scalar::{constant, ratio_or, wait_or};
 use crate::config::lower::unique::{ClusterNames, Given};
 use crate::config::lower::{At, advice};
-use crate::config::raw::{self, List, OneOrMany, OrOff, WhenEntry};
-use crate::traffic::policy::{HeaderRules, Match, RetryOn, RetryPolicy, RoutePolicy};
+use crate::config::raw::{self, List, OneOrMany, OrOff, Pairs, WhenEntry};
+use crate::traffic::policy::{Action, HeaderRules, Match, RetryOn, RetryPolicy, RoutePolicy, Share};
 
 /// The route of a listener that has a cluster and no routes: it takes everything.
 pub(super) fn catch_all(listener: &str, cluster: &str) -> RoutePolicy {
     RoutePolicy {
         name: default_name(listener, 0),
         matches: Match::default(),
-        cluster: cluster.into(),
+        action: Action::to(cluster),
         timeout: Some(defaults::ROUTE_TIMEOUT),
         idle_timeout: Some(defaults::IDLE_TIMEOUT),
         strip_prefix: false,
@@ -53,9 +53,6 @@ pub(super) fn routes(at: &At<'_>, raw: &List<raw::Route>, listener: &str, cluste
 }
 
 fn route(at: &At<'_>, raw: &raw::Route, default_name: Arc<str>, clusters: &ClusterNames<'_>) -> RoutePolicy {
-    if let Some(cluster) = &raw.cluster {
-        clusters.check(&at.key("cluster"), cluster);
-    }
     let matches = raw.matches.as_ref().map(|raw| matches(&at.key("match"), raw)).unwrap_or_default();
     let strip_prefix = raw.strip_prefix.unwrap_or(false);
     if strip_prefix && !at.key("match").has("path_prefix") {
@@ -66,7 +63,7 @@ fn route(at: &At<'_>, raw: &raw::Route, default_name: Arc<str>, clusters: &Clust
     RoutePolicy {
         name: raw.name.as_deref().map_or(default_name, Arc::from),
         matches,
-        cluster: raw.cluster.as_deref().unwrap_or_default().into(),
+        action: action(at, raw, clusters),
         timeout,
         idle_timeout: wait_or(&at.key("idle_timeout"), raw.idle_timeout.as_ref(), Some(defaults::IDLE_TIMEOUT)),
         strip_prefix,
@@ -74,6 +71,41 @@ fn route(at: &At<'_>, raw: &raw::Route, default_name: Arc<str>, clusters: &Clust
         response_headers: header_rules(&headers.key("response"), raw.headers.as_ref().and_then(|raw| raw.response.as_ref())),
         retries: retries(&at.key("retries"), raw.retries.as_ref(), timeout),
     }
+}
+
+/// What becomes of requests: one of three keys says it.
+fn action(at: &At<'_>, raw: &raw::Route, clusters: &ClusterNames<'_>) -> Action {
+    let given: Vec<&str> = ["cluster", "split", "redirect"].into_iter().filter(|key| at.has(key)).collect();
+    match given.as_slice() {
+        [] => at.wrong_as("neither cluster nor split nor redirect", "one of them", None),
+        [_] => {}
+        [first, others @ ..] => {
+            for other in others {
+                at.key(other).wrong_key(format!("both {first} and {other}"), "one of them", None);
+            }
+        }
+    }
+    if raw.redirect.is_some() {
+        return Action::RedirectToHttps;
+    }
+    if let Some(split) = &raw.split {
+        return Action::Forward(shares(&at.key("split"), split, clusters));
+    }
+    let cluster = raw.cluster.as_deref().unwrap_or_default();
+    if !cluster.is_empty() {
+        clusters.check(&at.key("cluster"), cluster);
+    }
+    Action::to(cluster)
+}
+
+fn shares(at: &At<'_>, raw: &Pairs<raw::Share>, clusters: &ClusterNames<'_>) -> Vec<Share> {
+    for (name, _) in &raw.0 {
+        clusters.check_key(&at.key(name), name);
+    }
+    if raw.0.iter().all(|(_, share)| share.0 == 0) && at.knows_every(raw.0.len()) {
+        at.wrong("clusters and their shares, such as {stable: 95, canary: 5}, one of which is above 0", None);
+    }
+    raw.0.iter().map(|(name, share)| Share { cluster: name.as_str().into(), weight: share.0 }).collect()
 }
 
 fn matches(at: &At<'_>, raw: &raw::Match) -> Match {

@@ -6,6 +6,7 @@ use std::hash::Hash;
 use crate::config::lower::At;
 use crate::config::nearest;
 use crate::config::raw::Root;
+use crate::config::tree::quote;
 
 /// What has been given so far, and where.
 pub(super) struct Given<K>(HashMap<K, String>);
@@ -49,11 +50,22 @@ impl<'a> ClusterNames<'a> {
 
     /// Puts down a problem if no cluster has the name that stands at `at`.
     pub(super) fn check(&self, at: &At<'_>, name: &str) {
-        if !self.complete || self.names.contains(&name) {
-            return;
+        if let Some(hint) = self.lacks(name) {
+            at.wrong("the name of a cluster", hint);
         }
-        let hint = nearest::hint(name, self.names.iter().copied()).or_else(|| self.list());
-        at.wrong("the name of a cluster", hint);
+    }
+
+    /// Puts down a problem if no cluster has the name that is the key of what stands at `at`.
+    pub(super) fn check_key(&self, at: &At<'_>, name: &str) {
+        if let Some(hint) = self.lacks(name) {
+            at.wrong_key(quote(name), "the name of a cluster", hint);
+        }
+    }
+
+    /// What may help, if there is no such cluster.
+    fn lacks(&self, name: &str) -> Option<Option<String>> {
+        let known = !self.complete || self.names.contains(&name);
+        (!known).then(|| nearest::hint(name, self.names.iter().copied()).or_else(|| self.list()))
     }
 
     fn list(&self) -> Option<String> {

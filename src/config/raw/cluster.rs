@@ -22,6 +22,8 @@ pub(in crate::config) struct Cluster {
     /// How requests are spread.
     #[schemars(extend("default" = "round_robin"))]
     pub(in crate::config) balance: Option<Balance>,
+    /// A cookie that keeps a client with its endpoint while that gets traffic.
+    pub(in crate::config) sticky: Option<Sticky>,
     /// For a connection to an endpoint.
     #[schemars(extend("default" = format_duration(defaults::CONNECT_TIMEOUT)))]
     pub(in crate::config) connect_timeout: Option<Span>,
@@ -70,13 +72,103 @@ pub(in crate::config) struct EndpointBlock {
 }
 
 /// How requests are spread.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(in crate::config) enum Balance {
+    /// Any endpoint will do.
+    Word(BalanceWord),
+    /// The same one for the same key.
+    Hash(HashBlock),
+}
+
+impl JsonSchema for Balance {
+    fn schema_name() -> Cow<'static, str> {
+        "Balance".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "errorMessage": "round_robin, least_request, peak_ewma, or a mapping such as {hash: source}",
+            "anyOf": [generator.subschema_for::<BalanceWord>(), generator.subschema_for::<HashBlock>()],
+        })
+    }
+}
+
+/// How requests are spread where any endpoint will do.
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub(in crate::config) enum Balance {
+pub(in crate::config) enum BalanceWord {
     /// By weight, in turn.
     RoundRobin,
     /// The less loaded, by weight, of two drawn at random.
     LeastRequest,
+    /// Of two drawn at random the one with less to wait for: latency times requests in flight.
+    PeakEwma,
+}
+
+/// The same endpoint for the same key, while it has at most 1.25 times the mean in flight.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct HashBlock {
+    /// What of a request is its key.
+    #[schemars(required)]
+    pub(in crate::config) hash: Option<HashOn>,
+}
+
+/// What of a request is its key.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(in crate::config) enum HashOn {
+    /// Something that every request has.
+    Word(HashWord),
+    /// Something by name.
+    Named(HashName),
+}
+
+impl JsonSchema for HashOn {
+    fn schema_name() -> Cow<'static, str> {
+        "HashOn".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "errorMessage": "source, path, {header: NAME} or {cookie: NAME}",
+            "anyOf": [generator.subschema_for::<HashWord>(), generator.subschema_for::<HashName>()],
+        })
+    }
+}
+
+/// What every request has.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::config) enum HashWord {
+    /// The client's address; behind trusted_proxies, that which they tell.
+    Source,
+    /// The path as received, without the query.
+    Path,
+}
+
+/// A header or a cookie by its name. A request without it goes anywhere.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct HashName {
+    /// A header; its first line counts.
+    pub(in crate::config) header: Option<String>,
+    /// A cookie.
+    pub(in crate::config) cookie: Option<String>,
+}
+
+/// A cookie that keeps a client with its endpoint.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct Sticky {
+    /// Its name.
+    #[schemars(required)]
+    pub(in crate::config) cookie: Option<String>,
+    /// A file with the key that it is signed with: one line of at least 16 characters. Further lines are older keys, which are
+    /// still accepted. Relative to this file's folder.
+    #[schemars(required, length(min = 1))]
+    pub(in crate::config) key_file: Option<String>,
 }
 
 /// Idle connections that are kept, per endpoint and worker.

@@ -24,6 +24,8 @@ pub(in crate::config) struct Listener {
     pub(in crate::config) tls: Option<ListenerTls>,
     /// Addresses and networks of proxies whose X-Forwarded-* headers are believed.
     pub(in crate::config) trusted_proxies: Option<List<String>>,
+    /// A path that is answered here as /readyz is on the admin interface, before any route.
+    pub(in crate::config) health_path: Option<String>,
     /// Bounds of what clients may do, for the whole process.
     pub(in crate::config) limits: Option<Limits>,
     /// The cluster that every request goes to: short for one route that matches all.

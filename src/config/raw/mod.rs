@@ -18,12 +18,12 @@ use serde::Deserialize;
 use crate::base::units::format_duration;
 use crate::config::defaults;
 
-pub(super) use cluster::{Balance, Cluster, Endpoint, Pool};
+pub(super) use cluster::{Balance, BalanceWord, Cluster, Endpoint, HashOn, HashWord, Pool, Sticky};
 pub(super) use health::{Health, HttpProbe, Probe, Require, RequireWord, Start};
 pub(super) use listener::{ClientAuth, Limits, Listener, ListenerTls, Protocol};
 pub(super) use process::{Admin, Level as LogLevel, Log, LogFormat, Metrics};
 pub(super) use report::{For, Format, Level, Report, Rule, Side, Unit};
-pub(super) use route::{HeaderChanges, Match, Retries, Route, WhenEntry};
+pub(super) use route::{HeaderChanges, Match, Retries, Route, Share, WhenEntry};
 pub(super) use scalar::{METRIC_WANTED, OneOrMany, OrOff, Pairs, Percent, Size, Span, SpanOrNone, Status};
 
 /// A list; an item that was told as a problem is `None`, so that the others keep their places.

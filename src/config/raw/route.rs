@@ -20,8 +20,12 @@ pub(in crate::config) struct Route {
     #[serde(rename = "match")]
     pub(in crate::config) matches: Option<Match>,
     /// The cluster they go to.
-    #[schemars(required, length(min = 1))]
+    #[schemars(length(min = 1))]
     pub(in crate::config) cluster: Option<String>,
+    /// The clusters they go to in place of one, each with its share against the others'.
+    pub(in crate::config) split: Option<Pairs<Share>>,
+    /// Where the client is sent in place of any cluster: https, with the same host and path.
+    pub(in crate::config) redirect: Option<Redirect>,
     /// Until the answer's head, or none.
     #[schemars(extend("default" = format_duration(defaults::ROUTE_TIMEOUT)))]
     pub(in crate::config) timeout: Option<SpanOrNone>,
@@ -35,6 +39,28 @@ pub(in crate::config) struct Route {
     pub(in crate::config) headers: Option<Headers>,
     /// What is tried again, or off.
     pub(in crate::config) retries: Option<OrOff<Retries>>,
+}
+
+/// A cluster's share of requests against the others'; with 0 it gets none.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub(in crate::config) struct Share(pub(in crate::config) u32);
+
+impl JsonSchema for Share {
+    fn schema_name() -> Cow<'static, str> {
+        "Share".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "integer", "minimum": 0, "maximum": 1000 })
+    }
+}
+
+/// Where a client is sent.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::config) enum Redirect {
+    /// To the same host and path by https, with status 308.
+    Https,
 }
 
 /// What a request must be like: one of each list, and all that are given.

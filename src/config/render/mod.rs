@@ -14,6 +14,7 @@ use crate::base::units::format_duration;
 use crate::config::model::{
     Admin, Certificate, Cluster, Config, Endpoint, Listener, ListenerLimits, ListenerTls, Log, LogFormat,
 };
+use crate::traffic::affinity::{Balance, HashOn};
 
 /// Stands where a secret is.
 const REDACTED: &str = "(redacted)";
@@ -71,6 +72,7 @@ pub(super) fn listener(listener: &Listener) -> Value {
     if let Some(tls) = &listener.tls {
         all["tls"] = listener_tls(tls);
     }
+    put(&mut all, "health_path", json!(listener.health_path.as_deref()));
     all
 }
 
@@ -108,21 +110,33 @@ fn size(bytes: usize) -> String {
 }
 
 fn cluster(cluster: &Cluster) -> Value {
-    let balance = match cluster.balance {
-        Algorithm::RoundRobin => "round_robin",
-        Algorithm::LeastRequest => "least_request",
-    };
-    json!({
+    let mut all = json!({
         "name": &*cluster.name,
         "endpoints": cluster.endpoints.iter().map(endpoint).collect::<Vec<_>>(),
-        "balance": balance,
+        "balance": balance(&cluster.balance),
         "connect_timeout": format_duration(cluster.connect_timeout),
         "pool": {
             "idle_timeout": format_duration(cluster.pool.idle_timeout),
             "idle_connections": cluster.pool.idle_connections,
         },
         "health": health::health(cluster),
-    })
+    });
+    if let Some(sticky) = &cluster.sticky {
+        all["sticky"] = json!({ "cookie": &*sticky.cookie, "keys": REDACTED });
+    }
+    all
+}
+
+fn balance(balance: &Balance) -> Value {
+    match balance {
+        Balance::Any(Algorithm::RoundRobin) => json!("round_robin"),
+        Balance::Any(Algorithm::LeastRequest) => json!("least_request"),
+        Balance::Any(Algorithm::PeakEwma) => json!("peak_ewma"),
+        Balance::Hash(HashOn::Source) => json!({ "hash": "source" }),
+        Balance::Hash(HashOn::Path) => json!({ "hash": "path" }),
+        Balance::Hash(HashOn::Header(name)) => json!({ "hash": { "header": name.as_str() } }),
+        Balance::Hash(HashOn::Cookie(name)) => json!({ "hash": { "cookie": &**name } }),
+    }
 }
 
 fn endpoint(endpoint: &Endpoint) -> Value {

@@ -6,18 +6,24 @@ use serde_json::{Value, json};
 
 use crate::base::units::format_duration;
 use crate::config::render::{headers, put};
-use crate::traffic::policy::{HeaderRules, HostPattern, Match, RetryPolicy, RoutePolicy};
+use crate::traffic::policy::{Action, HeaderRules, HostPattern, Match, RetryPolicy, RoutePolicy};
 
 /// A route.
 pub(super) fn route(route: &RoutePolicy) -> Value {
     let mut all = json!({
         "name": &*route.name,
-        "cluster": &*route.cluster,
         "timeout": wait(route.timeout),
         "idle_timeout": wait(route.idle_timeout),
         "strip_prefix": route.strip_prefix,
         "retries": retries(&route.retries),
     });
+    match &route.action {
+        Action::RedirectToHttps => all["redirect"] = json!("https"),
+        Action::Forward(shares) => match shares.as_slice() {
+            [only] if only.weight == 1 => all["cluster"] = json!(&*only.cluster),
+            many => all["split"] = many.iter().map(|share| ((*share.cluster).to_owned(), json!(share.weight))).collect(),
+        },
+    }
     put(&mut all, "match", matches(&route.matches));
     let mut both = json!({});
     put(&mut both, "request", rules(&route.request_headers));

@@ -1,5 +1,6 @@
 //! The data plane against endpoints and clients over real sockets: one worker, a world made by hand.
 
+mod affinity;
 mod bodies;
 mod limits;
 mod malformed;

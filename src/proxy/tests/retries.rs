@@ -97,7 +97,8 @@ fn a_recalled_get_goes_elsewhere_and_a_recalled_post_stays() {
         arrivals.recv_timeout(PATIENCE).unwrap();
         let cluster = Arc::clone(&rig.live.world().load().clusters[0]);
         let upstream = cluster.snapshot().load().upstream;
-        cluster.publish(snapshot(&[spare], &rig.endpoints, upstream));
+        let all: Vec<_> = rig.endpoints.iter().cloned().chain([Arc::clone(&spare)]).collect();
+        cluster.publish(snapshot(&[spare], &all, upstream));
         rig.recall.send(Recall(rig.endpoints[0].id)).unwrap();
         assert_eq!(get.join().unwrap(), 200);
         assert_eq!(post.join().unwrap(), 504);

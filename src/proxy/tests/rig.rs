@@ -12,14 +12,14 @@ use crate::base::address::{EndpointAddress, ListenAddress};
 use crate::base::ids::{ClusterId, EndpointId};
 use crate::base::units::Ratio;
 use crate::cluster::{
-    Cluster, Dropped, Endpoint, Listener, Live, Member, Recall, RecallSender, Route, SignalQueue, Snapshot, Upstream, World,
-    signals,
+    Affinity, Cluster, Dropped, Endpoint, Listener, Live, Member, Recall, RecallSender, Route, SignalQueue, Snapshot, Target,
+    Upstream, World, signals,
 };
 use crate::config::model;
 use crate::proxy::{Setup, Stage, worker};
 use crate::runtime::{clock, thread};
 use crate::tls::Renewable;
-use crate::traffic::policy::{Match, RetryOn, RetryPolicy, RoutePolicy};
+use crate::traffic::policy::{Action, Match, RetryOn, RetryPolicy, RoutePolicy};
 use crate::traffic::route::RouteTable;
 
 /// Long enough for anything that should happen; only a failing test waits for it.
@@ -78,6 +78,13 @@ impl Rig {
         client.reply(request.starts_with("HEAD"))
     }
 
+    /// Publishes a snapshot in which these get traffic.
+    pub(super) fn publish_with(&self, admitted: &[Arc<Endpoint>], affinity: Arc<Affinity>) {
+        let cluster = &self.live.world().load().clusters[0];
+        let plain = snapshot(admitted, &self.endpoints, cluster.snapshot().load().upstream);
+        cluster.publish(Snapshot { picker: affinity.picker(&plain.members), affinity, ..plain });
+    }
+
     /// Waits for the worker to end.
     pub(super) fn join(&mut self) {
         self.thread.take().unwrap().join().unwrap();
@@ -87,7 +94,7 @@ impl Rig {
     pub(super) fn statuses(&self, total: u64) -> Vec<(u16, u64)> {
         let world = self.live.world().load_full();
         loop {
-            let counts: Vec<_> = world.listeners[0].routes[0].cells[0].statuses.counts().collect();
+            let counts: Vec<_> = world.listeners[0].routes[0].targets()[0].cells[0].statuses.counts().collect();
             if counts.iter().map(|(_, n)| n).sum::<u64>() >= total {
                 return counts;
             }
@@ -109,7 +116,7 @@ fn settings() -> Settings {
     let route = RoutePolicy {
         name: "all".into(),
         matches: Match::default(),
-        cluster: "app".into(),
+        action: Action::to("app"),
         timeout: Some(PATIENCE),
         idle_timeout: Some(PATIENCE),
         strip_prefix: false,
@@ -129,6 +136,7 @@ fn settings() -> Settings {
         protocol: model::Protocol::Auto,
         tls: None,
         trusted_proxies: Vec::new(),
+        health_path: None,
         limits: model::ListenerLimits {
             connections: 100,
             handshakes: 100,
@@ -151,8 +159,11 @@ pub(super) fn endpoint_object(address: SocketAddr, id: u32) -> Arc<Endpoint> {
 }
 
 fn world(settings: &Settings, endpoints: &[Arc<Endpoint>]) -> World {
-    let cluster = Arc::new(Cluster::new(ClusterId(0), "app".into(), snapshot(endpoints, endpoints, settings.upstream)));
-    let route = Route { policy: settings.route.clone(), cluster: 0, cells: Arc::default() };
+    let place = Arc::new(Cluster::new(ClusterId(0), "app".into(), snapshot(endpoints, endpoints, settings.upstream)));
+    let forwards = !settings.route.action.shares().is_empty();
+    let (name, cluster) = if forwards { ("app".into(), Some(0)) } else { ("".into(), None) };
+    let target = Target { name, cluster, cells: Arc::default() };
+    let route = Route::new(settings.route.clone(), vec![target]);
     let listener = Listener {
         config: Arc::new(settings.listener.clone()),
         table: RouteTable::new(vec![settings.route.matches.clone()]),
@@ -162,14 +173,19 @@ fn world(settings: &Settings, endpoints: &[Arc<Endpoint>]) -> World {
         handshakes: Arc::default(),
         tls: settings.listener.tls.as_ref().map(|tls| Arc::new(Renewable::new(tls.terms(settings.listener.protocol)).unwrap())),
     };
-    World { listeners: vec![listener], clusters: vec![cluster] }
+    World { listeners: vec![listener], clusters: vec![place] }
 }
 
 pub(super) fn snapshot(admitted: &[Arc<Endpoint>], all: &[Arc<Endpoint>], upstream: Upstream) -> Snapshot {
     Snapshot {
-        members: admitted.iter().map(|endpoint| Member { endpoint: Arc::clone(endpoint), weight: 1.0 }).collect(),
+        members: (0..)
+            .zip(all)
+            .filter(|(_, one)| admitted.iter().any(|other| Arc::ptr_eq(one, other)))
+            .map(|(number, _)| Member { number, weight: 1.0 })
+            .collect(),
         picker: Picker::new(Algorithm::RoundRobin, &vec![1.0; admitted.len()]),
         endpoints: all.into(),
+        affinity: Arc::default(),
         upstream,
         available: admitted.len(),
         panic: false,

@@ -94,7 +94,9 @@ fn of_cluster(cluster: &Cluster, retries: Option<&RetryPolicy>, assumed: &Assump
 /// How the least patient of the routes to a cluster tries again; `None` if no route leads there.
 fn retries<'a>(config: &'a Config, cluster: &Cluster) -> Option<&'a RetryPolicy> {
     let routes = config.listeners.iter().flat_map(|listener| &listener.routes);
-    let to_it = routes.filter(|route| route.cluster == cluster.name).map(|route| &route.retries);
+    let to_it = routes
+        .filter(|route| route.action.shares().iter().any(|share| share.cluster == cluster.name))
+        .map(|route| &route.retries);
     to_it.min_by(|a, b| {
         (a.attempts, a.budget.get()).partial_cmp(&(b.attempts, b.budget.get())).unwrap_or(std::cmp::Ordering::Equal)
     })

@@ -1,8 +1,13 @@
 //! Pickers as a worker uses them: fairness, evenness, and what a retry gets.
 
+mod consistent;
+mod latency;
+
 use proptest::prelude::*;
 
-use super::{Algorithm, Cursor, Picker};
+use super::{Algorithm, Cursor, Loads, Picker, Ring};
+
+const ALL: [Algorithm; 3] = [Algorithm::RoundRobin, Algorithm::LeastRequest, Algorithm::PeakEwma];
 
 fn idle(_: usize) -> u32 {
     0
@@ -12,7 +17,7 @@ fn idle(_: usize) -> u32 {
 fn picks(algorithm: Algorithm, weights: &[f64], n: usize) -> Vec<usize> {
     let picker = Picker::new(algorithm, weights);
     let (mut cursor, mut rng) = (Cursor::default(), fastrand::Rng::with_seed(7));
-    (0..n).filter_map(|_| picker.pick(&mut cursor, &mut rng, &idle, &[])).collect()
+    (0..n).filter_map(|_| picker.pick(&mut cursor, &mut rng, &idle, None, &[])).collect()
 }
 
 fn counts(picks: &[usize], n: usize) -> Vec<usize> {
@@ -41,14 +46,14 @@ fn weights_interleave_within_a_cycle() {
 
 #[test]
 fn no_candidates_no_pick() {
-    for algorithm in [Algorithm::RoundRobin, Algorithm::LeastRequest] {
+    for algorithm in ALL {
         assert!(picks(algorithm, &[], 1).is_empty());
     }
 }
 
 #[test]
 fn a_weight_that_is_none_gets_nothing_unless_all_are() {
-    for algorithm in [Algorithm::RoundRobin, Algorithm::LeastRequest] {
+    for algorithm in ALL {
         let got = counts(&picks(algorithm, &[0.0, 1.0, f64::NAN, -1.0, f64::INFINITY, 1.0], 100), 6);
         assert_eq!((got[0], got[2], got[3], got[4]), (0, 0, 0, 0), "{algorithm:?}");
         assert!(got[1] > 0 && got[5] > 0);
@@ -58,11 +63,11 @@ fn a_weight_that_is_none_gets_nothing_unless_all_are() {
 
 #[test]
 fn a_retry_gets_another_candidate_while_there_is_one() {
-    for algorithm in [Algorithm::RoundRobin, Algorithm::LeastRequest] {
+    for algorithm in ALL {
         let picker = Picker::new(algorithm, &[1000.0, 1.0, 1.0]);
         let (mut cursor, mut rng) = (Cursor::default(), fastrand::Rng::with_seed(7));
         for _ in 0..1000 {
-            let mut pick = |tried: &[usize]| picker.pick(&mut cursor, &mut rng, &idle, tried).unwrap();
+            let mut pick = |tried: &[usize]| picker.pick(&mut cursor, &mut rng, &idle, None, tried).unwrap();
             let first = pick(&[]);
             let second = pick(&[first]);
             let third = pick(&[first, second]);
@@ -71,14 +76,14 @@ fn a_retry_gets_another_candidate_while_there_is_one() {
             assert_eq!(all, [0, 1, 2], "{algorithm:?}");
             assert!(pick(&[0, 1, 2]) < 3);
         }
-        assert_eq!(Picker::new(algorithm, &[1.0]).pick(&mut cursor, &mut rng, &idle, &[0]), Some(0));
+        assert_eq!(Picker::new(algorithm, &[1.0]).pick(&mut cursor, &mut rng, &idle, None, &[0]), Some(0));
     }
 }
 
 #[test]
 fn the_rotation_goes_on_in_a_new_picker() {
     let (mut cursor, mut rng) = (Cursor::default(), fastrand::Rng::with_seed(7));
-    let mut pick = |weights: &[f64]| Picker::new(Algorithm::RoundRobin, weights).pick(&mut cursor, &mut rng, &idle, &[]);
+    let mut pick = |weights: &[f64]| Picker::new(Algorithm::RoundRobin, weights).pick(&mut cursor, &mut rng, &idle, None, &[]);
     let equal = [1.0; 3];
     let got: Vec<usize> = (0..6).filter_map(|_| pick(&equal)).collect();
     assert_eq!(got, [0, 1, 2, 0, 1, 2]);
@@ -90,7 +95,7 @@ fn a_seeded_cursor_begins_anywhere() {
     let picker = Picker::new(Algorithm::RoundRobin, &[1.0; 4]);
     let mut rng = fastrand::Rng::with_seed(1);
     let firsts: Vec<usize> = (0..400)
-        .filter_map(|_| picker.pick(&mut Cursor::seeded(&mut rng), &mut fastrand::Rng::with_seed(1), &idle, &[]))
+        .filter_map(|_| picker.pick(&mut Cursor::seeded(&mut rng), &mut fastrand::Rng::with_seed(1), &idle, None, &[]))
         .collect();
     assert!(counts(&firsts, 4).iter().all(|count| *count > 60), "{:?}", counts(&firsts, 4));
 }
@@ -101,11 +106,11 @@ fn the_busier_of_two_is_passed_over() {
     let (mut cursor, mut rng) = (Cursor::default(), fastrand::Rng::with_seed(7));
     let busy = |candidate: usize| if candidate == 0 { 5 } else { 4 };
     for _ in 0..100 {
-        assert_eq!(picker.pick(&mut cursor, &mut rng, &busy, &[]), Some(1));
+        assert_eq!(picker.pick(&mut cursor, &mut rng, &busy, None, &[]), Some(1));
     }
     let weighed = Picker::new(Algorithm::LeastRequest, &[2.0, 1.0]);
     for _ in 0..100 {
-        assert_eq!(weighed.pick(&mut cursor, &mut rng, &busy, &[]), Some(0), "6 / 2 is less than 5 / 1");
+        assert_eq!(weighed.pick(&mut cursor, &mut rng, &busy, None, &[]), Some(0), "6 / 2 is less than 5 / 1");
     }
 }
 
@@ -116,7 +121,7 @@ fn load_evens_out_by_weight() {
     let (mut cursor, mut rng) = (Cursor::default(), fastrand::Rng::with_seed(7));
     let mut load = [0_u32; 4];
     for _ in 0..8000 {
-        let pick = picker.pick(&mut cursor, &mut rng, &|candidate: usize| load[candidate], &[]).unwrap();
+        let pick = picker.pick(&mut cursor, &mut rng, &|candidate: usize| load[candidate], None, &[]).unwrap();
         load[pick] += 1;
     }
     for (weight, load) in weights.iter().zip(load) {
@@ -152,7 +157,7 @@ proptest! {
         let picker = Picker::new(Algorithm::RoundRobin, &weights);
         let mut rng = fastrand::Rng::with_seed(seed);
         let mut cursor = Cursor::seeded(&mut rng);
-        let picks: Vec<usize> = (0..n).filter_map(|_| picker.pick(&mut cursor, &mut rng, &idle, &[])).collect();
+        let picks: Vec<usize> = (0..n).filter_map(|_| picker.pick(&mut cursor, &mut rng, &idle, None, &[])).collect();
         let total: f64 = weights.iter().sum();
         let mean = total / weights.len() as f64;
         for (candidate, count) in counts(&picks, weights.len()).into_iter().enumerate() {
@@ -167,16 +172,15 @@ proptest! {
         weights in proptest::collection::vec(0_u32..1000, 1..30),
         tried in proptest::collection::vec(0_usize..30, 0..6),
         seed: u64,
-        least: bool,
+        algorithm in proptest::sample::select(ALL.to_vec()),
     ) {
         let weights: Vec<f64> = weights.into_iter().map(f64::from).collect();
-        let algorithm = if least { Algorithm::LeastRequest } else { Algorithm::RoundRobin };
         let picker = Picker::new(algorithm, &weights);
         let mut rng = fastrand::Rng::with_seed(seed);
         let mut cursor = Cursor::seeded(&mut rng);
         let usable: Vec<usize> = super::clean(&weights).into_iter().map(|(candidate, _)| candidate).collect();
         for _ in 0..20 {
-            let pick = picker.pick(&mut cursor, &mut rng, &idle, &tried).unwrap();
+            let pick = picker.pick(&mut cursor, &mut rng, &idle, None, &tried).unwrap();
             prop_assert!(usable.contains(&pick));
             prop_assert!(!tried.contains(&pick) || usable.iter().all(|candidate| tried.contains(candidate)));
         }

@@ -1,36 +1,32 @@
-//! The power of two choices: of two different candidates drawn at random, the one with fewer requests for its weight.
+//! The power of two choices: of two different candidates drawn at random, the one with less load for its weight.
 //!
 //! Taking the least loaded of all sends every worker to the same candidate at once, since each knows the others' requests
 //! a little late; and one that answers errors fast looks idle and draws everything. With two drawn at random a candidate's
-//! share is bounded by twice its fair one, and load still evens out. Load is `(in flight + 1) / weight`; with equal load
-//! the one that was drawn first, which is random, is taken.
+//! share is bounded by twice its fair one, and load still evens out. With equal load the one that was drawn first, which is
+//! random, is taken. What load is, the caller says.
 
 /// Draws that meet a tried candidate before all are searched for one that was not.
 const PATIENCE: usize = 8;
 
 /// Candidates and their weights.
 #[derive(Debug, Clone)]
-pub(super) struct LeastRequest {
+pub(super) struct TwoChoices {
     candidates: Box<[(usize, f64)]>,
 }
 
-impl LeastRequest {
+impl TwoChoices {
     pub(super) fn new(candidates: Vec<(usize, f64)>) -> Self {
         Self { candidates: candidates.into_boxed_slice() }
     }
 
-    pub(super) fn pick(
-        &self,
-        rng: &mut fastrand::Rng,
-        in_flight: &(impl Fn(usize) -> u32 + ?Sized),
-        tried: &[usize],
-    ) -> Option<usize> {
+    /// The candidate with less of `load` for its weight.
+    pub(super) fn pick(&self, rng: &mut fastrand::Rng, load: impl Fn(usize) -> f64, tried: &[usize]) -> Option<usize> {
         let one = self.draw(rng, tried, None)?;
         let Some(two) = self.draw(rng, tried, Some(one.0)) else { return Some(one.0) };
-        let load = |(candidate, weight): (usize, f64)| (f64::from(in_flight(candidate)) + 1.0) / weight;
+        let weighed = |(candidate, weight): (usize, f64)| load(candidate) / weight;
         // A tried candidate comes second whatever its load.
         let second_is_tried = !tried.is_empty() && tried.contains(&two.0) && !tried.contains(&one.0);
-        Some(if !second_is_tried && load(two) < load(one) { two.0 } else { one.0 })
+        Some(if !second_is_tried && weighed(two) < weighed(one) { two.0 } else { one.0 })
     }
 
     /// One candidate at random but `not` this one, preferably one that was not tried.
