@@ -75,7 +75,9 @@ pub(super) fn cluster(endpoints: Vec<Arc<Endpoint>>) -> Arc<Cluster> {
             connect_timeout: Duration::from_secs(1),
             idle_timeout: Duration::from_secs(4),
             idle_connections: 64,
+            protocol: crate::config::model::Protocol::Http1,
         },
+        tls: None,
         panic: false,
         frozen: false,
     };

@@ -82,6 +82,16 @@ pub enum Host {
     Name(Arc<str>),
 }
 
+impl fmt::Display for Host {
+    /// Without brackets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(ip) => ip.fmt(f),
+            Self::Name(name) => f.write_str(name),
+        }
+    }
+}
+
 /// One address in a cluster, `ip:port`, `[ipv6]:port` or `name:port`, with the spelling that the configuration has.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct EndpointAddress {

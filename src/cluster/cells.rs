@@ -13,14 +13,16 @@ pub enum Connect {
     Refused,
     /// Not within `connect_timeout`.
     Timeout,
+    /// TLS stood in the way.
+    Tls,
     /// Otherwise, a name that does not resolve included.
     Error,
 }
 
 impl Connect {
     /// Every result, with its label.
-    pub const ALL: [(Self, &'static str); 4] =
-        [(Self::Ok, "ok"), (Self::Refused, "refused"), (Self::Timeout, "timeout"), (Self::Error, "error")];
+    pub const ALL: [(Self, &'static str); 5] =
+        [(Self::Ok, "ok"), (Self::Refused, "refused"), (Self::Timeout, "timeout"), (Self::Tls, "tls"), (Self::Error, "error")];
 }
 
 /// How a retry ended, or why there was none.
@@ -50,7 +52,7 @@ pub struct EndpointCells {
     /// Answers in that sum.
     pub first_bytes: Counter,
     /// Connections tried, in the order of [`Connect::ALL`].
-    pub connects: [Counter; 4],
+    pub connects: [Counter; 5],
     /// Connections with an exchange on them.
     pub active: Gauge,
     /// Connections in the pool.

@@ -25,6 +25,10 @@ pub enum Token {
     ConnectionTerminated,
     /// Not connected in time.
     ConnectionTimeout,
+    /// The endpoint's certificate is not believed.
+    TlsCertificateError,
+    /// TLS could not be agreed on.
+    TlsProtocolError,
     /// No head in time.
     HttpResponseTimeout,
     /// What came is no HTTP answer.
@@ -45,7 +49,7 @@ pub enum Token {
 
 impl Token {
     /// Every token, with its spelling.
-    pub const ALL: [(Self, &'static str); 15] = [
+    pub const ALL: [(Self, &'static str); 17] = [
         (Self::DestinationNotFound, "destination_not_found"),
         (Self::DestinationUnavailable, "destination_unavailable"),
         (Self::DnsError, "dns_error"),
@@ -53,6 +57,8 @@ impl Token {
         (Self::ConnectionRefused, "connection_refused"),
         (Self::ConnectionTerminated, "connection_terminated"),
         (Self::ConnectionTimeout, "connection_timeout"),
+        (Self::TlsCertificateError, "tls_certificate_error"),
+        (Self::TlsProtocolError, "tls_protocol_error"),
         (Self::HttpResponseTimeout, "http_response_timeout"),
         (Self::HttpProtocolError, "http_protocol_error"),
         (Self::HttpUpgradeFailed, "http_upgrade_failed"),

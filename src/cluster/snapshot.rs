@@ -10,7 +10,9 @@ use crossbeam_utils::CachePadded;
 use crate::balance::Picker;
 use crate::base::ids::ClusterId;
 use crate::cluster::{Affinity, ClusterCells, Endpoint};
+use crate::config::model::Protocol;
 use crate::telemetry::lanes::Lanes;
+use crate::tls::Towards;
 
 /// How connections to a cluster's endpoints are made and kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +23,8 @@ pub struct Upstream {
     pub idle_timeout: Duration,
     /// How many idle ones are kept, per endpoint and worker.
     pub idle_connections: usize,
+    /// What is spoken on them.
+    pub protocol: Protocol,
 }
 
 /// An endpoint that gets traffic.
@@ -45,6 +49,8 @@ pub struct Snapshot {
     pub affinity: Arc<Affinity>,
     /// How connections are made and kept.
     pub upstream: Upstream,
+    /// TLS towards the endpoints, if there is any.
+    pub tls: Option<Arc<Towards>>,
     /// How many endpoints are available.
     pub available: usize,
     /// Whether sicker tiers are let in.

@@ -8,7 +8,7 @@ use crate::base::address::{EndpointAddress, ListenAddress};
 use crate::health::check::ProbeSpec;
 use crate::health::policy::{Policy, Timing};
 use crate::report;
-use crate::tls::{Application, Identity, Terms, Trust};
+use crate::tls::{Application, Identity, Terms, Towards, Trust};
 use crate::traffic::affinity::{Balance, Sticky};
 use crate::traffic::policy::RoutePolicy;
 
@@ -124,7 +124,7 @@ pub struct Listener {
     pub routes: Vec<RoutePolicy>,
 }
 
-/// What is spoken on a listener.
+/// What is spoken on a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Protocol {
     /// HTTP/1.1 or HTTP/2, by ALPN or by the first bytes.
@@ -186,6 +186,18 @@ pub struct Clients {
     pub trust: Trust,
 }
 
+impl Protocol {
+    /// What is offered where it is spoken under TLS.
+    #[must_use]
+    pub const fn application(self) -> Application {
+        match self {
+            Self::Auto => Application::Any,
+            Self::Http1 => Application::Http1,
+            Self::Http2 => Application::Http2,
+        }
+    }
+}
+
 impl ListenerTls {
     /// What a listener that speaks this protocol offers.
     #[must_use]
@@ -193,11 +205,7 @@ impl ListenerTls {
         Terms {
             identities: self.certificates.iter().map(|certificate| certificate.identity.clone()).collect(),
             clients: self.clients.as_ref().map(|clients| clients.trust.clone()),
-            application: match protocol {
-                Protocol::Auto => Application::Any,
-                Protocol::Http1 => Application::Http1,
-                Protocol::Http2 => Application::Http2,
-            },
+            application: protocol.application(),
         }
     }
 }
@@ -228,6 +236,10 @@ pub struct Cluster {
     pub name: Arc<str>,
     /// Its endpoints, at least one.
     pub endpoints: Vec<Endpoint>,
+    /// What is spoken to them.
+    pub protocol: Protocol,
+    /// TLS towards them, if there is any.
+    pub tls: Option<ClusterTls>,
     /// How requests are spread.
     pub balance: Balance,
     /// The cookie that keeps a client with its endpoint, if there is one.
@@ -244,6 +256,19 @@ pub struct Cluster {
     pub report: Option<report::spec::Spec>,
     /// The pace of a report that is fetched from a path of its own.
     pub report_timing: Timing,
+}
+
+/// TLS towards endpoints.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClusterTls {
+    /// The file of the authorities; `None`: the system's.
+    pub ca: Option<NamedFile>,
+    /// The files of our own certificate and its key.
+    pub own: Option<Certificate>,
+    /// The name that certificates must have, as written.
+    pub server_name: Option<Arc<str>>,
+    /// What these come to.
+    pub towards: Arc<Towards>,
 }
 
 /// An endpoint.

@@ -12,6 +12,7 @@ use crate::control::pacer::Pacer;
 use crate::control::watched::{Watched, Watcher};
 use crate::health::signal::Signal;
 use crate::health::{self, Changes, Entry};
+use crate::net::secure;
 use crate::report::spec::Source;
 
 /// A cluster, its health and its watch.
@@ -33,6 +34,7 @@ impl Ward {
     /// A cluster of which nothing is known yet. `watched` is in the order of the configuration.
     pub(super) fn new(id: ClusterId, config: model::Cluster, watched: Vec<Watched>, now: Timestamp) -> Self {
         let health = believe(&config, &watched, now);
+        prepare(&config);
         let index = index(&watched);
         let roster = roster(&watched);
         let affinity = affinity(&config);
@@ -113,7 +115,8 @@ impl Ward {
     /// Whether a change to `config` needs other probes than those that run.
     pub(super) fn needs_other_probes(&self, config: &model::Cluster) -> bool {
         let old = &self.config;
-        (&old.probes, &old.report, old.report_timing) != (&config.probes, &config.report, config.report_timing)
+        (&old.probes, &old.report, old.report_timing, &old.tls)
+            != (&config.probes, &config.report, config.report_timing, &config.tls)
     }
 
     /// Ends the probes of every endpoint that does not stay as it is under `config`.
@@ -150,6 +153,7 @@ impl Ward {
         let mut changes = vec![self.health.reconfigure(config.health.clone(), members(&config, &self.watched), now)];
         self.health.set_report_interval(report_interval(&config));
         self.affinity = affinity(&config);
+        prepare(&config);
         self.config = config;
         changes.extend(heard.iter().map(|signal| self.health.apply(signal, now)));
         self.pacer.ask_at_once(now);
@@ -200,6 +204,13 @@ impl Ward {
         if self.pacer.due().is_none() {
             self.recalls.drain(..).for_each(|id| announcer.recall(id));
         }
+    }
+}
+
+/// Makes what would otherwise be made when the first request comes.
+fn prepare(config: &model::Cluster) {
+    if let Some(tls) = &config.tls {
+        secure::prepare(&tls.towards);
     }
 }
 
@@ -279,7 +290,9 @@ fn snapshot(
             connect_timeout: config.connect_timeout,
             idle_timeout: config.pool.idle_timeout,
             idle_connections: config.pool.idle_connections,
+            protocol: config.protocol,
         },
+        tls: config.tls.as_ref().map(|tls| Arc::clone(&tls.towards)),
         available: admission.available,
         panic: admission.panic,
         frozen: health.is_frozen(),

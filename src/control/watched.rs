@@ -58,6 +58,7 @@ impl Watcher {
                 probes: cluster.probes.clone(),
                 report: cluster.report.clone(),
                 report_timing: cluster.report_timing,
+                tls: cluster.tls.as_ref().map(|tls| Arc::clone(&tls.towards)),
             };
             probe::start(plan, self.signals.clone(), Arc::clone(&self.lag))
         });

@@ -55,6 +55,8 @@ pub struct ProbeSpec {
     pub address: Option<EndpointAddress>,
     /// Another port than the endpoint's; not beside `address`.
     pub port: Option<u16>,
+    /// Whether it uses the cluster's TLS, if there is any.
+    pub tls: bool,
     /// Its pace.
     pub timing: Timing,
 }

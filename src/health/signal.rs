@@ -23,6 +23,8 @@ pub enum Failure {
     Body(String),
     /// A status word in the report says that it fails.
     ReportStatus(String),
+    /// The endpoint's certificate is not believed, or TLS could not be agreed on.
+    Tls(String),
     /// Anything else: a reset, an answer that is not HTTP, a name that does not resolve.
     Error(String),
 }
@@ -37,6 +39,7 @@ impl Failure {
             Self::Status(_) => Code::ProbeStatus,
             Self::Body(_) => Code::ProbeBody,
             Self::ReportStatus(_) => Code::ReportStatus,
+            Self::Tls(_) => Code::ProbeTls,
             Self::Error(_) => Code::ProbeError,
         }
     }
@@ -50,7 +53,7 @@ impl fmt::Display for Failure {
             Self::Status(status) => write!(f, "status {status}"),
             Self::Body(wanted) => write!(f, "the body lacks {wanted:?}"),
             Self::ReportStatus(word) => write!(f, "its report says {word:?}"),
-            Self::Error(what) => f.write_str(what),
+            Self::Tls(what) | Self::Error(what) => f.write_str(what),
         }
     }
 }

@@ -68,6 +68,8 @@ pub enum Code {
     ProbeStatus,
     /// The last failed probe had a wrong body.
     ProbeBody,
+    /// The last failed probe did not get past TLS.
+    ProbeTls,
     /// The last failed probe ended otherwise.
     ProbeError,
     /// Live connects are refused.
@@ -92,6 +94,7 @@ impl std::fmt::Display for Code {
             Self::ProbeTimeout => "probe_timeout",
             Self::ProbeStatus => "probe_status",
             Self::ProbeBody => "probe_body",
+            Self::ProbeTls => "probe_tls",
             Self::ProbeError => "probe_error",
             Self::Refused => "refused",
             Self::Report(metric) => return write!(f, "report_{metric}"),

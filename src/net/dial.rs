@@ -24,9 +24,33 @@ pub enum DialError {
     /// We could not try: out of descriptors, ports or memory. It says nothing about the endpoint.
     #[error("could not try to connect: {0}")]
     Local(io::Error),
+    /// The endpoint's certificate is not one that we believe.
+    #[error("the certificate is not believed: {0}")]
+    Certificate(String),
+    /// TLS could not be agreed on.
+    #[error("the TLS handshake failed: {0}")]
+    Tls(String),
     /// Anything else.
     #[error("connect failed: {0}")]
     Other(io::Error),
+}
+
+impl DialError {
+    /// The same error for somebody else who waited for the same connection.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        let copy = |error: &io::Error| io::Error::new(error.kind(), error.to_string());
+        match self {
+            Self::Unresolved => Self::Unresolved,
+            Self::Refused => Self::Refused,
+            Self::Timeout(limit) => Self::Timeout(*limit),
+            Self::Unroutable(error) => Self::Unroutable(copy(error)),
+            Self::Local(error) => Self::Local(copy(error)),
+            Self::Certificate(why) => Self::Certificate(why.clone()),
+            Self::Tls(why) => Self::Tls(why.clone()),
+            Self::Other(error) => Self::Other(copy(error)),
+        }
+    }
 }
 
 /// Connects to the first address that accepts.

@@ -5,5 +5,6 @@
 pub mod dial;
 pub mod listen;
 pub mod resolve;
+pub mod secure;
 pub mod shared;
 pub mod stream;

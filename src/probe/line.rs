@@ -9,7 +9,6 @@
 //! that thousands of endpoints cost little memory.
 
 use std::future::Future;
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::task::Poll;
 
@@ -19,8 +18,8 @@ use http_body_util::Empty;
 use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
 
-use crate::net::dial;
 use crate::probe::answer::Answer;
+use crate::probe::target::Target;
 use crate::probe::trouble::Trouble;
 use crate::probe::wire::Wire;
 use crate::report::spec::Format;
@@ -56,8 +55,8 @@ impl Line {
     ///
     /// # Errors
     /// If no whole answer comes. There is no time-out in here: who drops the future closes the connection.
-    pub(super) async fn ask(&mut self, addresses: &[SocketAddr], request: Request<Body>, fresh: bool) -> Result<Answer, Trouble> {
-        let warm = self.warm.take().filter(|wire| !fresh && !addresses.is_empty() && wire.is_idle());
+    pub(super) async fn ask(&mut self, target: &Target, request: Request<Body>, fresh: bool) -> Result<Answer, Trouble> {
+        let warm = self.warm.take().filter(|wire| !fresh && !target.addresses().is_empty() && wire.is_idle());
         if let Some(wire) = warm {
             match self.exchange(wire, request.clone()).await {
                 Ok(answer) => return Ok(answer),
@@ -65,7 +64,7 @@ impl Line {
                 Err(_) => {}
             }
         }
-        let wire = Wire::new(dial::connect_any(addresses).await?);
+        let wire = Wire::new(target.connect().await?);
         self.exchange(wire, request).await.map_err(|broken| broken.trouble())
     }
 

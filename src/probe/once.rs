@@ -18,6 +18,7 @@ use crate::probe::rounds::fetched;
 use crate::probe::run::{Outcome, Probe};
 use crate::probe::target::Target;
 use crate::report::spec::{Format, Source, Spec};
+use crate::tls::{Towards, TowardsTerms};
 
 /// What one run found.
 #[derive(Debug)]
@@ -37,37 +38,48 @@ pub struct UrlError;
 
 /// Runs a probe of an endpoint now, over a fresh connection. A name is looked up first, which the probe's time-out does not
 /// cover. The report is read from the answer if `report` takes it from there.
-pub async fn once(endpoint: &EndpointAddress, spec: &ProbeSpec, report: Option<&Spec>) -> Finding {
+pub async fn once(endpoint: &EndpointAddress, spec: &ProbeSpec, report: Option<&Spec>, tls: Option<&Arc<Towards>>) -> Finding {
     let reads = report.filter(|report| report.source == Source::FirstHttpProbe && report.format != Format::None);
-    let Outcome { started, latency, result, answer, reading } = run(endpoint, spec, reads).await;
+    let Outcome { started, latency, result, answer, reading } = run(endpoint, spec, reads, tls).await;
     let excerpt = answer.as_ref().map(|answer| answer.excerpt().into()).unwrap_or_default();
     Finding { run: ProbeRun { probe: 0, started, latency, result, excerpt }, answer, reading }
 }
 
 /// Fetches an endpoint's report from its own path now; `None` if it has none. The answer is there if a whole one came.
-pub async fn fetch_report(endpoint: &EndpointAddress, report: &Spec, timing: Timing) -> Option<(ReportReading, Option<Answer>)> {
+pub async fn fetch_report(
+    endpoint: &EndpointAddress,
+    report: &Spec,
+    timing: Timing,
+    tls: Option<&Arc<Towards>>,
+) -> Option<(ReportReading, Option<Answer>)> {
     let spec = report_probe(report, timing)?;
-    let mut outcome = run(endpoint, &spec, Some(report)).await;
+    let mut outcome = run(endpoint, &spec, Some(report), tls).await;
     let answer = outcome.answer.take();
     Some((fetched(outcome), answer))
 }
 
-async fn run(endpoint: &EndpointAddress, spec: &ProbeSpec, reads: Option<&Spec>) -> Outcome {
-    let target = Target::resolve(spec, endpoint).await;
+async fn run(endpoint: &EndpointAddress, spec: &ProbeSpec, reads: Option<&Spec>, tls: Option<&Arc<Towards>>) -> Outcome {
+    let target = Target::resolve(spec, endpoint).await.secured(spec, tls);
     Probe::new(spec.clone(), target, reads.cloned().map(Arc::new)).run(State::Unknown.as_str(), true).await
 }
 
-/// The probe that a plain `http://` URL stands for, and the endpoint that it is of: a GET that passes with 2xx.
+/// The probe that a URL stands for, and the endpoint that it is of: a GET that passes with 2xx; and TLS for `https://`, which
+/// believes the authorities of the system.
 ///
 /// # Errors
 /// If the text is no such URL.
-pub fn plain(url: &str, timeout: Duration) -> Result<(EndpointAddress, ProbeSpec), UrlError> {
+pub fn plain(url: &str, timeout: Duration) -> Result<(EndpointAddress, ProbeSpec, Option<Arc<Towards>>), UrlError> {
     let uri: Uri = url.parse().map_err(|_| UrlError)?;
-    if uri.scheme() != Some(&Scheme::HTTP) {
-        return Err(UrlError);
-    }
+    let (port, tls) = match uri.scheme() {
+        Some(scheme) if *scheme == Scheme::HTTP => (80, None),
+        Some(scheme) if *scheme == Scheme::HTTPS => {
+            let terms = TowardsTerms { authorities: None, identity: None, server_name: None };
+            (443, Some(Arc::new(Towards::new(terms))))
+        }
+        _ => return Err(UrlError),
+    };
     let authority = uri.authority().ok_or(UrlError)?.as_str();
-    let endpoint = EndpointAddress::parse(authority).or_else(|_| EndpointAddress::parse(&format!("{authority}:80")));
+    let endpoint = EndpointAddress::parse(authority).or_else(|_| EndpointAddress::parse(&format!("{authority}:{port}")));
     let endpoint = endpoint.map_err(|_| UrlError)?;
     let check = HttpCheck {
         path: uri.path_and_query().map_or("/", |path| path.as_str()).into(),
@@ -79,7 +91,7 @@ pub fn plain(url: &str, timeout: Duration) -> Result<(EndpointAddress, ProbeSpec
     };
     // Nothing repeats here: only the time-out counts.
     let timing = Timing { interval: timeout, timeout, fast_interval: timeout, down_interval: timeout, jitter: Ratio::ZERO };
-    Ok((endpoint, ProbeSpec { name: "url".into(), check: Check::Http(check), address: None, port: None, timing }))
+    Ok((endpoint, ProbeSpec { name: "url".into(), check: Check::Http(check), address: None, port: None, tls: true, timing }, tls))
 }
 
 #[cfg(test)]
@@ -89,7 +101,7 @@ mod tests {
     #[test]
     fn urls() {
         let check = |url: &str, wanted: Option<(&str, &str, &str)>| {
-            let found = plain(url, Duration::from_secs(1)).ok().map(|(endpoint, spec)| {
+            let found = plain(url, Duration::from_secs(1)).ok().map(|(endpoint, spec, _)| {
                 let Check::Http(http) = spec.check else { panic!("a URL is asked by HTTP") };
                 (endpoint.to_string(), http.path.to_string(), http.host.map(|host| host.to_string()).unwrap_or_default())
             });
@@ -98,9 +110,9 @@ mod tests {
         };
         check("http://127.0.0.1:9001/health", Some(("127.0.0.1:9001", "/health", "127.0.0.1:9001")));
         check("http://orders.internal", Some(("orders.internal:80", "/", "orders.internal")));
+        check("https://orders.internal", Some(("orders.internal:443", "/", "orders.internal")));
         check("http://[::1]:80/a?b=c", Some(("[::1]:80", "/a?b=c", "[::1]:80")));
-        for bad in
-            ["", "127.0.0.1:80", "/health", "https://a/", "ftp://a/", "http://", "http://u@a/", "http://a:x/", "http://a:0/"]
+        for bad in ["", "127.0.0.1:80", "/health", "https://", "ftp://a/", "http://", "http://u@a/", "http://a:x/", "http://a:0/"]
         {
             check(bad, None);
         }

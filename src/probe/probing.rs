@@ -16,6 +16,7 @@ use crate::probe::run::Probe;
 use crate::probe::target::Target;
 use crate::report::spec::{Format, Source, Spec};
 use crate::runtime::task::Owned;
+use crate::tls::Towards;
 
 /// What is probed of one endpoint.
 #[derive(Debug, Clone)]
@@ -28,6 +29,8 @@ pub struct Plan {
     pub report: Option<Spec>,
     /// How often a report from a path of its own is fetched.
     pub report_timing: Timing,
+    /// TLS towards the endpoint, if there is any.
+    pub tls: Option<Arc<Towards>>,
 }
 
 /// Probes that run for as long as this lives.
@@ -69,14 +72,14 @@ impl Probing {
 }
 
 fn probes(plan: Plan) -> impl Iterator<Item = (Arc<Endpoint>, Probe, Purpose)> {
-    let Plan { endpoint, probes, report, report_timing } = plan;
+    let Plan { endpoint, probes, report, report_timing, tls } = plan;
     let report = report.filter(|spec| spec.format != Format::None).map(Arc::new);
-    let fetched = report.clone().and_then(|spec| fetch(spec, report_timing, &endpoint));
+    let fetched = report.clone().and_then(|spec| fetch(spec, report_timing, &endpoint, tls.as_ref()));
     let read = report.filter(|spec| spec.source == Source::FirstHttpProbe);
     let first = probes.iter().position(|spec| matches!(spec.check, Check::Http(_)));
     let owner = Arc::clone(&endpoint);
     let voting = probes.into_iter().enumerate().map(move |(position, spec)| {
-        let target = Target::of(&spec, &owner);
+        let target = Target::of(&spec, &owner).secured(&spec, tls.as_ref());
         let reads = read.clone().filter(|_| first == Some(position));
         (Probe::new(spec, target, reads), Purpose::Vote(position))
     });
@@ -84,9 +87,9 @@ fn probes(plan: Plan) -> impl Iterator<Item = (Arc<Endpoint>, Probe, Purpose)> {
     voting.chain(fetched).map(move |(probe, purpose)| (Arc::clone(&endpoint), probe, purpose))
 }
 
-fn fetch(spec: Arc<Spec>, timing: Timing, endpoint: &Arc<Endpoint>) -> Option<Probe> {
+fn fetch(spec: Arc<Spec>, timing: Timing, endpoint: &Arc<Endpoint>, tls: Option<&Arc<Towards>>) -> Option<Probe> {
     let probe = report_probe(&spec, timing)?;
-    let target = Target::of(&probe, endpoint);
+    let target = Target::of(&probe, endpoint).secured(&probe, tls);
     Some(Probe::new(probe, target, Some(spec)))
 }
 
@@ -101,5 +104,5 @@ pub(super) fn report_probe(spec: &Spec, timing: Timing) -> Option<ProbeSpec> {
         status: vec![StatusRange { low: 200, high: 299 }],
         body_contains: None,
     };
-    Some(ProbeSpec { name: "report".into(), check: Check::Http(check), address: None, port: *port, timing })
+    Some(ProbeSpec { name: "report".into(), check: Check::Http(check), address: None, port: *port, tls: true, timing })
 }

@@ -6,7 +6,6 @@ use std::time::Duration;
 use crate::base::time::Timestamp;
 use crate::health::check::{Check, HttpCheck, ProbeSpec};
 use crate::health::signal::{Failure, ProbeResult, ReportReading};
-use crate::net::dial;
 use crate::probe::answer::Answer;
 use crate::probe::line::Line;
 use crate::probe::reading;
@@ -71,16 +70,15 @@ impl Probe {
     }
 
     async fn look(&mut self, state: &'static str, fresh: bool) -> Result<Found, Trouble> {
-        let addresses = self.target.addresses();
         let seq = self.runs;
         self.runs += 1;
         let Check::Http(check) = &self.spec.check else {
-            drop(dial::connect_any(&addresses).await?);
+            drop(self.target.connect().await?);
             return Ok(Found::Accepted);
         };
         let stamp = Stamp { nonce: request::nonce(&mut self.nonces), seq, time: clock::wall(), state };
         let request = request::request(check, &self.target.host, stamp)?;
-        self.line.ask(&addresses, request, fresh).await.map(Found::Answered)
+        self.line.ask(&self.target, request, fresh).await.map(Found::Answered)
     }
 
     fn judge(&self, answer: Answer) -> (ProbeResult, Option<Answer>, Option<ReportReading>) {

@@ -9,8 +9,12 @@ use tokio::sync::watch;
 use crate::base::address::{EndpointAddress, Host};
 use crate::cluster::Endpoint;
 use crate::health::check::ProbeSpec;
+use crate::net::dial::{self, DialError};
 use crate::net::resolve;
+use crate::net::secure::secure;
+use crate::net::stream::Stream;
 use crate::runtime::task::Owned;
+use crate::tls::{Application, Towards};
 
 /// From the end of one lookup to the next.
 const INTERVAL: Duration = Duration::from_secs(30);
@@ -23,6 +27,8 @@ pub(super) struct Target {
     /// The Host header of those requests that have no other.
     pub(super) host: Arc<str>,
     place: Place,
+    /// TLS on the way there, and the host whose name a certificate must have.
+    tls: Option<(Arc<Towards>, Arc<str>)>,
 }
 
 #[derive(Debug)]
@@ -47,13 +53,13 @@ impl Target {
     pub(super) fn of(spec: &ProbeSpec, endpoint: &Arc<Endpoint>) -> Self {
         let Some(address) = &spec.address else {
             let host = host_header(&endpoint.address, spec.port);
-            return Self { host, place: Place::Endpoint(Arc::clone(endpoint), spec.port) };
+            return Self { host, place: Place::Endpoint(Arc::clone(endpoint), spec.port), tls: None };
         };
         let place = match address.socket() {
             Some(socket) => Place::Fixed(vec![socket]),
             None => Place::Named(Names::look_up(address.clone())),
         };
-        Self { host: address.text(), place }
+        Self { host: address.text(), place, tls: None }
     }
 
     /// The same for an endpoint that only has an address: its name is looked up now, once. Without an answer the target
@@ -65,7 +71,30 @@ impl Target {
         };
         let mut found = resolve::look_up(address).await.unwrap_or_default();
         set_port(&mut found, spec.port.filter(|_| spec.address.is_none()));
-        Self { host, place: Place::Fixed(found) }
+        Self { host, place: Place::Fixed(found), tls: None }
+    }
+
+    /// The same over TLS, unless the probe wants none.
+    pub(super) fn secured(mut self, spec: &ProbeSpec, tls: Option<&Arc<Towards>>) -> Self {
+        let host = match (&spec.address, &self.place) {
+            (Some(address), _) => address.host().to_string(),
+            (None, Place::Endpoint(endpoint, _)) => endpoint.address.host().to_string(),
+            (None, Place::Fixed(_) | Place::Named(_)) => without_port(&self.host).to_owned(),
+        };
+        self.tls = tls.filter(|_| spec.tls).map(|tls| (Arc::clone(tls), host.into()));
+        self
+    }
+
+    /// A fresh connection, secured where it should be.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub(super) async fn connect(&self) -> Result<Stream, DialError> {
+        let stream = dial::connect_any(&self.addresses()).await?;
+        Ok(match &self.tls {
+            None => Stream::from(stream),
+            Some((tls, host)) => Stream::from(secure(stream, tls, Application::Http1, host).await?),
+        })
     }
 
     /// Waits until it is known whether there are addresses: until the first lookup of a name of its own has ended.
@@ -111,6 +140,12 @@ async fn keep_looked_up(address: EndpointAddress, tell: watch::Sender<Option<Vec
         let never = tell.borrow().as_ref().is_none_or(Vec::is_empty);
         tokio::time::sleep(if never { FIRST_INTERVAL } else { INTERVAL }).await;
     }
+}
+
+/// A host as it stands in a Host header.
+fn without_port(host: &str) -> &str {
+    let bare = host.rsplit_once(':').map_or(host, |(bare, _)| bare);
+    bare.trim_start_matches('[').trim_end_matches(']')
 }
 
 fn set_port(addresses: &mut [SocketAddr], port: Option<u16>) {

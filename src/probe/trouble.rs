@@ -13,6 +13,8 @@ pub(super) enum Trouble {
     Refused,
     /// It says nothing about the endpoint.
     Ours(String),
+    /// TLS stood in the way.
+    Tls(String),
     /// Anything else.
     Broken(String),
 }
@@ -23,6 +25,7 @@ impl Trouble {
         match self {
             Self::Refused => ProbeResult::Fail(Failure::Refused),
             Self::Ours(why) => ProbeResult::Void(why),
+            Self::Tls(what) => ProbeResult::Fail(Failure::Tls(what)),
             Self::Broken(what) => ProbeResult::Fail(Failure::Error(what)),
         }
     }
@@ -33,6 +36,7 @@ impl From<DialError> for Trouble {
         match error {
             DialError::Refused => Self::Refused,
             // A name that does not resolve leaves its endpoint unknown: who does not know where it is cannot call it sick.
+            DialError::Certificate(_) | DialError::Tls(_) => Self::Tls(error.to_string()),
             DialError::Unresolved | DialError::Local(_) => Self::Ours(error.to_string()),
             DialError::Timeout(_) | DialError::Unroutable(_) | DialError::Other(_) => Self::Broken(error.to_string()),
         }

@@ -7,20 +7,20 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 use crate::net::shared::Waiting;
+use crate::net::stream::Stream;
 
 /// A connection.
 #[derive(Debug)]
 pub(super) struct Wire {
-    stream: TcpStream,
+    stream: Stream,
     /// Shared with whoever asks while HTTP machinery holds the connection.
     heard: Rc<Cell<bool>>,
 }
 
 impl Wire {
-    pub(super) fn new(stream: TcpStream) -> Self {
+    pub(super) fn new(stream: Stream) -> Self {
         Self { stream, heard: Rc::default() }
     }
 
@@ -32,7 +32,7 @@ impl Wire {
 
     /// Whether it can take a request: open, and nothing has come that nobody asked for.
     pub(super) fn is_idle(&self) -> bool {
-        Waiting::at(&self.stream) == Waiting::Nothing
+        self.stream.waiting() == Waiting::Nothing
     }
 }
 

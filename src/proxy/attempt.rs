@@ -11,15 +11,20 @@ use http::{HeaderMap, StatusCode};
 use hyper::ext::ReasonPhrase;
 
 use crate::base::time::Timestamp;
-use crate::cluster::Upstream as Settings;
+use crate::cluster::{Snapshot, Upstream as Settings};
 use crate::http1::{Conversation, Fault, Heard, Reply};
 use crate::proxy::exchange::Exchange;
 use crate::proxy::failure::Failure;
 use crate::proxy::inflow::Inflow;
+use crate::proxy::lines::{Line, Ride};
+use crate::proxy::opening::{self, Opened};
 use crate::proxy::place::Place;
-use crate::proxy::pool;
+use crate::proxy::pool::Connection;
 use crate::proxy::upstream::{Seat, Upstream};
 use crate::runtime::clock;
+
+/// How many connections may refuse a request unseen before that counts as a failure.
+const UNTAKEN: usize = 3;
 
 /// A try that has been begun: its place among those in flight, and among those with a connection once it has one.
 #[derive(Debug)]
@@ -27,13 +32,15 @@ pub(crate) struct Lease {
     pub(crate) upstream: Rc<Upstream>,
     settings: Settings,
     connected: bool,
+    /// The place on a connection that it shares with others.
+    ride: Option<Ride>,
     /// Given back after the connection.
     _place: Place,
 }
 
 impl Lease {
     fn new(place: Place, settings: Settings) -> Self {
-        Self { upstream: Rc::clone(&place.upstream), settings, connected: false, _place: place }
+        Self { upstream: Rc::clone(&place.upstream), settings, connected: false, ride: None, _place: place }
     }
 
     fn connect(&mut self) {
@@ -79,21 +86,25 @@ pub(crate) struct Answer {
 pub(crate) async fn run(
     exchange: &mut Exchange<'_>,
     place: Place,
-    settings: Settings,
+    snapshot: &Snapshot,
     started: Timestamp,
 ) -> Result<Answer, Failure> {
     let upstream = &Rc::clone(&place.upstream);
-    let mut lease = Lease::new(place, settings);
+    let mut lease = Lease::new(place, snapshot.upstream);
     exchange.begin_try(started);
     let seat = upstream.sit();
-    let (head, inflow) = {
-        let mut work = pin!(send(exchange, &mut lease, started));
+    let sent = {
+        let mut work = pin!(send(exchange, &mut lease, snapshot, started));
         std::future::poll_fn(|cx| match work.as_mut().poll(cx) {
             Poll::Pending => poll_interruption(exchange, &seat, started, cx).map(Err),
             ready @ Poll::Ready(_) => ready,
         })
         .await
-    }?;
+    };
+    if let (Err(Failure::Timeout(_) | Failure::TryTimeout(_) | Failure::Recalled), Some(ride)) = (&sent, &lease.ride) {
+        ride.doubt();
+    }
+    let (head, inflow) = sent?;
     let now = clock::now();
     exchange.end_wait(now);
     upstream.cells().answered(head.status.as_u16(), started, now);
@@ -101,12 +112,66 @@ pub(crate) async fn run(
 }
 
 /// Gets a connection, new or used, and sends the request on it.
-async fn send(exchange: &Exchange<'_>, lease: &mut Lease, now: Timestamp) -> Result<(Head, Inflow), Failure> {
-    let upstream = &lease.upstream;
-    let connection = match upstream.pool.take(exchange.idempotent, now, upstream.cells()) {
-        Some(connection) => connection,
-        None => pool::open(upstream, lease.settings).await.map_err(Failure::Dial)?,
-    };
+async fn send(
+    exchange: &Exchange<'_>,
+    lease: &mut Lease,
+    snapshot: &Snapshot,
+    now: Timestamp,
+) -> Result<(Head, Inflow), Failure> {
+    for _ in 0..UNTAKEN {
+        match opening::get(&lease.upstream, snapshot, exchange.idempotent, now).await.map_err(Failure::Dial)? {
+            Opened::Http1(connection) => return converse(exchange, lease, connection).await,
+            Opened::Http2(line) => match multiplex(exchange, lease, line, snapshot.tls.is_some()).await {
+                // The endpoint closes this connection in good order, or has enough to do on it: it says that it has not looked
+                // at the request, so the next connection is as good as this one was.
+                Err(Failure::NotTaken) if !exchange.has_body_begun() => {}
+                ended => return ended,
+            },
+        }
+    }
+    Err(Failure::NotTaken)
+}
+
+/// Sends the request on a connection that is shared with others.
+async fn multiplex(exchange: &Exchange<'_>, lease: &mut Lease, line: Rc<Line>, secure: bool) -> Result<(Head, Inflow), Failure> {
+    let request = exchange.request(&lease.upstream.endpoint, secure);
+    let ride = lease.ride.insert(line.ride(&lease.upstream));
+    exchange.sent.set(true);
+    match ride.sender().try_send_request(request).await {
+        Ok(response) => {
+            let (parts, body) = response.into_parts();
+            Ok((Head { status: parts.status, headers: parts.headers, reason: None }, Inflow::Http2(body)))
+        }
+        Err(mut error) => {
+            let unsent = error.take_message().is_some();
+            let failure = if unsent { Failure::NotTaken } else { classify_shared(exchange, error.error()) };
+            exchange.sent.set(!matches!(failure, Failure::NotTaken));
+            Err(failure)
+        }
+    }
+}
+
+/// What ended an exchange on a shared connection.
+fn classify_shared(exchange: &Exchange<'_>, error: &hyper::Error) -> Failure {
+    if let Some(fault) = exchange.body_fault() {
+        return Failure::Body(fault);
+    }
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<h2::Error>());
+    let Some(cause) = cause else { return Failure::Reset(error.to_string()) };
+    // RFC 9113, sections 6.8 and 8.7: the stream is beyond the last one that is answered, or was refused unseen.
+    let left_out = cause.is_go_away() && cause.is_remote() && cause.reason() == Some(h2::Reason::NO_ERROR);
+    let refused = cause.is_reset() && cause.is_remote() && cause.reason() == Some(h2::Reason::REFUSED_STREAM);
+    if left_out || refused {
+        Failure::NotTaken
+    } else if cause.is_library() {
+        Failure::Protocol("a breach of HTTP/2")
+    } else {
+        Failure::Reset(cause.to_string())
+    }
+}
+
+/// Sends the request on a connection of its own.
+async fn converse(exchange: &Exchange<'_>, lease: &mut Lease, connection: Connection) -> Result<(Head, Inflow), Failure> {
     let request = exchange.request_head(&lease.upstream.endpoint);
     // On the heap, for an answer is handed on many times.
     let mut conversation = Box::new(Conversation::new(connection, request, exchange.request_body()));

@@ -61,6 +61,12 @@ impl AnswerBody {
         Self { inner: Inner::Own(Some(bytes)), ledger }
     }
 
+    /// Nothing but a head of our own.
+    pub(crate) fn bare(mut ledger: Ledger) -> Self {
+        ledger.complete(clock::now());
+        Self { inner: Inner::Done, ledger }
+    }
+
     /// No body of our own; the head says how long it would be.
     pub(crate) fn described(mut ledger: Ledger) -> Self {
         ledger.complete(clock::now());

@@ -5,9 +5,9 @@ use std::convert::Infallible;
 use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll};
 
-use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, RETRY_AFTER, SET_COOKIE};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, RETRY_AFTER, SET_COOKIE, TRANSFER_ENCODING};
 use http::request::Parts;
+use http::uri::{Authority, Scheme};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use http_body::Body;
 use hyper::body::Incoming;
@@ -15,7 +15,7 @@ use percent_encoding::percent_decode_str;
 
 use crate::base::time::Timestamp;
 use crate::cluster::readiness::{self, Readiness};
-use crate::cluster::{Endpoint, Listener, RetryResult, Route, Target, Token, Upstream as Settings};
+use crate::cluster::{Endpoint, Listener, RetryResult, Route, Target, Token};
 use crate::http1::RequestHead;
 use crate::proxy::answer::Local;
 use crate::proxy::attempt::{self, Answer, Head};
@@ -26,7 +26,7 @@ use crate::proxy::ledger::Ledger;
 use crate::proxy::place::Place;
 use crate::proxy::source::{Fault, RequestBody, Source};
 use crate::proxy::upstream::Upstream;
-use crate::proxy::view::{ClusterView, Picked, Roster, Tried, View, Wish};
+use crate::proxy::view::{ClusterView, Picked, Tried, View, Wish};
 use crate::proxy::worker::Worker;
 use crate::runtime::clock;
 use crate::traffic::affinity::Asked;
@@ -193,10 +193,14 @@ fn origin_form(uri: &Uri, prefix: usize) -> Uri {
 
 /// An answer of our own.
 fn own(worker: &Worker, mut ledger: Ledger, local: &Local, request: &HeaderMap, is_head: bool) -> Response<AnswerBody> {
-    let by_grpc = local.token.is_some() && grpc::is_grpc(request);
-    let (mut response, bytes) =
-        if by_grpc { (local.to_grpc(), Bytes::new()) } else { local.response(request.get(&forward::REQUEST_ID)) };
-    ledger.answered(response.status().as_u16(), local.token);
+    if local.token.is_some() && grpc::is_grpc(request) {
+        let mut response = local.to_grpc();
+        ledger.answered(response.status().as_u16(), local.token);
+        close_if_leaving(worker, &mut response);
+        return response.map(|()| AnswerBody::bare(ledger));
+    }
+    let (mut response, bytes) = local.response(request.get(&forward::REQUEST_ID));
+    ledger.answered(local.status.as_u16(), local.token);
     close_if_leaving(worker, &mut response);
     if is_head {
         response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(bytes.len()));
@@ -242,9 +246,8 @@ impl<'a> Exchange<'a> {
             let Some(picked) = cluster.pick(self.worker, &self.wish, &self.tried, now) else {
                 return last_answer.ok_or_else(|| self.nobody(cluster));
             };
-            let settings = self.settings(&picked.roster);
             self.tried.push(Tried { id: picked.upstream.endpoint.id, number: picked.number });
-            let tried = attempt::run(self, Place::take(cluster, &picked), settings, now).await;
+            let tried = attempt::run(self, Place::take(cluster, &picked), &picked.roster.snapshot, now).await;
             let ended = tried.and_then(Self::check_answer);
             match &ended {
                 Ok(answer) => cluster.settle(&picked, now, answer.head.status.is_server_error()),
@@ -268,10 +271,6 @@ impl<'a> Exchange<'a> {
             }
             now = clock::now();
         }
-    }
-
-    fn settings(&self, roster: &Roster) -> Settings {
-        roster.snapshot.upstream
     }
 
     /// Refuses an answer that ends HTTP on its connection.
@@ -379,6 +378,33 @@ impl<'a> Exchange<'a> {
             host: Some(endpoint.address.as_str()),
             title_case: false,
         }
+    }
+
+    /// The request as HTTP/2 carries it: the target is whole, and nothing in it concerns a connection.
+    pub(crate) fn request(&self, endpoint: &Endpoint, secure: bool) -> Request<RequestBody> {
+        let mut request = Request::new(self.request_body());
+        *request.method_mut() = self.head.method.clone();
+        *request.headers_mut() = self.head.headers.clone();
+        let headers = request.headers_mut();
+        for name in [CONNECTION, TRANSFER_ENCODING, EXPECT] {
+            headers.remove(name);
+        }
+        let host = headers.remove(HOST).and_then(|host| Authority::try_from(host.as_bytes()).ok());
+        let authority = host.or_else(|| Authority::try_from(endpoint.address.as_str()).ok());
+        let mut target = self.head.uri.clone().into_parts();
+        if let Some(authority) = authority {
+            target.scheme = Some(if secure { Scheme::HTTPS } else { Scheme::HTTP });
+            target.authority = Some(authority);
+        }
+        *request.uri_mut() = Uri::from_parts(target).unwrap_or_default();
+        // An interim answer would not be heard on the way back, so the client is not kept waiting for one.
+        self.interim(StatusCode::CONTINUE);
+        request
+    }
+
+    /// Whether any of the request's body has been read.
+    pub(crate) fn has_body_begun(&self) -> bool {
+        self.source.as_ref().is_some_and(|source| source.begun())
     }
 
     /// The request's body for the next attempt.

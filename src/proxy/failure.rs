@@ -20,6 +20,9 @@ pub(crate) enum Failure {
     /// The connection broke before the answer's head.
     #[error("the connection broke before an answer: {0}")]
     Reset(String),
+    /// The endpoint has not taken the request, and said so.
+    #[error("the endpoint did not take the request")]
+    NotTaken,
     /// What came is no HTTP answer.
     #[error("the answer is no HTTP: {0}")]
     Protocol(&'static str),
@@ -51,7 +54,7 @@ impl Failure {
     pub(crate) const fn ending(&self) -> Option<Ending> {
         match self {
             Self::Dial(_) => Some(Ending::Connect),
-            Self::Reset(_) | Self::Protocol(_) => Some(Ending::Reset),
+            Self::Reset(_) | Self::NotTaken | Self::Protocol(_) => Some(Ending::Reset),
             Self::TryTimeout(_) | Self::Recalled => Some(Ending::Silence),
             Self::HeadTooLarge | Self::TransferCoding | Self::Upgrade | Self::Timeout(_) | Self::Body(_) => None,
         }
@@ -59,7 +62,7 @@ impl Failure {
 
     /// Whether the endpoint is at fault, as far as we can tell.
     pub(crate) const fn blames_endpoint(&self) -> bool {
-        !matches!(self, Self::Body(_) | Self::Dial(DialError::Local(_)))
+        !matches!(self, Self::Body(_) | Self::NotTaken | Self::Dial(DialError::Local(_)))
     }
 
     /// What the client is told.
@@ -79,7 +82,14 @@ impl Failure {
                 Local::new(StatusCode::SERVICE_UNAVAILABLE, Token::ProxyInternalError, "no connection could be tried".to_owned())
                     .retry_after(1)
             }
-            Self::Dial(DialError::Other(_)) | Self::Reset(_) => {
+            // What exactly is wrong with it is for the log: clients need not learn who our endpoints are.
+            Self::Dial(DialError::Certificate(_)) => {
+                gateway(Token::TlsCertificateError, "the endpoint's certificate is not believed".to_owned())
+            }
+            Self::Dial(DialError::Tls(_)) => {
+                gateway(Token::TlsProtocolError, "TLS with the endpoint could not be agreed on".to_owned())
+            }
+            Self::Dial(DialError::Other(_)) | Self::Reset(_) | Self::NotTaken => {
                 gateway(Token::ConnectionTerminated, "the endpoint closed the connection before it answered".to_owned())
             }
             Self::Protocol(_) => gateway(Token::HttpProtocolError, "the endpoint's answer is no HTTP".to_owned()),

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
 
 use crate::http1::Conversation;
 use crate::net::stream::Stream;
@@ -18,6 +19,8 @@ use crate::proxy::source::RequestBody;
 pub(crate) enum Inflow {
     /// Over HTTP/1.1, with the connection that brings it and what is left of the request.
     Http1(Box<Conversation<Stream, RequestBody>>),
+    /// Over HTTP/2; dropped before its end, it tells the endpoint that nobody reads on.
+    Http2(Incoming),
 }
 
 /// The endpoint broke off, or what came was no body. The text is for the log.
@@ -30,6 +33,7 @@ impl Inflow {
     pub(crate) fn finish(self) -> Option<Connection> {
         match self {
             Self::Http1(conversation) => conversation.finish(),
+            Self::Http2(_) => None,
         }
     }
 }
@@ -41,18 +45,21 @@ impl Body for Inflow {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
         match self.get_mut() {
             Self::Http1(conversation) => conversation.poll_frame(cx).map_err(|fault| BrokenOff(fault.to_string())),
+            Self::Http2(body) => Pin::new(body).poll_frame(cx).map_err(|error| BrokenOff(error.to_string())),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Http1(conversation) => conversation.is_end(),
+            Self::Http2(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Http1(conversation) => conversation.size_hint(),
+            Self::Http2(body) => body.size_hint(),
         }
     }
 }

@@ -1,19 +1,16 @@
-//! Connections to one endpoint that wait for their next exchange, and how a new one is made.
+//! Connections to one endpoint that wait for their next exchange, one at a time: HTTP/1.1.
 //!
 //! The newest is taken first, so that a pool which was large once shrinks back. A request that must not be repeated
 //! takes an old connection only if that is surely open: the endpoint may be closing it this very moment.
 
 use std::cell::RefCell;
-use std::rc::Rc;
 use std::time::Duration;
 
 use crate::base::time::Timestamp;
-use crate::cluster::{Connect, EndpointCells, Upstream as Settings};
+use crate::cluster::{EndpointCells, Upstream as Settings};
 use crate::http1;
-use crate::net::dial::{self, DialError};
 use crate::net::shared::Waiting;
 use crate::net::stream::Stream;
-use crate::proxy::upstream::Upstream;
 
 /// How recently a connection must have been used to carry a request that cannot be repeated.
 const SURE: Duration = Duration::from_secs(1);
@@ -80,17 +77,4 @@ impl Pool {
             cells.idle.dec();
         }
     }
-}
-
-/// A new connection to an endpoint.
-pub(crate) async fn open(upstream: &Rc<Upstream>, settings: Settings) -> Result<Connection, DialError> {
-    let addresses = upstream.endpoint.addresses();
-    let dialled = dial::connect(&addresses, settings.connect_timeout).await;
-    upstream.cells().connected(match &dialled {
-        Ok(_) => Connect::Ok,
-        Err(DialError::Refused) => Connect::Refused,
-        Err(DialError::Timeout(_)) => Connect::Timeout,
-        Err(_) => Connect::Error,
-    });
-    Ok(Connection::new(Stream::from(dialled?)))
 }

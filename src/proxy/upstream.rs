@@ -1,4 +1,4 @@
-//! One worker's side of one endpoint: its pool, and the exchanges that wait there.
+//! One worker's side of one endpoint: its connections, and the exchanges that wait there.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -10,8 +10,11 @@ use slab::Slab;
 
 use crate::balance::Standing;
 use crate::base::time::Timestamp;
-use crate::cluster::{Endpoint, EndpointCells, Reporter};
+use crate::cluster::{Endpoint, EndpointCells, Reporter, Upstream as Settings};
+use crate::proxy::lines::Lines;
+use crate::proxy::opening::Dialling;
 use crate::proxy::pool::Pool;
+use crate::tls::Towards;
 
 /// Within this span, one signal of a kind says it all.
 const SIGNAL_TICK: Duration = Duration::from_millis(1);
@@ -23,10 +26,22 @@ pub(crate) struct Upstream {
     pub(crate) pool: Pool,
     /// How it has answered this worker lately.
     pub(crate) standing: Cell<Standing>,
+    pub(crate) lines: Lines,
+    /// The connection that is being made for several exchanges, if one is.
+    pub(crate) dialling: RefCell<Option<Rc<Dialling>>>,
+    terms: RefCell<Terms>,
+    http2: Cell<bool>,
     worker: usize,
     waiting: RefCell<Slab<Rc<Call>>>,
     refused: Cell<Timestamp>,
     reset: Cell<Timestamp>,
+}
+
+/// How connections are made now. Those that were made otherwise are not used any more.
+#[derive(Debug, Default)]
+struct Terms {
+    settings: Option<Settings>,
+    tls: Option<Arc<Towards>>,
 }
 
 /// Where an exchange that waits can be called.
@@ -50,6 +65,10 @@ impl Upstream {
             endpoint,
             pool: Pool::default(),
             standing: Cell::default(),
+            lines: Lines::default(),
+            dialling: RefCell::default(),
+            terms: RefCell::default(),
+            http2: Cell::new(false),
             worker,
             waiting: RefCell::default(),
             refused: Cell::new(Timestamp::ZERO),
@@ -60,6 +79,36 @@ impl Upstream {
     /// This worker's cells for the endpoint.
     pub(crate) fn cells(&self) -> &EndpointCells {
         self.endpoint.cells(self.worker)
+    }
+
+    /// Takes on how connections are made from now on.
+    pub(crate) fn adopt(&self, settings: Settings, tls: Option<&Arc<Towards>>) {
+        let mut terms = self.terms.borrow_mut();
+        let same_tls = match (&terms.tls, tls) {
+            (None, None) => true,
+            (Some(known), Some(tls)) => Arc::ptr_eq(known, tls),
+            _ => false,
+        };
+        if same_tls && terms.settings == Some(settings) {
+            return;
+        }
+        let same_words = terms.settings.is_none_or(|known| known.protocol == settings.protocol);
+        if !same_words || (!same_tls && terms.settings.is_some() && terms.tls.as_deref() != tls.map(|tls| &**tls)) {
+            self.pool.clear(self.cells());
+            self.lines.clear(self.cells());
+            self.http2.set(false);
+        }
+        *terms = Terms { settings: Some(settings), tls: tls.cloned() };
+    }
+
+    /// Whether the endpoint chose HTTP/2 when it was last asked.
+    pub(crate) fn speaks_http2(&self) -> bool {
+        self.http2.get()
+    }
+
+    /// What the endpoint has chosen.
+    pub(crate) fn set_speaks_http2(&self, http2: bool) {
+        self.http2.set(http2);
     }
 
     /// Takes a seat for an exchange that is about to wait. There are never more of them than client connections.
@@ -95,12 +144,15 @@ impl Upstream {
 
     /// Whether the pool holds anything.
     pub(crate) fn has_idle(&self) -> bool {
-        !self.pool.is_empty()
+        !self.pool.is_empty() || !self.lines.is_empty()
     }
 
     /// Closes what has been idle for too long.
     pub(crate) fn sweep(&self, now: Timestamp) {
         self.pool.sweep(now, self.cells());
+        if let Some(settings) = self.terms.borrow().settings {
+            self.lines.sweep(now, settings, self.cells());
+        }
     }
 }
 
@@ -115,6 +167,7 @@ fn due(last: &Cell<Timestamp>, now: Timestamp) -> bool {
 impl Drop for Upstream {
     fn drop(&mut self) {
         self.pool.clear(self.endpoint.cells(self.worker));
+        self.lines.clear(self.endpoint.cells(self.worker));
     }
 }
 

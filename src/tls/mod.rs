@@ -9,14 +9,18 @@
 //! | `pem` | certificates and keys in a text |
 //! | `identity` | a certificate chain with its key |
 //! | `names` | which identity answers for a name |
+//! | `listed` | certificates that are believed as they are |
 //! | `terms` | how a listener terminates TLS, and what outlives its renewal |
+//! | `towards` | what is asked of endpoints, and who we say we are |
 //! | `subject` | a client's verified name as a header carries it |
 
 mod identity;
+mod listed;
 mod names;
 mod pem;
 mod subject;
 mod terms;
+mod towards;
 
 use std::sync::Arc;
 
@@ -26,6 +30,7 @@ pub use identity::{Identity, Part};
 pub use pem::{PemError, authorities};
 pub use subject::subject;
 pub use terms::{Application, Renewable, Terms, TermsError, Trust};
+pub use towards::{Towards, TowardsTerms};
 
 /// The cryptography that every side of every connection uses.
 fn provider() -> Arc<CryptoProvider> {

@@ -12,6 +12,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::server::{ProducesTickets, ServerSessionMemoryCache, StoresServerSessions, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
 
+use crate::tls::listed::Clients;
 use crate::tls::names::ByName;
 use crate::tls::{Identity, VERSIONS, provider};
 
@@ -39,7 +40,7 @@ pub enum Application {
 }
 
 impl Application {
-    fn protocols(self) -> Vec<Vec<u8>> {
+    pub(super) fn protocols(self) -> Vec<Vec<u8>> {
         let (h2, h1) = (b"h2".to_vec(), b"http/1.1".to_vec());
         match self {
             Self::Any => vec![h2, h1],
@@ -178,7 +179,8 @@ fn configuration(terms: &Terms) -> Result<ServerConfig, TermsError> {
             roots.add_parsable_certificates(trust.authorities.iter().cloned());
             let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider());
             let verifier = if trust.required { verifier } else { verifier.allow_unauthenticated() };
-            builder.with_client_cert_verifier(verifier.build().map_err(|_| TermsError::Authorities)?)
+            let verifier = verifier.build().map_err(|_| TermsError::Authorities)?;
+            builder.with_client_cert_verifier(Arc::new(Clients::new(verifier, &trust.authorities)))
         }
     };
     let mut config = builder.with_cert_resolver(Arc::new(table));

@@ -5,9 +5,11 @@ use crate::config::lower::At;
 use crate::config::lower::affinity::{balance, sticky};
 use crate::config::lower::health::health;
 use crate::config::lower::host::endpoint_address;
+use crate::config::lower::listener::protocol;
 use crate::config::lower::scalar::{WAIT, span_or};
+use crate::config::lower::tls::cluster_tls;
 use crate::config::lower::unique::Given;
-use crate::config::model::{Cluster, Endpoint, Pool};
+use crate::config::model::{Cluster, Endpoint, Pool, Protocol};
 use crate::config::raw::{self, List};
 
 /// All clusters.
@@ -32,6 +34,8 @@ fn cluster(at: &At<'_>, raw: &raw::Cluster) -> Cluster {
         endpoints: raw.endpoints.as_ref().map(|list| endpoints(&at.key("endpoints"), list)).unwrap_or_default(),
         balance: raw.balance.as_ref().and_then(|raw| balance(&at.key("balance"), raw)).unwrap_or_default(),
         sticky: raw.sticky.as_ref().and_then(|raw| sticky(&at.key("sticky"), raw)),
+        protocol: raw.protocol.map_or(Protocol::Http1, protocol),
+        tls: raw.tls.as_ref().map(|tls| cluster_tls(&at.key("tls"), tls)),
         connect_timeout: span_or(&at.key("connect_timeout"), raw.connect_timeout.as_ref(), WAIT, defaults::CONNECT_TIMEOUT),
         pool: pool(&at.key("pool"), raw.pool.as_ref()),
         health: lowered.policy,

@@ -55,13 +55,18 @@ fn listener(at: &At<'_>, raw: &raw::Listener, clusters: &ClusterNames<'_>) -> Op
     let health_path = raw.health_path.as_deref().and_then(|path| match_path(&at.key("health_path"), path));
     let limits = limits(&at.key("limits"), raw.limits.as_ref());
     let tls = raw.tls.as_ref().and_then(|tls| listener_tls(&at.key("tls"), tls));
-    let protocol = raw.protocol.map_or_else(Protocol::default, |protocol| match protocol {
+    let protocol = raw.protocol.map_or_else(Protocol::default, protocol);
+    let routes = cluster_or_routes(at, raw, &name, clusters);
+    Some(Listener { name, address: address?, protocol, tls, trusted_proxies, health_path, limits, routes })
+}
+
+/// What is spoken on a connection.
+pub(super) const fn protocol(raw: raw::Protocol) -> Protocol {
+    match raw {
         raw::Protocol::Auto => Protocol::Auto,
         raw::Protocol::Http1 => Protocol::Http1,
         raw::Protocol::Http2 => Protocol::Http2,
-    });
-    let routes = cluster_or_routes(at, raw, &name, clusters);
-    Some(Listener { name, address: address?, protocol, tls, trusted_proxies, health_path, limits, routes })
+    }
 }
 
 fn cluster_or_routes(at: &At<'_>, raw: &raw::Listener, name: &str, clusters: &ClusterNames<'_>) -> Vec<RoutePolicy> {

@@ -28,6 +28,10 @@ pub(super) fn probes(at: &At<'_>, raw: &raw::Health, pace: &Pace) -> Vec<ProbeSp
         let hint = if listed { "give the port to a probe" } else { "give the path too" };
         at.key("port").wrong_key("port without path", "a path beside it, which it is the port of", hint.to_owned());
     }
+    if at.has("tls") && !at.has("path") {
+        let hint = if listed { "give tls to a probe" } else { "give the path too" };
+        at.key("tls").wrong_key("tls without path", "a path beside it, whose probe it is of", hint.to_owned());
+    }
     if listed { list(&at.key("probes"), raw.probes.as_deref().unwrap_or_default(), pace) } else { vec![short(at, raw, pace)] }
 }
 
@@ -38,6 +42,7 @@ fn short(at: &At<'_>, raw: &raw::Health, pace: &Pace) -> ProbeSpec {
         check: Check::Http(plain_check(path)),
         address: None,
         port: raw.port,
+        tls: inherits(raw.tls),
         timing: pace.timing(pace.interval, pace.timeout),
     }
 }
@@ -113,7 +118,12 @@ fn probe(at: &At<'_>, raw: &raw::Probe, name: Arc<str>, check: Check, pace: &Pac
     }
     let address = raw.address.as_deref().and_then(|text| endpoint_address(&at.key("address"), text));
     let port = raw.port.filter(|_| address.is_none());
-    ProbeSpec { name, check, address, port, timing: pace.timing(interval, timeout) }
+    ProbeSpec { name, check, address, port, tls: inherits(raw.tls), timing: pace.timing(interval, timeout) }
+}
+
+/// Whether a probe uses the cluster's TLS, if there is any.
+const fn inherits(raw: Option<raw::ProbeTls>) -> bool {
+    !matches!(raw, Some(raw::ProbeTls::Off))
 }
 
 fn http_check(at: &At<'_>, raw: &raw::HttpProbe) -> HttpCheck {

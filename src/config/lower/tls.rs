@@ -1,12 +1,16 @@
 //! Owns the lowering of TLS: the files that it names are read and checked here, so that what is wrong with them is told with
 //! everything else that is wrong.
 
+use std::sync::Arc;
+
+use rustls::pki_types::{CertificateDer, ServerName};
+
 use crate::config::file::reason;
 use crate::config::lower::At;
-use crate::config::model::{Certificate, Clients, ListenerTls, NamedFile};
+use crate::config::model::{Certificate, Clients, ClusterTls, ListenerTls, NamedFile};
 use crate::config::raw::{self, ClientAuth};
 use crate::config::tree::quote;
-use crate::tls::{self, Identity, Part, PemError, Trust};
+use crate::tls::{self, Identity, Part, PemError, Towards, TowardsTerms, Trust};
 
 /// TLS towards clients.
 pub(super) fn listener_tls(at: &At<'_>, raw: &raw::ListenerTls) -> Option<ListenerTls> {
@@ -32,7 +36,7 @@ fn certificates(at: &At<'_>, raw: &raw::ListenerTls) -> Vec<Certificate> {
 }
 
 /// A certificate and its key, from the two files named at `at`.
-pub(super) fn identity(at: &At<'_>, cert: Option<&str>, key: Option<&str>) -> Option<Certificate> {
+fn identity(at: &At<'_>, cert: Option<&str>, key: Option<&str>) -> Option<Certificate> {
     for (name, given, other) in [("cert", cert, "key"), ("key", key, "cert")] {
         // Where the walk itself asks for both, it has told.
         if given.is_none() && !at.has(name) && at.has(other) {
@@ -57,8 +61,24 @@ fn clients(at: &At<'_>, raw: &raw::ListenerTls) -> Option<Clients> {
     Some(Clients { file, trust: Trust { authorities, required } })
 }
 
+/// TLS towards the endpoints of a cluster.
+pub(super) fn cluster_tls(at: &At<'_>, raw: &raw::ClusterTls) -> ClusterTls {
+    let trusted = raw.ca.as_deref().and_then(|name| authorities(&at.key("ca"), name));
+    let (ca, believed) = trusted.unzip();
+    let own = identity(at, raw.cert.as_deref(), raw.key.as_deref());
+    let server_name = raw.server_name.as_deref().and_then(|text| {
+        let name = ServerName::try_from(text.to_owned()).ok();
+        if name.is_none() {
+            at.key("server_name").wrong("a name or an address such as orders.internal", None);
+        }
+        name
+    });
+    let terms = TowardsTerms { authorities: believed, identity: own.as_ref().map(|own| own.identity.clone()), server_name };
+    ClusterTls { ca, own, server_name: raw.server_name.as_deref().map(Into::into), towards: Arc::new(Towards::new(terms)) }
+}
+
 /// The certificates of a file of authorities.
-pub(super) fn authorities(at: &At<'_>, name: &str) -> Option<(NamedFile, Vec<rustls::pki_types::CertificateDer<'static>>)> {
+fn authorities(at: &At<'_>, name: &str) -> Option<(NamedFile, Vec<CertificateDer<'static>>)> {
     let (file, text) = text(at, name)?;
     match tls::authorities(&text) {
         Ok(authorities) => Some((file, authorities)),

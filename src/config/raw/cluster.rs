@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::base::units::format_duration;
 use crate::config::defaults;
-use crate::config::raw::{Health, List, OrOff, Span};
+use crate::config::raw::{Health, List, OrOff, Protocol, Span};
 
 /// A named group of interchangeable endpoints with one policy.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -19,6 +19,11 @@ pub(in crate::config) struct Cluster {
     /// Its endpoints: addresses, or blocks with an address.
     #[schemars(required, length(min = 1))]
     pub(in crate::config) endpoints: Option<List<Endpoint>>,
+    /// What is spoken to them: auto takes HTTP/2 where TLS offers it.
+    #[schemars(extend("default" = "http1"))]
+    pub(in crate::config) protocol: Option<Protocol>,
+    /// TLS towards them, for requests and probes; {} believes the system's authorities.
+    pub(in crate::config) tls: Option<ClusterTls>,
     /// How requests are spread.
     #[schemars(extend("default" = "round_robin"))]
     pub(in crate::config) balance: Option<Balance>,
@@ -31,6 +36,24 @@ pub(in crate::config) struct Cluster {
     pub(in crate::config) pool: Option<Pool>,
     /// How health is judged; without it, or with off, only traffic judges.
     pub(in crate::config) health: Option<OrOff<Health>>,
+}
+
+/// TLS towards endpoints.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct ClusterTls {
+    /// The file with the authorities whose certificates are believed, in PEM; by default those of the system.
+    #[schemars(length(min = 1))]
+    pub(in crate::config) ca: Option<String>,
+    /// The file with the certificate that we show, in PEM.
+    #[schemars(length(min = 1))]
+    pub(in crate::config) cert: Option<String>,
+    /// The file with its private key, in PEM, unencrypted.
+    #[schemars(length(min = 1))]
+    pub(in crate::config) key: Option<String>,
+    /// The name that an endpoint's certificate must have; by default the host of its address.
+    #[schemars(length(min = 1))]
+    pub(in crate::config) server_name: Option<String>,
 }
 
 /// One endpoint.

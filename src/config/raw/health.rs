@@ -19,6 +19,9 @@ pub(in crate::config) struct Health {
     /// Another port than the endpoint's for that probe.
     #[schemars(range(min = 1))]
     pub(in crate::config) port: Option<u16>,
+    /// Whether that probe uses the cluster's TLS.
+    #[schemars(extend("default" = "inherit"))]
+    pub(in crate::config) tls: Option<ProbeTls>,
     /// From the start of a probe to the start of the next while all is well.
     #[schemars(extend("default" = format_duration(defaults::INTERVAL)))]
     pub(in crate::config) interval: Option<Span>,
@@ -54,6 +57,16 @@ pub(in crate::config) struct Health {
     /// Let sicker endpoints in when fewer than this share are available; 0% means when none is; off means never.
     #[schemars(extend("default" = "off"))]
     pub(in crate::config) panic: Option<OrOff<Percent>>,
+}
+
+/// Whether a probe uses the cluster's TLS.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::config) enum ProbeTls {
+    /// If the cluster has TLS.
+    Inherit,
+    /// It speaks in the clear.
+    Off,
 }
 
 /// What an endpoint is before its first result.
@@ -113,6 +126,9 @@ pub(in crate::config) struct Probe {
     /// Another port than the endpoint's.
     #[schemars(range(min = 1))]
     pub(in crate::config) port: Option<u16>,
+    /// Whether it uses the cluster's TLS.
+    #[schemars(extend("default" = "inherit"))]
+    pub(in crate::config) tls: Option<ProbeTls>,
     /// Another address than the endpoint's: ip:port (IPv6 in brackets) or name:port.
     pub(in crate::config) address: Option<String>,
     /// Instead of the health block's interval.

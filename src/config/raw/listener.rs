@@ -36,7 +36,7 @@ pub(in crate::config) struct Listener {
     pub(in crate::config) routes: Option<List<Route>>,
 }
 
-/// What is spoken on a listener.
+/// What is spoken on a connection.
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(in crate::config) enum Protocol {

@@ -18,8 +18,8 @@ use serde::Deserialize;
 use crate::base::units::format_duration;
 use crate::config::defaults;
 
-pub(super) use cluster::{Balance, BalanceWord, Cluster, Endpoint, HashOn, HashWord, Pool, Sticky};
-pub(super) use health::{Health, HttpProbe, Probe, Require, RequireWord, Start};
+pub(super) use cluster::{Balance, BalanceWord, Cluster, ClusterTls, Endpoint, HashOn, HashWord, Pool, Sticky};
+pub(super) use health::{Health, HttpProbe, Probe, ProbeTls, Require, RequireWord, Start};
 pub(super) use listener::{ClientAuth, Limits, Listener, ListenerTls, Protocol};
 pub(super) use process::{Admin, Level as LogLevel, Log, LogFormat, Metrics};
 pub(super) use report::{For, Format, Level, Report, Rule, Side, Unit};

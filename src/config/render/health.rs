@@ -61,6 +61,9 @@ fn probe(spec: &ProbeSpec, block: &Timing) -> Value {
     }
     put(&mut all, "address", json!(spec.address.as_ref().map(|address| address.as_str())));
     put(&mut all, "port", json!(spec.port));
+    if !spec.tls {
+        all["tls"] = json!("off");
+    }
     if spec.timing.fast_interval != block.fast_interval {
         all["fast_interval"] = json!(format_duration(spec.timing.fast_interval));
     }

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use crate::balance::Algorithm;
 use crate::base::units::format_duration;
 use crate::config::model::{
-    Admin, Certificate, Cluster, Config, Endpoint, Listener, ListenerLimits, ListenerTls, Log, LogFormat,
+    Admin, Certificate, Cluster, ClusterTls, Config, Endpoint, Listener, ListenerLimits, ListenerTls, Log, LogFormat,
 };
 use crate::traffic::affinity::{Balance, HashOn};
 
@@ -113,6 +113,7 @@ fn cluster(cluster: &Cluster) -> Value {
     let mut all = json!({
         "name": &*cluster.name,
         "endpoints": cluster.endpoints.iter().map(endpoint).collect::<Vec<_>>(),
+        "protocol": cluster.protocol.as_str(),
         "balance": balance(&cluster.balance),
         "connect_timeout": format_duration(cluster.connect_timeout),
         "pool": {
@@ -123,6 +124,9 @@ fn cluster(cluster: &Cluster) -> Value {
     });
     if let Some(sticky) = &cluster.sticky {
         all["sticky"] = json!({ "cookie": &*sticky.cookie, "keys": REDACTED });
+    }
+    if let Some(tls) = &cluster.tls {
+        all["tls"] = cluster_tls(tls);
     }
     all
 }
@@ -137,6 +141,15 @@ fn balance(balance: &Balance) -> Value {
         Balance::Hash(HashOn::Header(name)) => json!({ "hash": { "header": name.as_str() } }),
         Balance::Hash(HashOn::Cookie(name)) => json!({ "hash": { "cookie": &**name } }),
     }
+}
+
+fn cluster_tls(tls: &ClusterTls) -> Value {
+    let mut all = json!({});
+    put(&mut all, "ca", json!(tls.ca.as_ref().map(|file| &*file.name)));
+    put(&mut all, "cert", json!(tls.own.as_ref().map(|own| &*own.cert.name)));
+    put(&mut all, "key", json!(tls.own.as_ref().map(|own| &*own.key.name)));
+    put(&mut all, "server_name", json!(tls.server_name.as_deref()));
+    all
 }
 
 fn endpoint(endpoint: &Endpoint) -> Value {

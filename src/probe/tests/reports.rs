@@ -143,8 +143,8 @@ fn one_run_shows_all_that_a_probe_sees() {
         let body = r#"{"status":"UP","cpu":0.5}"#;
         let server =
             Misbehaving::start(Behaviour::Answers(with_status("200 OK", "Content-Type: application/json\r\n", body))).await;
-        let (endpoint, probe) = plain(&format!("http://{}/health", server.address), LONG).unwrap();
-        let finding = probe::once(&endpoint, &probe, Some(&Spec::default())).await;
+        let (endpoint, probe, _) = plain(&format!("http://{}/health", server.address), LONG).unwrap();
+        let finding = probe::once(&endpoint, &probe, Some(&Spec::default()), None).await;
         assert_eq!((finding.run.result, &*finding.run.excerpt), (ProbeResult::Pass, body));
         assert_eq!(finding.reading.as_ref().and_then(|reading| read(reading, "cpu")), Some(0.5));
         let answer = finding.answer.unwrap();
@@ -154,8 +154,8 @@ fn one_run_shows_all_that_a_probe_sees() {
         );
         assert!(!answer.is_cut());
 
-        assert!(fetch_report(&endpoint, &Spec::default(), timing(LONG)).await.is_none());
-        let (reading, answer) = fetch_report(&endpoint, &own("/report"), timing(LONG)).await.unwrap();
+        assert!(fetch_report(&endpoint, &Spec::default(), timing(LONG), None).await.is_none());
+        let (reading, answer) = fetch_report(&endpoint, &own("/report"), timing(LONG), None).await.unwrap();
         assert_eq!((read(&reading, "cpu"), answer.is_some()), (Some(0.5), true));
     });
 }
@@ -165,7 +165,7 @@ fn one_run_of_what_is_not_there() {
     run(async {
         let address = EndpointAddress::parse(&refuses_connections().await.to_string()).unwrap();
         for check in [Check::Tcp, Check::Http(http_check())] {
-            let finding = probe::once(&address, &spec(check, timing(LONG)), Some(&Spec::default())).await;
+            let finding = probe::once(&address, &spec(check, timing(LONG)), Some(&Spec::default()), None).await;
             assert_eq!(finding.run.result, ProbeResult::Fail(Failure::Refused));
             assert!(finding.answer.is_none() && finding.reading.is_none());
             assert_eq!(finding.run.excerpt, Arc::from(""));

@@ -62,7 +62,7 @@ pub(super) fn http_check() -> HttpCheck {
 }
 
 pub(super) fn spec(check: Check, timing: Timing) -> ProbeSpec {
-    ProbeSpec { name: "ready".into(), check, address: None, port: None, timing }
+    ProbeSpec { name: "ready".into(), check, address: None, port: None, tls: true, timing }
 }
 
 pub(super) fn http(timing: Timing) -> ProbeSpec {
@@ -83,7 +83,7 @@ impl Rig {
     pub(super) fn of(endpoint: Arc<Endpoint>, probes: Vec<ProbeSpec>, report: Option<Spec>, queue: usize) -> Self {
         let (sender, signals) = mpsc::channel(queue);
         let lag = Arc::<ProbeLag>::default();
-        let plan = Plan { endpoint: Arc::clone(&endpoint), probes, report, report_timing: timing(LONG) };
+        let plan = Plan { endpoint: Arc::clone(&endpoint), probes, report, report_timing: timing(LONG), tls: None };
         let probing = probe::start(plan, sender, Arc::clone(&lag));
         Self { probing, lag, endpoint, signals }
     }

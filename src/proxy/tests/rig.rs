@@ -148,8 +148,12 @@ fn settings() -> Settings {
         },
         routes: Vec::new(),
     };
-    let upstream =
-        Upstream { connect_timeout: Duration::from_secs(1), idle_timeout: Duration::from_secs(4), idle_connections: 8 };
+    let upstream = Upstream {
+        connect_timeout: Duration::from_secs(1),
+        idle_timeout: Duration::from_secs(4),
+        idle_connections: 8,
+        protocol: model::Protocol::Http1,
+    };
     Settings { route, listener, upstream }
 }
 
@@ -188,6 +192,7 @@ pub(super) fn snapshot(admitted: &[Arc<Endpoint>], all: &[Arc<Endpoint>], upstre
         affinity: Arc::default(),
         upstream,
         available: admitted.len(),
+        tls: None,
         panic: false,
         frozen: false,
     }

@@ -1,0 +1,260 @@
+//! Connections to one endpoint on which several exchanges run side by side: HTTP/2.
+//!
+//! A connection is shared by as many exchanges as the endpoint allows, so that one is enough for most workers. Whoever comes
+//! while the first is still being made waits for it and does not make another. A connection on which a request got no answer
+//! while nothing at all was heard takes no further ones: over HTTP/1.1 it would have been closed with that request.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use hyper::client::conn::http2::{Builder, SendRequest};
+use hyper::rt::Executor;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::base::time::Timestamp;
+use crate::cluster::{EndpointCells, Upstream as Settings};
+use crate::http1::MAX_HEAD_BYTES;
+use crate::net::dial::DialError;
+use crate::net::stream::Stream;
+use crate::proxy::source::RequestBody;
+use crate::proxy::upstream::Upstream;
+use crate::runtime::{clock, task};
+
+/// How many exchanges are on one connection at most, if the endpoint allows as many.
+const STREAMS: usize = 100;
+/// How much of one answer waits for its client, in bytes.
+const STREAM_WINDOW: u32 = 128 * 1024;
+/// The same of all answers on a connection: room for each of them, so that clients that read nothing hold up nobody else.
+const CONNECTION_WINDOW: u32 = STREAM_WINDOW * 100;
+/// How much of one request's body waits for the endpoint, in bytes.
+const SEND_BUFFER: usize = 64 * 1024;
+
+/// The connections of one worker to one endpoint.
+#[derive(Debug, Default)]
+pub(crate) struct Lines(RefCell<Vec<Rc<Line>>>);
+
+/// A connection.
+#[derive(Debug)]
+pub(crate) struct Line {
+    sender: SendRequest<RequestBody>,
+    active: Cell<usize>,
+    /// How many exchanges the endpoint allows on it.
+    allowed: Rc<Cell<usize>>,
+    /// Takes no further exchanges.
+    spent: Cell<bool>,
+    /// What it is counted as.
+    counted: Cell<Counted>,
+    idle_since: Cell<Timestamp>,
+    /// How often anything has been heard.
+    heard: Rc<Cell<u64>>,
+    /// Reads and writes for everybody; ends with the connection.
+    _task: task::Owned,
+}
+
+/// What a connection is counted as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Counted {
+    Active,
+    Idle,
+    Gone,
+}
+
+/// A place on a connection; given back on drop.
+#[derive(Debug)]
+pub(crate) struct Ride {
+    line: Rc<Line>,
+    upstream: Rc<Upstream>,
+    heard: u64,
+}
+
+impl Lines {
+    /// The connection with room that has the most on it, so that those that are not needed become idle and are closed.
+    pub(crate) fn take(&self) -> Option<Rc<Line>> {
+        let lines = self.0.borrow();
+        lines.iter().filter(|line| line.has_room()).max_by_key(|line| line.active.get()).cloned()
+    }
+
+    /// Adds a connection that has just been made.
+    pub(crate) fn add(&self, line: Rc<Line>, cells: &EndpointCells) {
+        line.count(cells);
+        self.0.borrow_mut().push(line);
+    }
+
+    /// Whether there are any.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.borrow().is_empty()
+    }
+
+    /// Lets go of what has ended, takes no further exchanges, or has been idle for too long.
+    pub(crate) fn sweep(&self, now: Timestamp, settings: Settings, cells: &EndpointCells) {
+        self.retain(cells, |line| {
+            let idle = line.active.get() == 0;
+            !(idle && (line.is_over() || now >= line.idle_since.get() + settings.idle_timeout))
+        });
+    }
+
+    /// Lets go of all of them; exchanges under way keep theirs until they end.
+    pub(crate) fn clear(&self, cells: &EndpointCells) {
+        self.retain(cells, |_| false);
+    }
+
+    fn retain(&self, cells: &EndpointCells, keep: impl Fn(&Line) -> bool) {
+        self.0.borrow_mut().retain(|line| {
+            let kept = keep(line);
+            if !kept {
+                line.spent.set(true);
+                line.count(cells);
+            }
+            kept
+        });
+    }
+}
+
+impl Line {
+    /// Begins to speak HTTP/2 on a stream.
+    pub(crate) async fn open(stream: Stream, now: Timestamp) -> Result<Rc<Self>, DialError> {
+        let heard = Rc::<Cell<u64>>::default();
+        let io = TokioIo::new(Listening { stream, heard: Rc::clone(&heard) });
+        let mut builder = Builder::new(Tasks);
+        builder
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_header_list_size(u32::try_from(MAX_HEAD_BYTES).unwrap_or(u32::MAX))
+            .max_send_buf_size(SEND_BUFFER);
+        let (sender, connection) = builder.handshake(io).await.map_err(|error| DialError::Other(io::Error::other(error)))?;
+        let allowed = Rc::new(Cell::new(STREAMS));
+        let told = Rc::clone(&allowed);
+        let mut connection = Box::pin(connection);
+        let task = task::Owned::spawn(std::future::poll_fn(move |cx| {
+            let ended = connection.as_mut().poll(cx);
+            told.set(connection.current_max_send_streams());
+            // How it ended reaches whoever waits for an answer; without one, the connection is simply gone.
+            ended.map(drop)
+        }));
+        Ok(Rc::new(Self {
+            sender,
+            active: Cell::new(0),
+            allowed,
+            spent: Cell::new(false),
+            counted: Cell::new(Counted::Gone),
+            idle_since: Cell::new(now),
+            heard,
+            _task: task,
+        }))
+    }
+
+    fn is_over(&self) -> bool {
+        self.spent.get() || self.sender.is_closed()
+    }
+
+    fn has_room(&self) -> bool {
+        !self.is_over() && self.active.get() < STREAMS.min(self.allowed.get())
+    }
+
+    /// Has the gauges say what it is doing now.
+    fn count(&self, cells: &EndpointCells) {
+        let now = match (self.active.get(), self.spent.get()) {
+            (1.., _) => Counted::Active,
+            (0, false) => Counted::Idle,
+            (0, true) => Counted::Gone,
+        };
+        let before = self.counted.replace(now);
+        for (state, gauge) in [(Counted::Active, &cells.active), (Counted::Idle, &cells.idle)] {
+            match (before == state, now == state) {
+                (true, false) => gauge.dec(),
+                (false, true) => gauge.inc(),
+                _ => {}
+            }
+        }
+    }
+
+    /// Takes a place on it.
+    pub(crate) fn ride(self: Rc<Self>, upstream: &Rc<Upstream>) -> Ride {
+        self.active.set(self.active.get() + 1);
+        self.count(upstream.cells());
+        let heard = self.heard.get();
+        Ride { line: self, upstream: Rc::clone(upstream), heard }
+    }
+}
+
+impl Ride {
+    /// A handle to send one request by.
+    pub(crate) fn sender(&self) -> SendRequest<RequestBody> {
+        self.line.sender.clone()
+    }
+
+    /// No answer has come. If nothing else has been heard meanwhile, the connection is as good as dead.
+    pub(crate) fn doubt(&self) {
+        if self.line.heard.get() == self.heard {
+            self.line.spent.set(true);
+        }
+    }
+}
+
+impl Drop for Ride {
+    fn drop(&mut self) {
+        self.line.active.set(self.line.active.get() - 1);
+        if self.line.active.get() == 0 {
+            self.line.idle_since.set(clock::now());
+        }
+        self.line.count(self.upstream.cells());
+    }
+}
+
+/// A stream that counts how often anything is heard.
+#[derive(Debug)]
+struct Listening {
+    stream: Stream,
+    heard: Rc<Cell<u64>>,
+}
+
+impl AsyncRead for Listening {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let result = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if buf.filled().len() > before {
+            self.heard.set(self.heard.get() + 1);
+        }
+        result
+    }
+}
+
+impl AsyncWrite for Listening {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// Starts what hyper wants to run beside the exchanges.
+#[derive(Debug, Clone, Copy)]
+struct Tasks;
+
+impl<F: Future + 'static> Executor<F> for Tasks
+where
+    F::Output: 'static,
+{
+    fn execute(&self, future: F) {
+        drop(task::spawn(future));
+    }
+}

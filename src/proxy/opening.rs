@@ -1,0 +1,154 @@
+//! How a connection to an endpoint is made, and which one an exchange gets.
+//!
+//! Over HTTP/1.1 every exchange that finds none makes its own. Over HTTP/2 the first one makes it for all that come meanwhile,
+//! in a task of its own, for it must not end with whoever began it.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+
+use crate::base::time::Timestamp;
+use crate::cluster::{Connect, Snapshot, Upstream as Settings};
+use crate::config::model::Protocol;
+use crate::net::dial::{self, DialError};
+use crate::net::secure::{secure, speaks_http2};
+use crate::net::stream::Stream;
+use crate::proxy::lines::Line;
+use crate::proxy::pool::Connection;
+use crate::proxy::upstream::Upstream;
+use crate::runtime::{clock, task};
+use crate::tls::Towards;
+
+/// How many connections one exchange has made at most. An endpoint that allows no exchange on any of them is at fault.
+const ROUNDS: usize = 3;
+
+/// A connection for one exchange.
+#[derive(Debug)]
+pub(crate) enum Opened {
+    /// Its own.
+    Http1(Connection),
+    /// Shared with others.
+    Http2(Rc<Line>),
+}
+
+/// A connection that is being made for several.
+#[derive(Debug)]
+pub(crate) struct Dialling {
+    outcome: RefCell<Option<Result<(), DialError>>>,
+    ended: Notify,
+    task: RefCell<Option<task::Owned>>,
+}
+
+/// A connection for an exchange that begins now: one that is there, or a new one.
+pub(crate) async fn get(
+    upstream: &Rc<Upstream>,
+    snapshot: &Snapshot,
+    repeatable: bool,
+    now: Timestamp,
+) -> Result<Opened, DialError> {
+    let settings = snapshot.upstream;
+    upstream.adopt(settings, snapshot.tls.as_ref());
+    if settings.protocol == Protocol::Http1 {
+        return own(upstream, snapshot, repeatable, now).await;
+    }
+    for _ in 0..ROUNDS {
+        if let Some(line) = upstream.lines.take() {
+            return Ok(Opened::Http2(line));
+        }
+        if settings.protocol == Protocol::Auto && !upstream.speaks_http2() {
+            return own(upstream, snapshot, repeatable, now).await;
+        }
+        dialled(upstream, snapshot).wait().await?;
+    }
+    Err(DialError::Other(std::io::Error::other("the endpoint allows no exchange on its connections")))
+}
+
+async fn own(upstream: &Rc<Upstream>, snapshot: &Snapshot, repeatable: bool, now: Timestamp) -> Result<Opened, DialError> {
+    match upstream.pool.take(repeatable, now, upstream.cells()) {
+        Some(connection) => Ok(Opened::Http1(connection)),
+        None => open(upstream, snapshot.upstream, snapshot.tls.as_ref()).await,
+    }
+}
+
+/// The connection that is being made, or a new one.
+fn dialled(upstream: &Rc<Upstream>, snapshot: &Snapshot) -> Rc<Dialling> {
+    let mut dialling = upstream.dialling.borrow_mut();
+    if let Some(dialling) = &*dialling {
+        return Rc::clone(dialling);
+    }
+    let fresh = Rc::new(Dialling { outcome: RefCell::new(None), ended: Notify::new(), task: RefCell::new(None) });
+    let (upstream, settings, tls) = (Rc::clone(upstream), snapshot.upstream, snapshot.tls.clone());
+    let told = Rc::clone(&fresh);
+    let task = task::Owned::spawn(async move {
+        let outcome = open(&upstream, settings, tls.as_ref()).await.map(|opened| {
+            if let Opened::Http1(connection) = opened {
+                upstream.pool.put(connection, settings, clock::now(), upstream.cells());
+            }
+        });
+        *upstream.dialling.borrow_mut() = None;
+        *told.outcome.borrow_mut() = Some(outcome);
+        told.ended.notify_waiters();
+    });
+    *fresh.task.borrow_mut() = Some(task);
+    *dialling = Some(Rc::clone(&fresh));
+    fresh
+}
+
+impl Dialling {
+    async fn wait(&self) -> Result<(), DialError> {
+        loop {
+            let ended = self.ended.notified();
+            match &*self.outcome.borrow() {
+                Some(Ok(())) => return Ok(()),
+                Some(Err(error)) => return Err(error.again()),
+                None => {}
+            }
+            ended.await;
+        }
+    }
+}
+
+/// A new connection.
+async fn open(upstream: &Rc<Upstream>, settings: Settings, tls: Option<&Arc<Towards>>) -> Result<Opened, DialError> {
+    let timeout = settings.connect_timeout;
+    let opened = tokio::time::timeout(timeout, make(upstream, settings.protocol, tls)).await;
+    let opened = opened.unwrap_or(Err(DialError::Timeout(timeout)));
+    upstream.cells().connected(match &opened {
+        Ok(_) => Connect::Ok,
+        Err(DialError::Refused) => Connect::Refused,
+        Err(DialError::Timeout(_)) => Connect::Timeout,
+        Err(DialError::Certificate(_) | DialError::Tls(_)) => Connect::Tls,
+        Err(_) => Connect::Error,
+    });
+    opened
+}
+
+async fn make(upstream: &Rc<Upstream>, protocol: Protocol, tls: Option<&Arc<Towards>>) -> Result<Opened, DialError> {
+    let endpoint = &upstream.endpoint;
+    let stream = dial::connect_any(&endpoint.addresses()).await?;
+    let stream = match tls {
+        None => Stream::from(stream),
+        Some(tls) => {
+            let host = endpoint.address.host().to_string();
+            Stream::from(Box::pin(secure(stream, tls, protocol.application(), &host)).await?)
+        }
+    };
+    let http2 = match (protocol, tls) {
+        (Protocol::Http1, _) | (Protocol::Auto, None) => false,
+        (Protocol::Http2, None) => true,
+        (Protocol::Auto | Protocol::Http2, Some(_)) => speaks_http2(&stream),
+    };
+    upstream.set_speaks_http2(http2);
+    if !http2 {
+        return if protocol == Protocol::Http2 {
+            Err(DialError::Tls("the endpoint does not offer HTTP/2".to_owned()))
+        } else {
+            Ok(Opened::Http1(Connection::new(stream)))
+        };
+    }
+    let line = Line::open(stream, clock::now()).await?;
+    upstream.lines.add(Rc::clone(&line), upstream.cells());
+    Ok(Opened::Http2(line))
+}
