@@ -139,6 +139,7 @@ fn policy(rng: &mut fastrand::Rng) -> Policy {
     let two = if probes.len() < 2 { count(1) } else { count(2) };
     Policy {
         require: [Require::All, Require::Any, Require::AtLeast(two)][rng.usize(..3)],
+        asking: vec![true; probes.len()],
         probes,
         thresholds: Thresholds { fall: count(rng.u32(1..=5)), rise: count(rng.u32(1..=4)) },
         start: if rng.u32(..4) == 0 { Start::Healthy } else { Start::Unknown },
@@ -152,6 +153,12 @@ fn policy(rng: &mut fastrand::Rng) -> Policy {
         }],
         report_max_age: millis(rng, 3000, 10_000),
         weight_by: rng.bool().then(|| Arc::from("cpu")),
+        silence: None,
+        outlier: None,
+        slow_start: None,
+        damping: None,
+        interval: Duration::from_secs(2),
+        references: false,
         max_ejected: tenths(rng),
         panic: if rng.bool() { Panic::Off } else { Panic::Below(tenths(rng)) },
     }
@@ -314,7 +321,8 @@ impl Promises {
         for (id, weight) in &admission.admitted {
             let view = &self.views[id];
             assert!(view.admitted && (view.weight - weight).abs() < 1e-9 && *weight > 0.0);
-            assert!(view.available || admission.panic, "{id:?} is {:?} and gets traffic", view.state);
+            let suspect = view.state == State::Suspect && self.setting.policy.panic != Panic::Off;
+            assert!(view.available || admission.panic || suspect, "{id:?} is {:?} and gets traffic", view.state);
             assert!(!matches!(view.state, State::Maintenance | State::Draining));
         }
         assert_eq!(admission.admitted.len(), self.views.values().filter(|view| view.admitted).count());
@@ -356,11 +364,13 @@ impl Promises {
         }
     }
 
-    /// I(1+j) + (k-1)·max(F(1+j), T) + T, and the latency of a last good answer that is under way.
+    /// I(1+j) + (k-1)·max(F(1+j), T) + T, and the latency of a last good answer that is under way. Of three endpoints and more
+    /// several may run out of time at once, which k more failures must confirm.
     fn detection_bound(&self) -> Duration {
         let Timing { interval, timeout, fast_interval, jitter, .. } = self.setting.timing;
         let late = 1.0 + jitter.get();
-        let more = self.setting.policy.thresholds.fall.get() - 1;
+        let fall = self.setting.policy.thresholds.fall.get();
+        let more = if self.setting.members.len() < 3 { fall - 1 } else { 2 * fall - 1 };
         interval.mul_f64(late) + fast_interval.mul_f64(late).max(timeout) * more + timeout + Duration::from_millis(6)
     }
 
@@ -446,7 +456,7 @@ impl Evidence {
                 self.any = true;
             }
             Observation::Answered => self.refusals = 0,
-            Observation::Report(_) | Observation::Reset | Observation::Operator { .. } => {}
+            Observation::Report(_) | Observation::Reset | Observation::Process(_) | Observation::Operator { .. } => {}
         }
     }
 }

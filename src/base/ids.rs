@@ -4,7 +4,7 @@
 //! an id is given once in the life of a process and never again.
 
 /// One endpoint of one cluster, unique in the life of the process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct EndpointId(pub u32);
 
 /// One cluster, unique in the life of the process. A cluster that a reload changes keeps its id while its name stays.

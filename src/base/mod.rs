@@ -4,5 +4,6 @@
 
 pub mod address;
 pub mod ids;
+pub mod sketch;
 pub mod time;
 pub mod units;

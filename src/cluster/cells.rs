@@ -2,7 +2,7 @@
 
 use crate::base::time::Timestamp;
 use crate::cluster::Token;
-use crate::telemetry::cell::{Counter, Gauge, Histogram, StatusCounters};
+use crate::telemetry::cell::{Counter, Gauge, Histogram, SketchCells, StatusCounters};
 
 /// How trying a connection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +65,16 @@ pub struct EndpointCells {
     pub newest_success_sent: Gauge,
     /// The same for an answer of any status: somebody accepted the connection.
     pub newest_answered_sent: Gauge,
+    /// When the last answer began, in nanoseconds of the monotonic clock.
+    pub heard: Gauge,
+    /// When the oldest request was sent that waits for an answer and was sent after every one answered; 0 if none waits.
+    pub oldest_unanswered: Gauge,
+    /// Times to the first byte.
+    pub latencies: SketchCells,
+    /// Attempts that no gateway would call answered: no connection, a reset, a time-out, and 502 to 504.
+    pub gateway_errors: Counter,
+    /// Those of them since the last other answer.
+    pub gateway_streak: Gauge,
 }
 
 impl EndpointCells {
@@ -76,7 +86,15 @@ impl EndpointCells {
         self.classes[usize::from(status / 100).clamp(1, 5) - 1].inc();
         self.first_byte_nanos.add(u64::try_from(now.since(sent).as_nanos()).unwrap_or(u64::MAX));
         self.first_bytes.inc();
+        self.latencies.observe(now.since(sent));
+        self.heard.set(now.as_nanos());
         newer(&self.newest_answered_sent, sent);
+        if matches!(status, 502..=504) {
+            self.gateway_errors.inc();
+            self.gateway_streak.inc();
+        } else {
+            self.gateway_streak.set(0);
+        }
         if status < 500 {
             self.ok.inc();
             newer(&self.newest_success_sent, sent);
@@ -87,8 +105,16 @@ impl EndpointCells {
 
     /// Counts an attempt that ended without an answer.
     pub fn failed(&self) {
-        self.classes[5].inc();
+        self.recalled();
         self.error.inc();
+        self.gateway_errors.inc();
+        self.gateway_streak.inc();
+    }
+
+    /// Counts an attempt that was called back. What is held against the endpoint then is the verdict that called, and it is
+    /// not held against it twice.
+    pub fn recalled(&self) {
+        self.classes[5].inc();
     }
 
     /// Counts a connection that was tried.

@@ -80,6 +80,11 @@ impl Endpoint {
         &self.workers[worker]
     }
 
+    /// Every worker's cells with its number.
+    pub fn numbered_cells(&self) -> impl Iterator<Item = (usize, &EndpointCells)> {
+        self.workers.numbered()
+    }
+
     /// Every worker's cells, for summing.
     pub fn all_cells(&self) -> impl Iterator<Item = &EndpointCells> {
         self.workers.iter()

@@ -6,6 +6,7 @@
 mod affinity;
 mod cells;
 mod endpoint;
+mod pulse;
 pub mod readiness;
 mod recall;
 mod route;
@@ -16,6 +17,7 @@ mod world;
 pub use affinity::Affinity;
 pub use cells::{ClusterCells, Connect, EndpointCells, ListenerCells, ListenerError, ProbeCells, RetryResult, RouteCells};
 pub use endpoint::{Addresses, Endpoint};
+pub use pulse::{BEAT, Pulse};
 pub use recall::{Recall, RecallReceiver, RecallSender};
 pub use route::{Route, Target, Token};
 pub use signals::{Dropped, Reporter, SignalQueue, signals};

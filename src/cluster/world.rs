@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
 
-use crate::cluster::{Cluster, ListenerCells, Route};
+use crate::cluster::{Cluster, ListenerCells, Pulse, Route};
 use crate::config::model;
 use crate::telemetry::lanes::Lanes;
 use crate::tls::Renewable;
@@ -79,6 +79,8 @@ impl World {
 pub struct Live {
     world: ArcSwap<World>,
     phase: AtomicU8,
+    /// Whether each worker runs.
+    pub pulses: Lanes<Pulse>,
 }
 
 impl Default for Live {
@@ -91,7 +93,7 @@ impl Live {
     /// An empty world.
     #[must_use]
     pub fn new() -> Self {
-        Self { world: ArcSwap::default(), phase: AtomicU8::new(Phase::Starting as u8) }
+        Self { world: ArcSwap::default(), phase: AtomicU8::new(Phase::Starting as u8), pulses: Lanes::default() }
     }
 
     /// The world's place, for readers that cache it.

@@ -5,6 +5,9 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use crate::base::units::Ratio;
+use crate::health::policy::{Damping, Outlier, Silence, SlowStart};
+
 /// Loopback, since whoever reaches it can drain endpoints.
 pub(super) const ADMIN_ADDRESS: &str = "127.0.0.1:9900";
 /// Nothing in front of it by default; behind a load balancer it is the time that one needs to see /readyz fail.
@@ -68,6 +71,31 @@ pub(super) const PROBE_STATUS: [&str; 1] = ["200-299"];
 /// Half of the cluster must carry the load whatever the reports say: a shared cause must not empty it.
 pub(super) const MAX_EJECTED: &str = "50%";
 
+/// What others call it too, and more than chance makes of a service that fails now and then.
+pub(super) const CONSECUTIVE: NonZeroU32 = NonZeroU32::MIN.saturating_add(4);
+/// Who fails every other request is of no use, whatever the siblings do.
+pub(super) const ERROR_RATIO: &str = "50%";
+/// Endpoints that do the same work differ by less.
+pub(super) const AGAINST_SIBLINGS: f64 = 3.0;
+/// Fewer say nothing about a share.
+pub(super) const MIN_REQUESTS: u32 = 20;
+/// Long enough to have `MIN_REQUESTS` of them at two a second.
+pub(super) const OUTLIER_WINDOW: Duration = Duration::from_secs(10);
+/// About as long as a restart takes.
+pub(super) const EJECTION: Duration = Duration::from_secs(5);
+/// Who was ejected six times is looked at every five minutes.
+pub(super) const EJECTION_MAX: Duration = Duration::from_secs(300);
+/// Longer than a usual answer and a short pause of a runtime, shorter than what a person notices.
+pub(super) const SILENCE_MIN: Duration = Duration::from_millis(100);
+/// Caches and compilers are warm after some seconds.
+pub(super) const SLOW_START_WINDOW: Duration = Duration::from_secs(10);
+/// Enough requests to learn from, too few to drown in.
+pub(super) const SLOW_START_FLOOR: &str = "10%";
+/// The second ejection may still be chance.
+pub(super) const HOLD: Duration = Duration::from_secs(1);
+/// Who is well for a minute is no longer coming and going.
+pub(super) const HOLD_MAX: Duration = Duration::from_secs(60);
+
 /// Several reports must agree, as with probes.
 pub(super) const RULE_REPORTS: NonZeroU32 = NonZeroU32::MIN.saturating_add(2);
 /// The share of a level at which it lets go: enough to keep a value that trembles around the level from flapping.
@@ -76,6 +104,40 @@ pub(super) const RECOVER: f64 = 0.9;
 pub(super) const MAX_AGE_MIN: Duration = Duration::from_secs(10);
 /// So many of the slowest interval must be missed before a report is called old.
 pub(super) const MAX_AGE_INTERVALS: u32 = 3;
+
+/// When an endpoint that answers nothing is suspected.
+pub(super) const fn silence() -> Silence {
+    Silence { min: SILENCE_MIN, enforce: true }
+}
+
+/// When the results of live traffic count.
+pub(super) fn outlier() -> Outlier {
+    Outlier {
+        consecutive: CONSECUTIVE,
+        error_ratio: constant(ERROR_RATIO),
+        against_siblings: AGAINST_SIBLINGS,
+        min_requests: MIN_REQUESTS,
+        window: OUTLIER_WINDOW,
+        ejection: EJECTION,
+        ejection_max: EJECTION_MAX,
+        enforce: true,
+    }
+}
+
+/// How an endpoint that returns gets its traffic back.
+pub(super) fn slow_start() -> SlowStart {
+    SlowStart { window: SLOW_START_WINDOW, floor: constant(SLOW_START_FLOOR) }
+}
+
+/// How an endpoint that comes and goes is held out.
+pub(super) const fn damping() -> Damping {
+    Damping { hold: HOLD, hold_max: HOLD_MAX }
+}
+
+/// The share that a default is.
+pub(super) fn constant(share: &str) -> Ratio {
+    Ratio::parse(share).expect("defaults are shares, each parsed by a test")
+}
 
 /// The interval while the verdict is in question: half of the interval, at most [`FAST_INTERVAL_MAX`].
 pub(super) fn fast_interval(interval: Duration) -> Duration {

@@ -256,6 +256,8 @@ pub struct Cluster {
     pub report: Option<report::spec::Spec>,
     /// The pace of a report that is fetched from a path of its own.
     pub report_timing: Timing,
+    /// Addresses that tell our own link from an endpoint.
+    pub references: Vec<EndpointAddress>,
 }
 
 /// TLS towards endpoints.

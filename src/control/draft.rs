@@ -8,6 +8,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::base::address::EndpointAddress;
 use crate::base::ids::{ClusterId, EndpointId};
 use crate::base::time::Timestamp;
 use crate::cluster::Endpoint;
@@ -57,6 +58,15 @@ impl Bench<'_> {
         let endpoint = Endpoint::new(self.identities.endpoint(), id, name, address, self.now);
         self.watcher.watch(Arc::new(endpoint), cluster)
     }
+
+    fn references(&mut self, id: ClusterId, cluster: &model::Cluster) -> Vec<Watched> {
+        let watch = |address: &EndpointAddress| {
+            let (name, address) = (Arc::clone(&cluster.name), address.clone());
+            let endpoint = Endpoint::new(self.identities.endpoint(), id, name, address, self.now);
+            self.watcher.watch_reference(Arc::new(endpoint), cluster.report_timing)
+        };
+        cluster.references.iter().map(watch).collect()
+    }
 }
 
 /// A configuration on its way into force.
@@ -81,6 +91,8 @@ struct Kept {
     id: ClusterId,
     config: model::Cluster,
     joining: Vec<Watched>,
+    /// The references, if they are others than before.
+    references: Option<Vec<Watched>>,
     /// What is believed of the joining ones alone; says when they have first verdicts.
     trial: health::Cluster,
     heard: VecDeque<Signal>,
@@ -197,7 +209,8 @@ fn plan(cluster: &model::Cluster, wards: &Wards, bench: &mut Bench<'_>) -> Plan 
     let Some(ward) = wards.find(&cluster.name) else {
         let id = bench.identities.cluster();
         let watched = cluster.endpoints.iter().map(|settings| bench.endpoint(id, cluster, settings)).collect();
-        return Plan::New(Box::new(Ward::new(id, cluster.clone(), watched, bench.now)));
+        let references = bench.references(id, cluster);
+        return Plan::New(Box::new(Ward::new(id, cluster.clone(), watched, references, bench.now)));
     };
     let id = ward.cluster.id;
     let known: HashSet<&str> = ward.endpoints().iter().map(|endpoint| endpoint.address.as_str()).collect();
@@ -205,7 +218,9 @@ fn plan(cluster: &model::Cluster, wards: &Wards, bench: &mut Bench<'_>) -> Plan 
     let joining: Vec<Watched> =
         cluster.endpoints.iter().filter(joins).map(|settings| bench.endpoint(id, cluster, settings)).collect();
     let trial = believe(cluster, &joining, bench.now);
-    Plan::Kept(Box::new(Kept { id, config: cluster.clone(), joining, trial, heard: VecDeque::new() }))
+    let same = |other: &model::Cluster| (&other.references, other.report_timing) == (&cluster.references, cluster.report_timing);
+    let references = (!same(&ward.config)).then(|| bench.references(id, cluster));
+    Plan::Kept(Box::new(Kept { id, config: cluster.clone(), joining, references, trial, heard: VecDeque::new() }))
 }
 
 impl Plan {
@@ -238,7 +253,8 @@ impl Kept {
         for probe in ward.config.health.probes.iter().filter(|probe| !self.config.health.probes.contains(probe)) {
             tallies.forget_probe(&name, probe);
         }
-        let change = Change { config: self.config, joining: self.joining, heard: self.heard.into() };
+        let (references, heard) = (self.references, self.heard.into());
+        let change = Change { config: self.config, joining: self.joining, references, heard };
         for watched in ward.reconfigure(change, watcher, now, announcer) {
             tallies.forget_endpoint(&name, watched.endpoint.address.as_str());
         }

@@ -9,6 +9,8 @@
 //! | `handle` | the way from everybody else to the loop |
 //! | `wards`, `ward`, `watched` | all clusters, one cluster, one endpoint under watch |
 //! | `doubts` | whether who refused has answered since |
+//! | `totals` | what is new in an endpoint's cells |
+//! | `local` | whether it is ourselves who stand still |
 //! | `pacer`, `announcer` | when a snapshot is published, and how a change is told |
 //! | `reload`, `source`, `draft`, `world` | the way of a reload, from the file to the next world |
 //! | `names` | lookups of endpoints' names |
@@ -19,6 +21,7 @@ mod doubts;
 mod draft;
 mod events;
 mod handle;
+mod local;
 mod names;
 mod pacer;
 mod reload;
@@ -27,6 +30,7 @@ mod tallies;
 mod task;
 #[cfg(test)]
 mod tests;
+mod totals;
 mod ward;
 mod wards;
 mod watched;

@@ -139,6 +139,7 @@ impl Control {
         let config = Config::clone(&self.wards.announcer.shared.config.load());
         let draft = self.draft(config, now);
         self.commit(draft, now);
+        self.wards.ourselves.begin(now);
     }
 
     async fn run(&mut self) {

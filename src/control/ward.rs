@@ -10,8 +10,8 @@ use crate::config::model;
 use crate::control::announcer::{Announcer, forbids_waiting};
 use crate::control::pacer::Pacer;
 use crate::control::watched::{Watched, Watcher};
-use crate::health::signal::Signal;
-use crate::health::{self, Changes, Entry};
+use crate::health::signal::{Observation, Signal};
+use crate::health::{self, Changes, Entry, Glance, Local, Pace};
 use crate::net::secure;
 use crate::report::spec::Source;
 
@@ -26,13 +26,20 @@ pub(super) struct Ward {
     roster: Arc<[Arc<Endpoint>]>,
     affinity: Arc<Affinity>,
     pacer: Pacer,
+    references: Vec<Watched>,
     /// Endpoints nobody should wait for any more, once the snapshot that says so is out.
     recalls: Vec<EndpointId>,
 }
 
 impl Ward {
     /// A cluster of which nothing is known yet. `watched` is in the order of the configuration.
-    pub(super) fn new(id: ClusterId, config: model::Cluster, watched: Vec<Watched>, now: Timestamp) -> Self {
+    pub(super) fn new(
+        id: ClusterId,
+        config: model::Cluster,
+        watched: Vec<Watched>,
+        references: Vec<Watched>,
+        now: Timestamp,
+    ) -> Self {
         let health = believe(&config, &watched, now);
         prepare(&config);
         let index = index(&watched);
@@ -41,7 +48,7 @@ impl Ward {
         let snapshot = snapshot(&config, &health, &roster, &affinity);
         let cluster = Arc::new(Cluster::new(id, Arc::clone(&config.name), snapshot));
         let (pacer, recalls) = (Pacer::default(), Vec::new());
-        let mut ward = Self { config, cluster, health, watched, index, roster, affinity, pacer, recalls };
+        let mut ward = Self { config, cluster, health, watched, index, roster, affinity, pacer, references, recalls };
         ward.show_all();
         ward
     }
@@ -52,6 +59,32 @@ impl Ward {
 
     pub(super) fn endpoints(&self) -> &Arc<[Arc<Endpoint>]> {
         &self.roster
+    }
+
+    /// Everything that signals of this cluster may be about: its endpoints and its references.
+    pub(super) fn ids(&self) -> impl Iterator<Item = EndpointId> + '_ {
+        let endpoints = self.roster.iter().map(|endpoint| endpoint.id);
+        endpoints.chain(self.references.iter().map(|reference| reference.endpoint.id))
+    }
+
+    /// Takes in a signal about a reference. Returns whether it is one.
+    pub(super) fn hear_reference(&mut self, signal: &Signal, now: Timestamp, announcer: &Announcer) -> bool {
+        let known = self.references.iter_mut().find(|reference| reference.endpoint.id == signal.endpoint);
+        let Some(reference) = known else { return false };
+        reference.set_pace(Pace::Normal);
+        if let Observation::Probe(run) = &signal.observation {
+            let changes = self.health.hear_reference(signal.endpoint, run, now);
+            self.act(changes, now, announcer);
+        }
+        true
+    }
+
+    /// Reads what workers counted and acts on it.
+    pub(super) fn look(&mut self, local: &Local, now: Timestamp, announcer: &Announcer) {
+        let live = &announcer.shared.live;
+        let glances: Vec<Glance> = self.watched.iter_mut().filter_map(|watched| watched.glance(live, now)).collect();
+        let changes = self.health.look(&glances, *local, now);
+        self.act(changes, now, announcer);
     }
 
     /// The endpoint of this address.
@@ -139,7 +172,10 @@ impl Ward {
         now: Timestamp,
         announcer: &Announcer,
     ) -> Vec<Watched> {
-        let Change { config, joining, heard } = change;
+        let Change { config, joining, references, heard } = change;
+        if let Some(references) = references {
+            self.references = references;
+        }
         let other_probes = self.needs_other_probes(&config);
         let mut stock: HashMap<Arc<str>, Watched> =
             self.watched.drain(..).map(|watched| (watched.endpoint.address.text(), watched)).collect();
@@ -157,7 +193,11 @@ impl Ward {
         self.config = config;
         changes.extend(heard.iter().map(|signal| self.health.apply(signal, now)));
         self.pacer.ask_at_once(now);
-        self.act(merged(changes), now, announcer);
+        let all = changes.into_iter().reduce(|mut sum, later| {
+            sum.merge(later);
+            sum
+        });
+        self.act(all.unwrap_or_default(), now, announcer);
         stock.into_values().collect()
     }
 
@@ -167,8 +207,17 @@ impl Ward {
         }
         let gone = changes.transitions.iter().filter(|transition| forbids_waiting(transition));
         self.recalls.extend(gone.map(|transition| transition.endpoint));
+        self.recalls.extend(&changes.recalled);
         for id in &changes.touched {
             self.show(*id);
+        }
+        for (id, runs) in &changes.confirm {
+            if let Some(index) = self.index.get(id) {
+                self.watched[*index].confirm(*runs);
+            }
+        }
+        if changes.ask_references {
+            self.references.iter().for_each(Watched::probe_now);
         }
         self.publish_if_due(now, announcer);
         for transition in &changes.transitions {
@@ -221,6 +270,8 @@ pub(super) struct Change {
     pub(super) config: model::Cluster,
     /// Endpoints that were not there before.
     pub(super) joining: Vec<Watched>,
+    /// The references, if they are others than before.
+    pub(super) references: Option<Vec<Watched>>,
     /// What was heard of these, oldest first.
     pub(super) heard: Vec<Signal>,
 }
@@ -297,15 +348,4 @@ fn snapshot(
         panic: admission.panic,
         frozen: health.is_frozen(),
     }
-}
-
-fn merged(all: Vec<Changes>) -> Changes {
-    let mut sum = Changes::default();
-    for changes in all {
-        sum.transitions.extend(changes.transitions);
-        sum.withheld.extend(changes.withheld);
-        sum.touched.extend(changes.touched);
-        sum.admission_changed |= changes.admission_changed;
-    }
-    sum
 }

@@ -9,9 +9,10 @@ use crate::cluster::{Cluster, Endpoint};
 use crate::control::announcer::Announcer;
 use crate::control::doubts::Doubts;
 use crate::control::handle::NotFound;
+use crate::control::local::Ourselves;
 use crate::control::ward::Ward;
 use crate::health::Entry;
-use crate::health::signal::{Observation, ProbeResult, ReportReading, Signal};
+use crate::health::signal::{Failure, Observation, ProbeResult, ReportReading, Signal};
 use crate::health::verdict::State;
 
 /// The clusters, in the order of the configuration.
@@ -20,12 +21,13 @@ pub(super) struct Wards {
     list: Vec<Ward>,
     places: HashMap<EndpointId, usize>,
     doubts: Doubts,
+    pub(super) ourselves: Ourselves,
     pub(super) announcer: Announcer,
 }
 
 impl Wards {
     pub(super) fn new(announcer: Announcer) -> Self {
-        Self { list: Vec::new(), places: HashMap::new(), doubts: Doubts::default(), announcer }
+        Self { list: Vec::new(), places: HashMap::new(), doubts: Doubts::default(), ourselves: Ourselves::default(), announcer }
     }
 
     /// Takes all clusters out; [`Self::install`] must follow.
@@ -38,7 +40,7 @@ impl Wards {
     pub(super) fn install(&mut self, list: Vec<Ward>) {
         self.list = list;
         let places = self.list.iter().enumerate();
-        self.places = places.flat_map(|(place, ward)| ward.endpoints().iter().map(move |one| (one.id, place))).collect();
+        self.places = places.flat_map(|(place, ward)| ward.ids().map(move |id| (id, place))).collect();
     }
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Ward> {
@@ -55,9 +57,21 @@ impl Wards {
     }
 
     /// Takes in a signal. Returns it if no endpoint here is meant.
-    pub(super) fn apply(&mut self, signal: Signal, now: Timestamp) -> Option<Signal> {
+    pub(super) fn apply(&mut self, mut signal: Signal, now: Timestamp) -> Option<Signal> {
         let Some(place) = self.places.get(&signal.endpoint).copied() else { return Some(signal) };
         let ward = &mut self.list[place];
+        if let Observation::Probe(run) = &mut signal.observation
+            && matches!(run.result, ProbeResult::Fail(Failure::Timeout(_)))
+        {
+            if self.ourselves.is_deaf(now) {
+                run.result = ProbeResult::Void("the check of ourselves fails as well".to_owned());
+            }
+            // What traffic shows may outweigh it.
+            ward.look(&self.ourselves.known(now), now, &self.announcer);
+        }
+        if ward.hear_reference(&signal, now, &self.announcer) {
+            return None;
+        }
         let Some(endpoint) = ward.endpoint(signal.endpoint).map(Arc::clone) else { return Some(signal) };
         if let Observation::Probe(run) = &signal.observation
             && run.result == ProbeResult::Pass
@@ -90,14 +104,19 @@ impl Wards {
                 ward.apply(&answered(&endpoint, now), now, &self.announcer);
             }
         }
+        let looks = self.ourselves.take(now);
+        let local = self.ourselves.known(now);
         for ward in &mut self.list {
+            if looks {
+                ward.look(&local, now, &self.announcer);
+            }
             ward.tick(now, &self.announcer);
         }
     }
 
     /// When [`Self::tick`] has something to do.
     pub(super) fn wake(&self) -> Option<Timestamp> {
-        self.list.iter().filter_map(Ward::wake).chain(self.doubts.next()).min()
+        self.list.iter().filter_map(Ward::wake).chain(self.doubts.next()).chain(self.ourselves.next()).min()
     }
 
     /// Whether every cluster has had its first verdicts.
@@ -169,6 +188,10 @@ pub(super) fn count(endpoint: &Endpoint, observation: &Observation, announcer: &
                 ReportReading::None => none.inc(),
             }
         }
-        Observation::Refused | Observation::Reset | Observation::Answered | Observation::Operator { .. } => {}
+        Observation::Refused
+        | Observation::Reset
+        | Observation::Answered
+        | Observation::Process(_)
+        | Observation::Operator { .. } => {}
     }
 }

@@ -6,11 +6,15 @@ use tokio::sync::mpsc;
 
 use crate::base::address::Host;
 use crate::base::ids::EndpointId;
-use crate::cluster::{Endpoint, ProbeCells};
+use crate::base::time::Timestamp;
+use crate::cluster::{Endpoint, Live, ProbeCells};
 use crate::config::model;
 use crate::control::names;
-use crate::health::Pace;
+use crate::control::totals::Totals;
+use crate::health::check::{Check, ProbeSpec};
+use crate::health::policy::Timing;
 use crate::health::signal::Signal;
+use crate::health::{Glance, Pace};
 use crate::probe::{self, Plan, ProbeLag, Probing};
 use crate::runtime::task::Owned;
 
@@ -28,6 +32,7 @@ pub(super) struct Watched {
     pub(super) endpoint: Arc<Endpoint>,
     probing: Option<Probing>,
     pace: Pace,
+    totals: Totals,
     /// End when dropped.
     _lookups: Option<Owned>,
 }
@@ -37,9 +42,19 @@ impl Watcher {
     pub(super) fn watch(&self, endpoint: Arc<Endpoint>, cluster: &model::Cluster) -> Watched {
         let named = matches!(endpoint.address.host(), Host::Name(_));
         let lookups = named.then(|| Owned::spawn(names::look_up(Arc::clone(&endpoint), self.resolved.clone())));
-        let mut watched = Watched { endpoint, probing: None, pace: Pace::Fast, _lookups: lookups };
+        let mut watched = Watched { endpoint, probing: None, pace: Pace::Fast, totals: Totals::default(), _lookups: lookups };
         self.probe(&mut watched, cluster);
         watched
+    }
+
+    /// Starts to watch a reference: an address that is connected to as often as the cluster's endpoints are probed.
+    pub(super) fn watch_reference(&self, endpoint: Arc<Endpoint>, timing: Timing) -> Watched {
+        let named = matches!(endpoint.address.host(), Host::Name(_));
+        let lookups = named.then(|| Owned::spawn(names::look_up(Arc::clone(&endpoint), self.resolved.clone())));
+        let spec = ProbeSpec { name: "reference".into(), check: Check::Tcp, address: None, port: None, timing };
+        let plan = Plan { endpoint: Arc::clone(&endpoint), probes: vec![spec], report: None, report_timing: timing };
+        let probing = Some(probe::start(plan, self.signals.clone(), Arc::clone(&self.lag)));
+        Watched { endpoint, probing, pace: Pace::Fast, totals: Totals::default(), _lookups: lookups }
     }
 
     /// Starts the probes of an endpoint anew, as after a change of their settings.
@@ -78,6 +93,18 @@ impl Watched {
             if let Some(probing) = &self.probing {
                 probing.set_pace(pace);
             }
+        }
+    }
+
+    /// What live traffic has shown since it was last asked; `None` if nothing and nobody waits for it.
+    pub(super) fn glance(&mut self, live: &Live, now: Timestamp) -> Option<Glance> {
+        self.totals.glance(&self.endpoint, live, now)
+    }
+
+    /// Has each probe that asks for an answer run so many times at once, on connections of their own.
+    pub(super) fn confirm(&mut self, runs: u32) {
+        if let Some(probing) = &mut self.probing {
+            probing.confirm(runs);
         }
     }
 

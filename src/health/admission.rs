@@ -96,10 +96,14 @@ impl Tally {
         }
     }
 
+    /// Whether anybody is healthy or degraded.
+    pub(super) fn has_available(&self) -> bool {
+        self.ranked[Rank::Available as usize] != [0, 0]
+    }
+
     /// Whether endpoints of this rank count as available.
     pub(super) fn is_available(&self, rank: Option<Rank>) -> bool {
-        let others = self.ranked[Rank::Available as usize] != [0, 0];
-        rank == Some(Rank::Available) || (rank == Some(Rank::Suspect) && !others)
+        rank == Some(Rank::Available) || (rank == Some(Rank::Suspect) && !self.has_available())
     }
 }
 

@@ -28,6 +28,12 @@ pub struct Changes {
     pub transitions: Vec<Transition>,
     /// Soft ejections that were withheld, once for each onset.
     pub withheld: Vec<(EndpointId, Code)>,
+    /// Endpoints that should be asked at once, so many times by each probe that asks for an answer.
+    pub confirm: Vec<(EndpointId, u32)>,
+    /// Endpoints whose answer nobody should wait for any longer.
+    pub recalled: Vec<EndpointId>,
+    /// Whether the references should be asked at once.
+    pub ask_references: bool,
     /// Whether [`Cluster::admission`](crate::health::Cluster::admission) differs from before.
     pub admission_changed: bool,
     /// Endpoints whose [`Cluster::view`](crate::health::Cluster::view) may differ from before, each once.
@@ -35,6 +41,17 @@ pub struct Changes {
 }
 
 impl Changes {
+    /// Adds what came after this.
+    pub fn merge(&mut self, later: Self) {
+        self.transitions.extend(later.transitions);
+        self.withheld.extend(later.withheld);
+        self.confirm.extend(later.confirm);
+        self.recalled.extend(later.recalled);
+        self.touched.extend(later.touched);
+        self.ask_references |= later.ask_references;
+        self.admission_changed |= later.admission_changed;
+    }
+
     pub(super) fn finish(mut self) -> Self {
         if self.touched.len() > 1 {
             self.touched.sort_unstable();

@@ -19,19 +19,21 @@ use crate::health::changes::{Changes, Member};
 use crate::health::endpoint::{Context, Endpoint, Soft};
 use crate::health::history::{Entry, Kind};
 use crate::health::policy::Policy;
+use crate::health::references::References;
 use crate::health::schedule::Pace;
-use crate::health::signal::Signal;
-use crate::health::verdict::{EndpointView, Transition};
+use crate::health::signal::{Failure, Observation, ProbeResult, ProbeRun, Signal};
+use crate::health::verdict::{EndpointView, State, Transition};
+use crate::health::watch::Pool;
 use crate::health::weight;
 
 /// The health of one cluster.
 #[derive(Debug, Clone)]
 pub struct Cluster {
-    policy: Policy,
+    pub(super) policy: Policy,
     report_interval: Duration,
-    endpoints: Vec<Endpoint>,
-    index: HashMap<EndpointId, usize>,
-    frozen: Option<Timestamp>,
+    pub(super) endpoints: Vec<Endpoint>,
+    pub(super) index: HashMap<EndpointId, usize>,
+    pub(super) frozen: Option<Timestamp>,
     budget: Budget,
     tally: Tally,
     cut: Cut,
@@ -39,6 +41,10 @@ pub struct Cluster {
     mean: weight::Mean,
     wakes: BTreeSet<(Timestamp, usize)>,
     unsettled: usize,
+    pub(super) pool: Pool,
+    /// Since when so many endpoints fail their requests that the cause is likely shared.
+    pub(super) shared_since: Option<Timestamp>,
+    references: References,
 }
 
 impl Cluster {
@@ -58,6 +64,9 @@ impl Cluster {
             mean: weight::Mean::default(),
             wakes: BTreeSet::new(),
             unsettled: 0,
+            pool: Pool::default(),
+            shared_since: None,
+            references: References::default(),
         };
         cluster.endpoints = members.into_iter().map(|member| Endpoint::new(member, &cluster.policy, now)).collect();
         cluster.recount(now, &mut Changes::default());
@@ -75,6 +84,7 @@ impl Cluster {
         let weigher_stays = self.policy.weight_by == policy.weight_by;
         let probes_stay = self.policy.probes == policy.probes && self.policy.require == policy.require;
         self.policy = policy;
+        let warm = self.endpoints.iter().any(|endpoint| endpoint.state.is_well());
         let mut old: HashMap<EndpointId, Endpoint> = self.endpoints.drain(..).map(|endpoint| (endpoint.id(), endpoint)).collect();
         for member in members {
             let endpoint = match old.remove(&member.id) {
@@ -84,23 +94,58 @@ impl Cluster {
                         kept.probes.reconfigure(&self.policy, now);
                     }
                     kept.reports.reconfigure(&self.policy, weigher_stays);
+                    kept.reconfigure_traffic(&self.policy);
                     kept
                 }
-                None => Endpoint::new(member, &self.policy, now),
+                None => Endpoint::new(member, &self.policy, now).joining(warm),
             };
             self.endpoints.push(endpoint);
         }
         let mut changes = Changes { admission_changed: true, ..Changes::default() };
         changes.touched.extend(self.endpoints.iter().map(Endpoint::id));
+        self.pool = Pool::default();
         self.recount(now, &mut changes);
+        if !self.policy.references {
+            for signal in self.references.clear() {
+                changes.merge(self.take_in(&signal, now));
+            }
+        }
+        changes.finish()
+    }
+
+    /// A reference has been asked. An answer and a refusal alike show that our own link works.
+    pub fn hear_reference(&mut self, reference: EndpointId, run: &ProbeRun, now: Timestamp) -> Changes {
+        let passed = match &run.result {
+            ProbeResult::Pass | ProbeResult::Fail(Failure::Refused) => true,
+            ProbeResult::Fail(_) => false,
+            ProbeResult::Void(_) => return Changes::default(),
+        };
+        let mut changes = Changes::default();
+        for (mut signal, void) in self.references.told(reference, run.started, passed) {
+            if let (true, Observation::Probe(run)) = (void, &mut signal.observation) {
+                run.result = ProbeResult::Void("lost, but every reference was lost as well: it is our own link".to_owned());
+            }
+            changes.merge(self.take_in(&signal, now));
+        }
         changes.finish()
     }
 
     /// Takes in a signal. One about an endpoint or a probe that is not here is ignored: it was under way when it left.
     pub fn apply(&mut self, signal: &Signal, now: Timestamp) -> Changes {
+        if let Observation::Probe(run) = &signal.observation
+            && self.policy.references
+            && self.references.is_in_doubt(run)
+        {
+            self.references.keep(signal.clone());
+            return Changes { ask_references: true, ..Changes::default() };
+        }
+        self.take_in(signal, now)
+    }
+
+    fn take_in(&mut self, signal: &Signal, now: Timestamp) -> Changes {
         let mut changes = Changes::default();
         let Some(index) = self.index.get(&signal.endpoint).copied() else { return changes };
-        let context = Context { policy: &self.policy, report_interval: self.report_interval, now };
+        let context = Context { policy: &self.policy, report_interval: self.report_interval, pace: self.pool.pace, now };
         let endpoint = &mut self.endpoints[index];
         let settled = endpoint.probes.settled();
         let due = endpoint.wake.is_some_and(|at| at <= now);
@@ -114,9 +159,20 @@ impl Cluster {
         if !settled && endpoint.probes.settled() {
             self.unsettled -= 1;
         }
+        self.recall(index, signal, &mut changes);
         self.settle(index, now, &mut changes);
         self.level(&mut changes);
         changes.finish()
+    }
+
+    /// A confirmation of a suspicion is late as well: those who wait go elsewhere, if there is anybody else.
+    fn recall(&mut self, index: usize, signal: &Signal, changes: &mut Changes) {
+        let Observation::Probe(run) = &signal.observation else { return };
+        let endpoint = &mut self.endpoints[index];
+        let late = matches!(run.result, ProbeResult::Fail(Failure::Timeout(_))) && endpoint.state == State::Suspect;
+        if late && self.tally.has_available() && endpoint.silence.is_late() {
+            changes.recalled.push(endpoint.id());
+        }
     }
 
     /// Lets time pass: reports grow old, spans run out, orders and holds end. Call it at [`Self::next_change`] or later.
@@ -124,7 +180,7 @@ impl Cluster {
         let mut changes = Changes::default();
         let due: Vec<usize> = self.wakes.iter().take_while(|(at, _)| *at <= now).map(|(_, index)| *index).collect();
         for index in due {
-            let context = Context { policy: &self.policy, report_interval: self.report_interval, now };
+            let context = Context { policy: &self.policy, report_interval: self.report_interval, pace: self.pool.pace, now };
             self.endpoints[index].expire(context);
             self.settle(index, now, &mut changes);
         }
@@ -238,7 +294,11 @@ impl Cluster {
     /// not be withheld for the moment in which only half of the endpoints have been looked at.
     fn settle_all(&mut self, now: Timestamp, changes: &mut Changes) {
         let acting = self.frozen.is_none();
-        for (index, endpoint) in self.endpoints.iter_mut().enumerate() {
+        for index in 0..self.endpoints.len() {
+            if acting {
+                self.decide_cause(index, now);
+            }
+            let endpoint = &mut self.endpoints[index];
             if acting {
                 endpoint.judge(&self.policy, now);
             }
@@ -260,8 +320,9 @@ impl Cluster {
     }
 
     /// Brings one endpoint's verdict in line with its axes, and others' where these depend on it.
-    fn settle(&mut self, index: usize, now: Timestamp, changes: &mut Changes) {
+    pub(super) fn settle(&mut self, index: usize, now: Timestamp, changes: &mut Changes) {
         if self.frozen.is_none() {
+            self.decide_cause(index, now);
             self.endpoints[index].judge(&self.policy, now);
             self.claim(index, now, changes);
         }
@@ -313,6 +374,9 @@ impl Cluster {
         if from != to {
             endpoint.state = to;
             endpoint.since = now;
+            if endpoint.come_and_go(from, &self.policy, self.index.len(), now) && self.frozen.is_none() {
+                endpoint.judge(&self.policy, now);
+            }
             let reasons = endpoint.reasons(self.frozen);
             let detail = reasons.first().map(|reason| format!("{}: {}", reason.code, reason.detail)).unwrap_or_default();
             let entry = Entry::new(now, Kind::Transition, detail);
@@ -344,7 +408,7 @@ impl Cluster {
     }
 
     /// Brings what concerns all endpoints in line with the counts: the mean free share and the tiers that get traffic.
-    fn level(&mut self, changes: &mut Changes) {
+    pub(super) fn level(&mut self, changes: &mut Changes) {
         if self.mean.adopt() {
             for index in 0..self.endpoints.len() {
                 self.weigh(index, changes);

@@ -10,18 +10,28 @@ use crate::base::ids::EndpointId;
 use crate::base::time::Timestamp;
 use crate::health::admission::{Rank, Seat};
 use crate::health::budget::Stand;
+use crate::health::cause::Cause;
 use crate::health::changes::Member;
+use crate::health::damping::Damping;
 use crate::health::history::{Entry, History, Kind};
+use crate::health::latency::Latency;
 use crate::health::operator::Operator;
+use crate::health::outliers::Outliers;
 use crate::health::policy::Policy;
 use crate::health::probes::Probes;
+use crate::health::ramp::Ramp;
+use crate::health::recent::Recent;
 use crate::health::refused::Refused;
 use crate::health::reports::Reports;
 use crate::health::rules::Told;
 use crate::health::schedule::Pace;
-use crate::health::signal::{Observation, OperatorState, ProbeResult, ProbeRun, ReportReading, Signal};
+use crate::health::signal::{Failure, Observation, OperatorState, ProbeResult, ProbeRun, ReportReading, Signal};
+use crate::health::silence::Silence;
 use crate::health::verdict::{Code, Reason, State};
 use crate::health::weight;
+
+/// Intervals for which live traffic may outweigh a probe that never passes.
+const VETO: u32 = 5;
 
 /// One endpoint.
 #[derive(Debug, Clone)]
@@ -30,6 +40,19 @@ pub(super) struct Endpoint {
     pub(super) probes: Probes,
     pub(super) refused: Refused,
     pub(super) reports: Reports,
+    pub(super) recent: Recent,
+    pub(super) silence: Silence,
+    pub(super) outliers: Outliers,
+    pub(super) latency: Latency,
+    pub(super) cause: Cause,
+    pub(super) damping: Damping,
+    pub(super) ramp: Ramp,
+    /// Whether it must begin with less than its weight when it first gets traffic: it joined others that are warm.
+    pub(super) cold: bool,
+    /// What its process names itself by.
+    process: Option<Arc<str>>,
+    /// When the newest request had been sent that was answered well.
+    success_sent: Timestamp,
     pub(super) operator: Operator,
     pub(super) history: History,
     /// The fold of what is observed; stands still while the cluster is frozen.
@@ -55,8 +78,8 @@ pub(super) struct Endpoint {
 pub(super) struct Judged {
     /// Unhealthy, unknown, degraded or healthy.
     base: State,
-    /// Since when it should be ejected, if it should.
-    claim: Option<Timestamp>,
+    /// Since when it should be taken out for soft reasons, if it should, and in which state it is then.
+    claim: Option<(Timestamp, State)>,
     /// Each with the state it asks for, gravest first.
     reasons: Vec<(State, Reason)>,
 }
@@ -75,6 +98,8 @@ pub(super) enum Soft {
 pub(super) struct Context<'a> {
     pub(super) policy: &'a Policy,
     pub(super) report_interval: Duration,
+    /// Requests a second that an endpoint's full weight brings.
+    pub(super) pace: f64,
     pub(super) now: Timestamp,
 }
 
@@ -86,6 +111,16 @@ impl Endpoint {
             probes: Probes::new(policy, now),
             refused: Refused::default(),
             reports: Reports::new(policy),
+            recent: Recent::default(),
+            silence: Silence::default(),
+            outliers: Outliers::default(),
+            latency: Latency::default(),
+            cause: Cause::default(),
+            damping: Damping::default(),
+            ramp: Ramp::default(),
+            cold: false,
+            process: None,
+            success_sent: Timestamp::ZERO,
             operator: Operator::default(),
             history: History::default(),
             judged: Judged { base: State::Unknown, claim: None, reasons: Vec::new() },
@@ -102,6 +137,11 @@ impl Endpoint {
         endpoint.judge(policy, now);
         endpoint.state = endpoint.wanted_state();
         endpoint
+    }
+
+    /// One that joins others; it begins with less than its weight if they are warm.
+    pub(super) fn joining(self, warm: bool) -> Self {
+        Self { cold: warm, ..self }
     }
 
     pub(super) const fn id(&self) -> EndpointId {
@@ -129,6 +169,7 @@ impl Endpoint {
                 }
                 return moved;
             }
+            Observation::Process(name) => return self.observe_process(name, at, context),
             Observation::Operator { state, until, reason } => self.order(*state, *until, reason.as_ref(), context.now),
         }
         true
@@ -144,10 +185,23 @@ impl Endpoint {
     }
 
     fn observe_probe(&mut self, run: &ProbeRun, at: Timestamp, context: Context<'_>) {
-        let remarkable = self.probes.record(run, context.policy, at);
+        let policy = context.policy;
+        let vetoed = self.is_outweighed(run, context).then(|| ProbeRun {
+            result: ProbeResult::Void("lost, but live traffic was answered meanwhile".to_owned()),
+            ..run.clone()
+        });
+        let run = vetoed.as_ref().unwrap_or(run);
+        let remarkable = self.probes.record(run, policy, at);
         if run.result == ProbeResult::Pass {
-            self.refused.pass(run.started, context.policy, &mut self.probes);
+            self.refused.pass(run.started, policy, &mut self.probes);
+            if policy.asking.get(run.probe) == Some(&true) && self.silence.pass(context.now) {
+                self.history.push(Entry::new(at, Kind::Silence, "a probe was answered"));
+            }
         }
+        if self.probes.well() == Some(true) {
+            self.cause.clear();
+        }
+        self.cause.confirm(self.probes.fails(), policy.thresholds.fall.get());
         let Some(name) = self.probes.name(run.probe).filter(|_| remarkable) else { return };
         let detail = match &run.result {
             ProbeResult::Pass => String::new(),
@@ -156,6 +210,41 @@ impl Endpoint {
         };
         let entry = Entry::new(at, Kind::Probe, detail);
         self.history.push(Entry { probe: Some(Arc::clone(name)), result: Some(run.result.as_str()), ..entry });
+    }
+
+    /// Whether a run that ran out of time is outweighed by a request sent after it began that was answered well. Not for
+    /// ever: a probe that has not passed for five intervals is not lost, it fails.
+    fn is_outweighed(&self, run: &ProbeRun, context: Context<'_>) -> bool {
+        let patience = veto(context.policy);
+        matches!(run.result, ProbeResult::Fail(Failure::Timeout(_)))
+            && self.success_sent > run.started
+            && self.probes.is_fresh(run.probe, patience, context.now)
+    }
+
+    /// A request sent at `sent` was answered well. Returns whether that outweighs lost probes.
+    pub(super) fn succeed(&mut self, sent: Timestamp, policy: &Policy, now: Timestamp) -> bool {
+        self.success_sent = self.success_sent.max(sent);
+        let outweighs = self.probes.outweigh(self.success_sent, veto(policy), now);
+        if outweighs {
+            self.history.push(Entry::new(now, Kind::Answered, "live traffic was answered after a lost probe"));
+        }
+        outweighs
+    }
+
+    fn observe_process(&mut self, name: &Arc<str>, at: Timestamp, context: Context<'_>) -> bool {
+        let known = self.process.replace(Arc::clone(name));
+        if known.is_none_or(|known| known == *name) {
+            return false;
+        }
+        self.history.push(Entry::new(at, Kind::Process, "another process answers"));
+        self.damping.new_process(context.now);
+        self.recent.clear();
+        self.outliers.clear();
+        self.latency.clear();
+        if let Some(policy) = context.policy.slow_start.as_ref().filter(|_| self.state.is_well()) {
+            self.ramp.begin(policy, context.now);
+        }
+        true
     }
 
     fn observe_report(&mut self, reading: &ReportReading, at: Timestamp, context: Context<'_>) {
@@ -180,6 +269,71 @@ impl Endpoint {
         if self.operator.expire(now) {
             self.history.push(Entry::new(now, Kind::Operator, "the order ran out"));
         }
+        self.expire_traffic(context);
+    }
+
+    /// The same for what live traffic moves.
+    fn expire_traffic(&mut self, context: Context<'_>) {
+        let Context { policy, now, .. } = context;
+        if self.silence.expire(now, policy.asks()) {
+            self.history.push(Entry::new(now, Kind::Silence, "tried again after a time without traffic"));
+        }
+        if let Some(outlier) = &policy.outlier
+            && self.outliers.expire(now, context.pace, outlier)
+        {
+            self.recent.clear();
+            self.history.push(Entry::new(now, Kind::Outlier, "on trial"));
+        }
+        if self.cause.expire(now, policy.interval) {
+            self.history.push(Entry::new(now, Kind::Held, "believed: it has lasted for too long"));
+        }
+        if self.damping.expire(now) {
+            self.history.push(Entry::new(now, Kind::Damped, "the hold is over"));
+        }
+        if let Some(slow_start) = &policy.slow_start {
+            self.ramp.expire(slow_start, now);
+        }
+    }
+
+    /// It has entered its state from another: what follows for its return. Returns whether reasons may have changed by it.
+    pub(super) fn come_and_go(&mut self, from: State, policy: &Policy, n: usize, now: Timestamp) -> bool {
+        let could = from.is_well() || from == State::Suspect;
+        if let (true, State::Unhealthy, Some(damping)) = (could, self.state, &policy.damping) {
+            self.damping.ejected(damping, now);
+        }
+        if !self.state.is_well() {
+            self.ramp.end();
+            return true;
+        }
+        self.damping.returned(now);
+        let was_out = match from {
+            State::Unhealthy => true,
+            State::Ejected => self.outliers.is_apart() || self.damping.has_held(now),
+            State::Unknown => std::mem::take(&mut self.cold),
+            _ => false,
+        };
+        match &policy.slow_start {
+            Some(slow_start) if was_out && n > 1 => self.ramp.begin(slow_start, now),
+            _ => return false,
+        }
+        true
+    }
+
+    /// Takes on a changed policy: what is no longer watched is forgotten.
+    pub(super) fn reconfigure_traffic(&mut self, policy: &Policy) {
+        if policy.silence.is_none() {
+            self.silence.clear();
+        }
+        if policy.outlier.is_none() {
+            self.outliers.clear();
+            self.latency.clear();
+        }
+        if policy.slow_start.is_none() {
+            self.ramp.end();
+        }
+        if policy.damping.is_none() {
+            self.damping.clear();
+        }
     }
 
     fn tell(&mut self, told: Vec<Told>, at: Timestamp) {
@@ -195,13 +349,24 @@ impl Endpoint {
             return self.operator.next_change();
         }
         let axes = [self.operator.next_change(), self.refused.next_change(&self.probes), self.reports.next_change(policy)];
-        axes.into_iter().flatten().min()
+        let full = policy.slow_start.as_ref().and_then(|policy| self.ramp.full(policy));
+        axes.into_iter().chain(self.traffic_changes(policy)).chain([full]).flatten().min()
+    }
+
+    fn traffic_changes(&self, policy: &Policy) -> [Option<Timestamp>; 4] {
+        [
+            self.silence.next_change(policy.asks()),
+            self.outliers.next_change(),
+            self.cause.next_change(policy.interval),
+            self.damping.next_change(),
+        ]
     }
 
     /// When time alone would change anything.
     pub(super) fn next_wake(&self, policy: &Policy) -> Option<Timestamp> {
         let axes = [self.operator.next_change(), self.refused.next_change(&self.probes), self.reports.wake(policy)];
-        axes.into_iter().flatten().min()
+        let step = policy.slow_start.as_ref().and_then(|policy| self.ramp.next_change(policy));
+        axes.into_iter().chain(self.traffic_changes(policy)).chain([step]).flatten().min()
     }
 
     /// Folds the axes anew.
@@ -209,7 +374,12 @@ impl Endpoint {
         let mut reasons: Vec<(State, Reason)> = Vec::new();
         match self.probes.well() {
             Some(true) => {}
-            Some(false) => reasons.extend(self.probes.failing(policy).map(|reason| (State::Unhealthy, reason))),
+            Some(false) => {
+                let held = self.cause.reason(policy.interval);
+                let state = if held.is_some() { State::Suspect } else { State::Unhealthy };
+                reasons.extend(held);
+                reasons.extend(self.probes.failing(policy).map(|reason| (state, reason)));
+            }
             None => {
                 let since = self.judged.unknown_since().unwrap_or(now);
                 reasons.push((State::Unknown, self.probes.unknown(since)));
@@ -217,10 +387,22 @@ impl Endpoint {
         }
         reasons.extend(self.refused.reason(policy, &self.probes));
         reasons.extend(self.reports.reasons());
+        reasons.extend(self.silence.reason(policy.asks()));
+        reasons.extend(policy.outlier.as_ref().and_then(|outlier| self.outliers.reason(outlier)));
+        reasons.extend(self.latency.reason());
+        let base = |reasons: &[(State, Reason)]| reasons.iter().filter(|one| !is_soft(one)).map(|(state, _)| *state).min();
+        if let Some(damping) = &policy.damping {
+            let well = base(&reasons).is_none_or(State::is_well);
+            self.damping.observe(well, damping, now);
+            reasons.extend(self.damping.reason());
+        }
+        reasons.extend(policy.slow_start.as_ref().and_then(|slow_start| self.ramp.reason(slow_start)));
         reasons.sort_by_key(|(state, _)| *state);
-        let base = reasons.iter().map(|(state, _)| *state).find(|state| *state != State::Ejected).unwrap_or(State::Healthy);
-        let claims = reasons.iter().filter(|(state, _)| *state == State::Ejected);
-        let claim = claims.map(|(_, reason)| reason.since).min();
+        let base = base(&reasons).unwrap_or(State::Healthy);
+        // While it is held for coming and going without being well, that is no claim: it is out by itself.
+        let idle = self.damping.reason().is_some() && !self.damping.is_holding();
+        let soft = reasons.iter().filter(|one| is_soft(one) && !(idle && one.1.code == Code::Damped));
+        let claim = soft.map(|(state, reason)| (reason.since, *state)).reduce(|a, b| (a.0.min(b.0), a.1.min(b.1)));
         self.judged = Judged { base, claim, reasons };
     }
 
@@ -228,8 +410,8 @@ impl Endpoint {
     pub(super) fn wanted_stand(&self) -> Stand {
         let base = self.judged.base;
         let ready = self.operator.state().is_none();
-        let well = ready && matches!(base, State::Healthy | State::Degraded);
-        let claim = self.judged.claim.filter(|_| well || (ready && base == State::Unknown));
+        let well = ready && base.is_well();
+        let claim = self.judged.claim.filter(|_| well || (ready && base == State::Unknown)).map(|(since, _)| since);
         Stand { claim, well }
     }
 
@@ -240,8 +422,9 @@ impl Endpoint {
             return ordered;
         }
         match (base, self.soft) {
+            (State::Unhealthy, _) if self.state == State::Ejected && self.damping.is_stuck() => State::Ejected,
             (State::Unhealthy, _) => State::Unhealthy,
-            (_, Soft::Granted) => State::Ejected,
+            (_, Soft::Granted) => self.judged.claim.map_or(State::Ejected, |(_, state)| state),
             (State::Healthy, Soft::Withheld) => State::Degraded,
             (base, _) => base,
         }
@@ -250,13 +433,27 @@ impl Endpoint {
     /// What admission must know, given the state in force.
     pub(super) fn wanted_seat(&self) -> Seat {
         let unhealthy = self.judged.reasons.iter().filter(|(state, _)| *state == State::Unhealthy);
-        let rank = Rank::of(self.state, self.probes.tried(), unhealthy.map(|(_, reason)| &reason.code));
+        // One that fails while it is held out is as sick as it looks.
+        let stuck = self.state == State::Ejected && self.judged.base == State::Unhealthy;
+        let state = if stuck { State::Unhealthy } else { self.state };
+        let rank = Rank::of(state, self.probes.tried(), unhealthy.map(|(_, reason)| &reason.code));
         Seat { rank, backup: self.member.backup, ready: self.operator.state().is_none() }
     }
 
     /// The weight while it gets traffic, given the state in force.
     pub(super) fn wanted_weight(&self, mean: &weight::Mean) -> f64 {
-        f64::from(self.member.weight) * weight::of_state(self.state) * mean.factor(self.free)
+        let by_state = if self.state == State::Degraded { self.degraded_weight() } else { 1.0 };
+        let by_traffic = self.latency.weight().min(self.outliers.weight()).min(self.ramp.share());
+        f64::from(self.member.weight) * by_state * by_traffic * mean.factor(self.free)
+    }
+
+    /// Half, unless every reason for which it is degraded has a weight of its own.
+    fn degraded_weight(&self) -> f64 {
+        let own = |(state, reason): &(State, Reason)| {
+            let trial = reason.code == Code::OutlierErrors && *state == State::Degraded;
+            trial || matches!(reason.code, Code::OutlierLatency | Code::SlowStart)
+        };
+        if self.judged.reasons.iter().all(own) { 1.0 } else { weight::of_state(State::Degraded) }
     }
 
     /// Every reason, gravest first; `frozen` is since when the cluster is.
@@ -276,7 +473,7 @@ impl Endpoint {
 
     fn shown(&self, state: State, reason: &Reason) -> (State, Reason) {
         let mut reason = reason.clone();
-        if state == State::Ejected && self.soft == Soft::Withheld {
+        if is_soft(&(state, reason.clone())) && self.soft == Soft::Withheld {
             reason.detail.push_str("; ejection withheld, too many are out already");
             return (State::Degraded, reason);
         }
@@ -285,21 +482,35 @@ impl Endpoint {
 
     /// The code of the first reason for which it should be ejected.
     pub(super) fn claim_code(&self) -> Option<Code> {
-        self.judged.reasons.iter().find(|(state, _)| *state == State::Ejected).map(|(_, reason)| reason.code.clone())
+        self.judged.reasons.iter().find(|one| is_soft(one)).map(|(_, reason)| reason.code.clone())
     }
 
     /// How often it should be probed now.
     pub(super) fn pace(&self) -> Pace {
         let out = self.probes.well() == Some(false) || self.refused.is_out();
         let rising = if self.probes.well() == Some(false) { self.probes.is_rising() } else { self.probes.rising() > 0 };
-        let question = self.probes.well().is_none() || self.probes.is_falling() || self.probes.is_rising();
+        let question = self.silence.is_suspect()
+            || self.cause.is_held()
+            || self.probes.well().is_none()
+            || self.probes.is_falling()
+            || self.probes.is_rising();
         match (out, rising) {
-            (true, false) => Pace::Down,
-            (true, true) => Pace::Fast,
+            (true, false) if !self.cause.is_held() => Pace::Down,
+            (true, _) => Pace::Fast,
             (false, _) if question || self.refused.in_doubt() => Pace::Fast,
             (false, _) => Pace::Normal,
         }
     }
+}
+
+/// Whether a reason asks for an ejection that is capped: by outliers, report rules, silence and coming and going.
+fn is_soft((state, reason): &(State, Reason)) -> bool {
+    *state == State::Ejected || (*state == State::Suspect && reason.code == Code::Silence)
+}
+
+/// How long traffic may outweigh a probe that is lost again and again.
+fn veto(policy: &Policy) -> Duration {
+    policy.interval.saturating_mul(VETO)
 }
 
 impl Judged {

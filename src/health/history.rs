@@ -30,6 +30,16 @@ pub enum Kind {
     Reset,
     /// Live traffic was answered by an endpoint that had been refusing it.
     Answered,
+    /// It fell silent, or was heard again.
+    Silence,
+    /// Its requests fared badly, or well again.
+    Outlier,
+    /// Another process answers than before.
+    Process,
+    /// Its verdict was held back, or believed.
+    Held,
+    /// A hold for coming and going began or ended.
+    Damped,
     /// The operator spoke, or an order of theirs ran out.
     Operator,
     /// A soft ejection was withheld.
@@ -53,6 +63,11 @@ impl Kind {
             Self::Refused => "refused",
             Self::Reset => "reset",
             Self::Answered => "answered",
+            Self::Silence => "silence",
+            Self::Outlier => "outlier",
+            Self::Process => "process",
+            Self::Held => "held",
+            Self::Damped => "damped",
             Self::Operator => "operator",
             Self::Withheld => "withheld",
             Self::Freeze => "freeze",
@@ -100,6 +115,17 @@ impl History {
             self.entries.pop_front();
         }
         self.entries.push_back(entry);
+    }
+
+    /// The same unless the newest entry is of this kind: what is said again and again is said once.
+    pub(super) fn push_once(&mut self, entry: Entry) {
+        if self.entries.back().is_none_or(|last| last.kind != entry.kind) {
+            self.push(entry);
+        }
+    }
+
+    pub(super) fn extend(&mut self, entries: impl IntoIterator<Item = Entry>) {
+        entries.into_iter().for_each(|entry| self.push(entry));
     }
 
     /// Oldest first.

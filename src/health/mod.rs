@@ -8,6 +8,12 @@
 //! | `probes` | what each probe thinks, and how the opinions are folded |
 //! | `refused` | what refused and reset connections of live traffic mean |
 //! | `rules`, `reports` | what an endpoint's own figures and status word mean |
+//! | `glance`, `recent` | what live traffic showed lately |
+//! | `silence` | whether it answers nothing while others answer |
+//! | `outliers`, `latency` | whether its requests fail, or take, more than those of its siblings |
+//! | `cause` | whether so many turn bad together that it must be confirmed |
+//! | `references` | whether it is our own link |
+//! | `ramp`, `damping` | how it returns: step by step, and later each time |
 //! | `operator` | what the operator ordered |
 //! | `endpoint` | the fold of all of these for one endpoint |
 //! | `budget` | who of those that should be ejected for soft reasons may be |
@@ -16,24 +22,35 @@
 //! | `history` | what is remembered for `explain` |
 //! | `schedule` | when a probe runs next |
 //! | `changes` | what a call names as changed |
+//! | `watch` | what a look at the cells changes |
 //! | `cluster` | the order in which all of this happens |
 
 mod admission;
 mod budget;
+mod cause;
 mod changes;
 pub mod check;
 mod cluster;
+mod damping;
 mod endpoint;
+mod glance;
 mod history;
+mod latency;
 mod operator;
+mod outliers;
 pub mod policy;
 mod probes;
+mod ramp;
+mod recent;
+mod references;
 mod refused;
 mod reports;
 mod rules;
 pub mod schedule;
 pub mod signal;
+mod silence;
 pub mod verdict;
+mod watch;
 mod weight;
 
 #[cfg(test)]
@@ -45,6 +62,7 @@ pub use admission::Admission;
 pub use budget::soft_cap;
 pub use changes::{Changes, Member};
 pub use cluster::Cluster;
+pub use glance::{Glance, Local};
 pub use history::{Entry, HISTORY, Kind};
 pub use rules::figure;
 pub use schedule::Pace;

@@ -27,6 +27,14 @@ pub enum Require {
     AtLeast(NonZeroU32),
 }
 
+impl Policy {
+    /// Whether any probe can tell a process that hangs from one that works.
+    #[must_use]
+    pub fn asks(&self) -> bool {
+        self.asking.contains(&true)
+    }
+}
+
 impl Require {
     /// How many of `n` probes must be passing.
     #[must_use]
@@ -139,11 +147,61 @@ pub struct Timing {
     pub jitter: Ratio,
 }
 
+/// When an endpoint that answers nothing is suspected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Silence {
+    /// It must be silent for at least this, and for twice its own p99.
+    pub min: Duration,
+    /// False: say what would happen, do nothing.
+    pub enforce: bool,
+}
+
+/// When the results of live traffic take an endpoint out or weigh it down.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Outlier {
+    /// Failures in a row that eject: connect failures, resets, time-outs, 502 to 504.
+    pub consecutive: NonZeroU32,
+    /// The share of failed requests that ejects, every 5xx included.
+    pub error_ratio: Ratio,
+    /// So many times the siblings' failures or latency are too much.
+    pub against_siblings: f64,
+    /// Below so many requests no share is judged.
+    pub min_requests: u32,
+    /// What is counted: the requests of so long.
+    pub window: Duration,
+    /// How long the first ejection lasts; it doubles.
+    pub ejection: Duration,
+    /// How long an ejection lasts at most.
+    pub ejection_max: Duration,
+    /// False: say what would happen, do nothing.
+    pub enforce: bool,
+}
+
+/// How an endpoint that returns gets its traffic back.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SlowStart {
+    /// From its return to its full weight, if nothing speaks against it.
+    pub window: Duration,
+    /// The share of its weight with which it begins.
+    pub floor: Ratio,
+}
+
+/// How an endpoint that comes and goes is held out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Damping {
+    /// How long it must be well after its second ejection before it returns; doubles with every further one.
+    pub hold: Duration,
+    /// How long that is at most.
+    pub hold_max: Duration,
+}
+
 /// The whole policy of a cluster's health.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
     /// The names of its probes, in order; none means that endpoints start healthy and only traffic judges them.
     pub probes: Vec<Arc<str>>,
+    /// Whether each of them asks for an answer, as http ones do, and not for a connection alone.
+    pub asking: Vec<bool>,
     /// How they are folded.
     pub require: Require,
     /// Consecutive results that flip.
@@ -156,6 +214,18 @@ pub struct Policy {
     pub report_max_age: Duration,
     /// The metric whose free share scales the weight.
     pub weight_by: Option<Arc<str>>,
+    /// When an endpoint that answers nothing is suspected; `None` is never.
+    pub silence: Option<Silence>,
+    /// When the results of live traffic count; `None` is never.
+    pub outlier: Option<Outlier>,
+    /// How an endpoint that returns gets its traffic back; `None` is at once.
+    pub slow_start: Option<SlowStart>,
+    /// How an endpoint that comes and goes is held out; `None` is not at all.
+    pub damping: Option<Damping>,
+    /// How often the probes run: the time in which several endpoints that turn bad may have one cause.
+    pub interval: Duration,
+    /// Whether there are references: addresses that tell our own link from an endpoint.
+    pub references: bool,
     /// Cap on soft ejections.
     pub max_ejected: Ratio,
     /// When sicker tiers are let in.

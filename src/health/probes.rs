@@ -38,6 +38,8 @@ struct Probe {
     passes: u32,
     fails: u32,
     failure: Option<Failure>,
+    /// When it last passed.
+    passed: Option<Timestamp>,
     last: Option<Last>,
 }
 
@@ -77,6 +79,54 @@ impl Probes {
         let remarkable = probe.record(run, policy, at);
         self.fold(policy);
         remarkable
+    }
+
+    /// Counts what live traffic has shown as a first failure of each probe that asks for an answer, but never as the last that
+    /// is needed: a probe must agree. Returns how many more must fail.
+    pub(super) fn doubt(&mut self, policy: &Policy) -> u32 {
+        let fall = policy.thresholds.fall.get();
+        let asking = self.each.iter_mut().zip(&policy.asking).filter(|(_, asks)| **asks).map(|(probe, _)| probe);
+        let needed = asking.filter(|probe| probe.passing == Some(true)).map(|probe| {
+            probe.fails = (probe.fails + 1).min(fall - 1);
+            fall - probe.fails
+        });
+        needed.max().unwrap_or(0)
+    }
+
+    /// A request that was sent at `sent` was answered well: probes lost before are no longer held against the endpoint, unless
+    /// the probe has not passed for `patience`. Returns whether any was.
+    pub(super) fn outweigh(&mut self, sent: Timestamp, patience: Duration, now: Timestamp) -> bool {
+        let mut any = false;
+        for probe in &mut self.each {
+            let lost = probe.passing == Some(true) && probe.fails > 0 && matches!(probe.failure, Some(Failure::Timeout(_)));
+            let last = probe.last.as_ref().map(|last| last.at);
+            if lost && probe.is_fresh(patience, now) && last.is_some_and(|at| sent > at) {
+                probe.fails = 0;
+                any = true;
+            }
+        }
+        any
+    }
+
+    /// Whether this probe has passed within `patience`.
+    pub(super) fn is_fresh(&self, probe: usize, patience: Duration, now: Timestamp) -> bool {
+        self.each.get(probe).is_some_and(|probe| probe.passing == Some(true) && probe.is_fresh(patience, now))
+    }
+
+    /// Whether any probe that counts as passing has begun to run out of time, or ran out of it and so counts as failing.
+    pub(super) fn is_late(&self) -> bool {
+        self.each.iter().any(|probe| probe.fails > 0 && matches!(probe.failure, Some(Failure::Timeout(_) | Failure::Error(_))))
+    }
+
+    /// Whether every failing probe runs out of time or breaks off, as it would if our own link were down.
+    pub(super) fn only_late(&self) -> bool {
+        let mut failing = self.each.iter().filter(|probe| probe.passing == Some(false)).peekable();
+        failing.peek().is_some() && failing.all(|probe| matches!(probe.failure, Some(Failure::Timeout(_) | Failure::Error(_))))
+    }
+
+    /// The failures in a row of the probe that has the most.
+    pub(super) fn fails(&self) -> u32 {
+        self.each.iter().map(|probe| probe.fails).max().unwrap_or(0)
     }
 
     fn fold(&mut self, policy: &Policy) {
@@ -174,7 +224,7 @@ impl Probes {
 
 impl Probe {
     fn new(name: &Arc<str>, passing: Option<bool>, now: Timestamp) -> Self {
-        Self { name: Arc::clone(name), passing, since: now, passes: 0, fails: 0, failure: None, last: None }
+        Self { name: Arc::clone(name), passing, since: now, passes: 0, fails: 0, failure: None, passed: None, last: None }
     }
 
     fn record(&mut self, run: &ProbeRun, policy: &Policy, at: Timestamp) -> bool {
@@ -191,6 +241,7 @@ impl Probe {
         let remarkable = self.passing != Some(true) || self.fails > 0;
         self.passes = self.passes.saturating_add(1);
         self.fails = 0;
+        self.passed = Some(at);
         match self.passing {
             None => self.turn(true, at),
             Some(false) if self.passes >= rise => self.turn(true, at),
@@ -216,6 +267,10 @@ impl Probe {
     const fn turn(&mut self, passing: bool, at: Timestamp) {
         self.passing = Some(passing);
         self.since = at;
+    }
+
+    fn is_fresh(&self, patience: Duration, now: Timestamp) -> bool {
+        self.passed.is_some_and(|passed| now.since(passed) <= patience)
     }
 
     fn reason(&self, policy: &Policy) -> Option<Reason> {

@@ -84,6 +84,13 @@ impl Slots {
         Some(slot)
     }
 
+    /// Moves the next slot on by a share of the interval: whoever cannot keep up asks less often.
+    pub fn stretch(&mut self, share: f64) {
+        if share > 0.0 {
+            self.next = self.next + self.interval().mul_f64(share);
+        }
+    }
+
     /// Changes the pace. The next slot is planned anew from the last one, which brings it forward when the pace grows.
     pub fn set_pace(&mut self, pace: Pace, now: Timestamp, rng: &mut fastrand::Rng) {
         if pace == self.pace {

@@ -144,6 +144,8 @@ pub enum Observation {
     Reset,
     /// Live traffic was answered.
     Answered,
+    /// It said which process it is: what it names itself by changes with every start.
+    Process(Arc<str>),
     /// The operator spoke.
     Operator {
         /// The wanted state.

@@ -29,6 +29,7 @@ fn share(percent: f64) -> Ratio {
 pub(super) fn policy() -> Policy {
     Policy {
         probes: vec![Arc::from("ready")],
+        asking: vec![true; 3],
         require: Require::All,
         thresholds: Thresholds { fall: count(3), rise: count(2) },
         start: Start::Unknown,
@@ -42,6 +43,12 @@ pub(super) fn policy() -> Policy {
         }],
         report_max_age: Duration::from_secs(10),
         weight_by: None,
+        silence: None,
+        outlier: None,
+        slow_start: None,
+        damping: None,
+        interval: Duration::from_secs(2),
+        references: false,
         max_ejected: share(50.0),
         panic: Panic::Off,
     }

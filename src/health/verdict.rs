@@ -39,6 +39,12 @@ impl State {
         Self::Healthy,
     ];
 
+    /// Whether it is well enough for traffic.
+    #[must_use]
+    pub const fn is_well(self) -> bool {
+        matches!(self, Self::Healthy | Self::Degraded)
+    }
+
     /// The name used in metrics, API and logs.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -74,6 +80,20 @@ pub enum Code {
     ProbeError,
     /// Live connects are refused.
     Refused,
+    /// Too many requests fail, in a row or as a share.
+    OutlierErrors,
+    /// It is much slower than its siblings.
+    OutlierLatency,
+    /// It answers none of its requests, while others answer theirs.
+    Silence,
+    /// It cannot be told from here whether it is the endpoint or our own way to it.
+    LocalUnreachable,
+    /// Most of the fleet says so.
+    Quorum,
+    /// It came and went too often.
+    Damped,
+    /// It has returned a short while ago.
+    SlowStart,
     /// A report rule on this metric holds.
     Report(Arc<str>),
     /// The report's status word.
@@ -97,6 +117,13 @@ impl std::fmt::Display for Code {
             Self::ProbeTls => "probe_tls",
             Self::ProbeError => "probe_error",
             Self::Refused => "refused",
+            Self::OutlierErrors => "outlier_errors",
+            Self::OutlierLatency => "outlier_latency",
+            Self::Silence => "silence",
+            Self::LocalUnreachable => "local_unreachable",
+            Self::Quorum => "quorum",
+            Self::Damped => "damped",
+            Self::SlowStart => "slow_start",
             Self::Report(metric) => return write!(f, "report_{metric}"),
             Self::ReportStatus => "report_status",
             Self::Draining => "draining",

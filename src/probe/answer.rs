@@ -1,5 +1,7 @@
 //! An endpoint's answer as probes see it: status, headers, and as much of the body as is ever looked at.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName};
 use http::{HeaderMap, StatusCode};
@@ -14,6 +16,8 @@ const EXCERPT: usize = 256;
 
 /// The load report of ORCA in an answer's head.
 const LOAD: HeaderName = HeaderName::from_static("endpoint-load-metrics");
+/// The header in which an endpoint names the process that answers.
+const BOOT_ID: HeaderName = HeaderName::from_static("pulsegate-boot-id");
 
 /// An answer.
 #[derive(Debug, Clone)]
@@ -70,6 +74,12 @@ impl Answer {
     #[must_use]
     pub fn content_type(&self) -> Option<&str> {
         self.headers.get(CONTENT_TYPE)?.to_str().ok()
+    }
+
+    /// What the process that answered names itself by, at most 128 characters of it.
+    pub(super) fn boot_id(&self) -> Option<Arc<str>> {
+        let id = self.headers.get(BOOT_ID)?.to_str().ok()?.trim();
+        (!id.is_empty()).then(|| id.chars().take(128).collect::<String>().into())
     }
 
     /// The first bytes of the body as people may read them, at most 256: control characters are escaped.

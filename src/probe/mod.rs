@@ -9,6 +9,8 @@
 //! | `probing` | the probes of one endpoint, and the orders they take |
 //! | `rounds` | the task of one probe: wait for the slot, run, tell |
 //! | `run` | one run: ask, wait, judge |
+//! | `confirm` | several runs at once, when a suspicion is to be settled |
+//! | `self_check` | whether we could hear anything at all |
 //! | `vigil` | the deadline, and what it is worth when we stood still |
 //! | `target`, `request` | where to ask, and what |
 //! | `line`, `wire` | the warm connection and the exchange on it |
@@ -16,6 +18,7 @@
 //! | `once` | one run outside any schedule |
 
 mod answer;
+mod confirm;
 mod lag;
 mod line;
 mod once;
@@ -24,6 +27,7 @@ mod reading;
 mod request;
 mod rounds;
 mod run;
+mod self_check;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -35,3 +39,4 @@ pub use answer::Answer;
 pub use lag::ProbeLag;
 pub use once::{Finding, UrlError, fetch_report, once, plain};
 pub use probing::{Plan, Probing, start};
+pub use self_check::SelfCheck;

@@ -10,6 +10,7 @@ use crate::health::Pace;
 use crate::health::check::{Check, HttpCheck, ProbeSpec, StatusRange};
 use crate::health::policy::Timing;
 use crate::health::signal::Signal;
+use crate::probe::confirm::{Confirmer, Usual};
 use crate::probe::lag::ProbeLag;
 use crate::probe::rounds::{Orders, Purpose, Rounds};
 use crate::probe::run::Probe;
@@ -37,6 +38,10 @@ pub struct Plan {
 #[derive(Debug)]
 pub struct Probing {
     orders: watch::Sender<Orders>,
+    signals: mpsc::Sender<Signal>,
+    confirmers: Vec<Confirmer>,
+    /// The last confirmations; they end when dropped.
+    confirming: Vec<Owned>,
     /// End when dropped.
     _tasks: Vec<Owned>,
 }
@@ -49,19 +54,30 @@ pub struct Probing {
 pub fn start(plan: Plan, signals: mpsc::Sender<Signal>, lag: Arc<ProbeLag>) -> Probing {
     // Fast is the pace of an endpoint of which nothing is known.
     let (orders, _) = watch::channel(Orders { pace: Pace::Fast, asked: 0 });
+    let mut confirmers = Vec::new();
     let tasks = probes(plan)
         .map(|(endpoint, probe, purpose)| {
-            let rounds = Rounds::new(endpoint, probe, purpose, Arc::clone(&lag));
+            let usual = Usual::default();
+            if let Purpose::Vote(position) = purpose {
+                confirmers.extend(Confirmer::of(&endpoint, &probe.spec, position, usual.clone()));
+            }
+            let rounds = Rounds::new(endpoint, probe, purpose, Arc::clone(&lag), usual);
             Owned::spawn(rounds.go(orders.subscribe(), signals.clone()))
         })
         .collect();
-    Probing { orders, _tasks: tasks }
+    Probing { orders, signals, confirmers, confirming: Vec::new(), _tasks: tasks }
 }
 
 impl Probing {
     /// Changes how often the probes run. What comes nearer by it is brought forward at once.
     pub fn set_pace(&self, pace: Pace) {
         self.orders.send_if_modified(|orders| std::mem::replace(&mut orders.pace, pace) != pace);
+    }
+
+    /// Has each probe that asks the endpoint for an answer run so many times at once, beside its slots, each run on a
+    /// connection of its own and with a deadline of three times what the probe usually takes. Earlier ones are given up.
+    pub fn confirm(&mut self, runs: u32) {
+        self.confirming = self.confirmers.iter().flat_map(|confirmer| confirmer.start(runs, &self.signals)).collect();
     }
 
     /// Asks every probe for a run at once, over a fresh connection. A run that is under way ends first; runs that are asked

@@ -13,9 +13,14 @@ use crate::cluster::Endpoint;
 use crate::health::Pace;
 use crate::health::schedule::Slots;
 use crate::health::signal::{Observation, ProbeResult, ProbeRun, ReportReading, Signal};
+use crate::probe::answer::Answer;
+use crate::probe::confirm::Usual;
 use crate::probe::lag::ProbeLag;
 use crate::probe::run::{Outcome, Probe};
 use crate::runtime::clock;
+
+/// A start that is later than this, and than a quarter of the time-out, is late.
+const LATE: Duration = Duration::from_millis(20);
 
 /// What control wants of the probes of one endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -43,6 +48,8 @@ pub(super) struct Rounds {
     slots: Slots,
     rng: fastrand::Rng,
     lag: Arc<ProbeLag>,
+    /// How long runs that passed took.
+    usual: Usual,
     /// How many of the runs asked for have been heard of.
     heard: u64,
     /// Whether a run at once is wanted.
@@ -52,14 +59,14 @@ pub(super) struct Rounds {
 }
 
 impl Rounds {
-    pub(super) fn new(endpoint: Arc<Endpoint>, probe: Probe, purpose: Purpose, lag: Arc<ProbeLag>) -> Self {
+    pub(super) fn new(endpoint: Arc<Endpoint>, probe: Probe, purpose: Purpose, lag: Arc<ProbeLag>, usual: Usual) -> Self {
         let now = clock::now();
         let mut rng = fastrand::Rng::new();
         let mut slots = Slots::new(probe.spec.timing, endpoint.id, &probe.spec.name, now);
         if purpose == Purpose::Report {
             slots.set_pace(Pace::Normal, now, &mut rng);
         }
-        Self { endpoint, probe, purpose, slots, rng, lag, heard: 0, wanted: false, patience: now }
+        Self { endpoint, probe, purpose, slots, rng, lag, usual, heard: 0, wanted: false, patience: now }
     }
 
     /// Runs the probe until nobody listens any more.
@@ -112,7 +119,10 @@ impl Rounds {
         let due = self.slots.next();
         let slot = self.slots.take(now, &mut self.rng);
         if slot.is_some() {
-            self.lag.set(now.since(due.max(idle)));
+            let late = now.since(due.max(idle));
+            self.lag.set(late);
+            let burden = self.lag.burden(late > LATE.max(self.probe.spec.timing.timeout / 4), now);
+            self.slots.stretch(f64::from(burden) / 2.0);
         }
         let asked = self.wanted && (slot.is_some() || now >= self.patience);
         if asked {
@@ -127,15 +137,19 @@ impl Rounds {
         self.probe.spec.timing.fast_interval
     }
 
-    fn observations(&self, outcome: Outcome) -> [Option<Observation>; 2] {
+    fn observations(&self, outcome: Outcome) -> [Option<Observation>; 3] {
+        if outcome.result == ProbeResult::Pass {
+            self.usual.took(outcome.latency);
+        }
         match self.purpose {
             Purpose::Vote(position) => {
                 let excerpt = outcome.answer.as_ref().map(|answer| answer.excerpt().into()).unwrap_or_default();
+                let process = outcome.answer.as_ref().and_then(Answer::boot_id).map(Observation::Process);
                 let Outcome { started, latency, result, reading, .. } = outcome;
                 let run = ProbeRun { probe: position, started, latency, result, excerpt };
-                [Some(Observation::Probe(run)), reading.map(Observation::Report)]
+                [process, Some(Observation::Probe(run)), reading.map(Observation::Report)]
             }
-            Purpose::Report => [Some(Observation::Report(fetched(outcome))), None],
+            Purpose::Report => [Some(Observation::Report(fetched(outcome))), None, None],
         }
     }
 }

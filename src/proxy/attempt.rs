@@ -92,7 +92,7 @@ pub(crate) async fn run(
     let upstream = &Rc::clone(&place.upstream);
     let mut lease = Lease::new(place, snapshot.upstream);
     exchange.begin_try(started);
-    let seat = upstream.sit();
+    let seat = upstream.sit(exchange.source(), started);
     let sent = {
         let mut work = pin!(send(exchange, &mut lease, snapshot, started));
         std::future::poll_fn(|cx| match work.as_mut().poll(cx) {
@@ -106,6 +106,7 @@ pub(crate) async fn run(
     }
     let (head, inflow) = sent?;
     let now = clock::now();
+    seat.answered();
     exchange.end_wait(now);
     upstream.cells().answered(head.status.as_u16(), started, now);
     Ok(Answer { head, inflow, lease })

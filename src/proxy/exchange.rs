@@ -282,6 +282,9 @@ impl<'a> Exchange<'a> {
     fn note(&self, upstream: &Upstream, failure: &Failure) {
         let endpoint = &upstream.endpoint;
         tracing::debug!(cluster = &*endpoint.cluster, endpoint = endpoint.address.as_str(), "an attempt failed: {failure}");
+        if matches!(failure, Failure::Recalled) {
+            return upstream.cells().recalled();
+        }
         upstream.cells().failed();
         let now = clock::now();
         match failure {
@@ -419,6 +422,11 @@ impl<'a> Exchange<'a> {
         {
             gate.open();
         }
+    }
+
+    /// The client's body, if there is one.
+    pub(crate) const fn source(&self) -> Option<&Rc<Source>> {
+        self.source.as_ref()
     }
 
     /// What went wrong with the client's body, if anything did.

@@ -20,6 +20,7 @@ mod lines;
 mod one_by_one;
 mod opening;
 mod place;
+mod outstanding;
 mod pool;
 mod side_by_side;
 mod source;

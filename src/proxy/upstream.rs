@@ -13,7 +13,9 @@ use crate::base::time::Timestamp;
 use crate::cluster::{Endpoint, EndpointCells, Reporter, Upstream as Settings};
 use crate::proxy::lines::Lines;
 use crate::proxy::opening::Dialling;
+use crate::proxy::outstanding::Outstanding;
 use crate::proxy::pool::Pool;
+use crate::proxy::source::Source;
 use crate::tls::Towards;
 
 /// Within this span, one signal of a kind says it all.
@@ -33,6 +35,10 @@ pub(crate) struct Upstream {
     http2: Cell<bool>,
     worker: usize,
     waiting: RefCell<Slab<Rc<Call>>>,
+    /// Requests that are sent whole and wait.
+    outstanding: RefCell<Outstanding>,
+    /// How many of those that sit are still sending their body.
+    sending: Cell<usize>,
     refused: Cell<Timestamp>,
     reset: Cell<Timestamp>,
 }
@@ -45,10 +51,22 @@ struct Terms {
 }
 
 /// Where an exchange that waits can be called.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Call {
     recalled: Cell<bool>,
     waker: RefCell<Option<Waker>>,
+    place: RefCell<Place>,
+}
+
+/// Where an exchange stands in the line of those that the endpoint owes an answer.
+#[derive(Debug)]
+enum Place {
+    /// Its body is still on its way, so nobody owes it anything.
+    Sending(Rc<Source>),
+    /// The number of its place.
+    Line(u64),
+    /// It has left.
+    Gone,
 }
 
 /// An exchange's seat among those that wait; empty again on drop.
@@ -71,6 +89,8 @@ impl Upstream {
             http2: Cell::new(false),
             worker,
             waiting: RefCell::default(),
+            outstanding: RefCell::default(),
+            sending: Cell::new(0),
             refused: Cell::new(Timestamp::ZERO),
             reset: Cell::new(Timestamp::ZERO),
         }
@@ -112,10 +132,43 @@ impl Upstream {
     }
 
     /// Takes a seat for an exchange that is about to wait. There are never more of them than client connections.
-    pub(crate) fn sit(self: &Rc<Self>) -> Seat {
-        let call = Rc::new(Call::default());
+    pub(crate) fn sit(self: &Rc<Self>, source: Option<&Rc<Source>>, now: Timestamp) -> Seat {
+        let place = match source.filter(|source| !source.ended()) {
+            Some(source) => {
+                self.sending.set(self.sending.get() + 1);
+                Place::Sending(Rc::clone(source))
+            }
+            None => Place::Line(self.line_up(now)),
+        };
+        let call = Rc::new(Call { recalled: Cell::new(false), waker: RefCell::default(), place: RefCell::new(place) });
         let key = self.waiting.borrow_mut().insert(Rc::clone(&call));
         Seat { upstream: Rc::clone(self), key, call }
+    }
+
+    fn line_up(&self, now: Timestamp) -> u64 {
+        let number = self.outstanding.borrow_mut().enter(now);
+        self.tell_oldest();
+        number
+    }
+
+    fn tell_oldest(&self) {
+        let oldest = self.outstanding.borrow().oldest().unwrap_or(Timestamp::ZERO);
+        self.cells().oldest_unanswered.set(oldest.as_nanos());
+    }
+
+    /// Has those join the line whose bodies have been sent meanwhile.
+    pub(crate) fn look_at_bodies(&self) {
+        if self.sending.get() == 0 {
+            return;
+        }
+        for (_, call) in self.waiting.borrow().iter() {
+            let sent = match &*call.place.borrow() {
+                Place::Sending(source) if source.ended() => source.progress(),
+                _ => continue,
+            };
+            *call.place.borrow_mut() = Place::Line(self.line_up(sent));
+            self.sending.set(self.sending.get() - 1);
+        }
     }
 
     /// Calls everybody who waits.
@@ -188,10 +241,28 @@ impl Seat {
     pub(crate) fn stay(&self) {
         self.call.recalled.set(false);
     }
+
+    /// The endpoint has begun to answer.
+    pub(crate) fn answered(&self) {
+        self.leave(Outstanding::answer);
+    }
+
+    fn leave(&self, how: impl FnOnce(&mut Outstanding, u64)) {
+        let upstream = &self.upstream;
+        match std::mem::replace(&mut *self.call.place.borrow_mut(), Place::Gone) {
+            Place::Line(number) => {
+                how(&mut upstream.outstanding.borrow_mut(), number);
+                upstream.tell_oldest();
+            }
+            Place::Sending(_) => upstream.sending.set(upstream.sending.get() - 1),
+            Place::Gone => {}
+        }
+    }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
+        self.leave(Outstanding::leave);
         drop(self.upstream.waiting.borrow_mut().try_remove(self.key));
     }
 }

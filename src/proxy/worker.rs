@@ -15,7 +15,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Notify, watch};
 
 use crate::base::ids::EndpointId;
-use crate::cluster::{Endpoint, ListenerError, Live, RecallReceiver, Reporter};
+use crate::cluster::{BEAT, Endpoint, ListenerError, Live, RecallReceiver, Reporter};
 use crate::proxy::connection;
 use crate::proxy::upstream::Upstream;
 use crate::proxy::view::View;
@@ -93,6 +93,7 @@ pub async fn worker(setup: Setup) {
     });
     let _recalls = task::Owned::spawn(recalls(Rc::clone(&worker), recall));
     let _sweeps = task::Owned::spawn(sweeps(Rc::clone(&worker)));
+    let _pulse = task::Owned::spawn(pulse(Rc::clone(&worker)));
     let accepting: Vec<_> =
         sockets.into_iter().enumerate().map(|(number, socket)| task::spawn(accept(Rc::clone(&worker), number, socket))).collect();
     unless_ended(stage, async {
@@ -136,6 +137,18 @@ async fn sweeps(worker: Rc<Worker>) {
         let upstreams: Vec<_> = worker.upstreams.borrow().values().filter(|upstream| upstream.has_idle()).cloned().collect();
         for upstream in upstreams {
             upstream.sweep(clock::now());
+        }
+    }
+}
+
+/// Shows that this worker runs, and looks after what no event tells of.
+async fn pulse(worker: Rc<Worker>) {
+    loop {
+        let due = clock::now() + BEAT;
+        tokio::time::sleep_until(clock::instant(due)).await;
+        worker.live.pulses[worker.index].beat(due, clock::now());
+        for upstream in worker.upstreams.borrow().values() {
+            upstream.look_at_bodies();
         }
     }
 }

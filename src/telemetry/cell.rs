@@ -3,8 +3,10 @@
 //! A write is a load and a store, no locked instruction; two writers would lose counts, so a cell belongs to one worker,
 //! to control or to the admin thread, never to two of them.
 
-use std::sync::atomic::{AtomicU16, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
+
+use crate::base::sketch;
 
 /// A number that only grows.
 #[derive(Debug, Default)]
@@ -80,6 +82,29 @@ impl Histogram {
     /// The sum of all durations in seconds.
     pub fn sum_seconds(&self) -> f64 {
         Duration::from_nanos(self.nanos.get()).as_secs_f64()
+    }
+}
+
+/// Durations by bucket of [`sketch`], of which a reader takes what has come since it last looked.
+#[derive(Debug)]
+pub struct SketchCells([AtomicU32; sketch::BUCKETS]);
+
+impl Default for SketchCells {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| AtomicU32::new(0)))
+    }
+}
+
+impl SketchCells {
+    /// Counts one duration.
+    pub fn observe(&self, span: Duration) {
+        let cell = &self.0[sketch::bucket(span)];
+        cell.store(cell.load(Relaxed).wrapping_add(1), Relaxed);
+    }
+
+    /// The counts so far; they wrap around.
+    pub fn counts(&self) -> impl Iterator<Item = u32> + '_ {
+        self.0.iter().map(|cell| cell.load(Relaxed))
     }
 }
 

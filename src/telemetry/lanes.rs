@@ -27,7 +27,13 @@ impl<T: Default> Lanes<T> {
 
     /// Every value that has been asked for, and its neighbours in the block.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
-        self.0.iter().filter_map(OnceLock::get).flat_map(|block| block.iter().map(|lane| &**lane))
+        self.numbered().map(|(_, lane)| lane)
+    }
+
+    /// The same with the number of each one's worker.
+    pub fn numbered(&self) -> impl Iterator<Item = (usize, &T)> {
+        let made = self.0.iter().enumerate().filter_map(|(block, lanes)| Some((block, lanes.get()?)));
+        made.flat_map(|(block, lanes)| ((1 << block) - 1..).zip(lanes.iter().map(|lane| &**lane)))
     }
 }
 
@@ -69,5 +75,7 @@ mod tests {
         assert_eq!(lanes.iter().count(), 0);
         lanes[3].store(1, Relaxed);
         assert_eq!(lanes.iter().count(), 4, "the block of workers 3 to 6");
+        let numbers: Vec<usize> = lanes.numbered().map(|(number, _)| number).collect();
+        assert_eq!(numbers, [3, 4, 5, 6]);
     }
 }

@@ -42,6 +42,7 @@ fn cluster(at: &At<'_>, raw: &raw::Cluster) -> Cluster {
         probes: lowered.probes,
         report: lowered.report,
         report_timing: lowered.report_timing,
+        references: lowered.references,
     }
 }
 

@@ -3,14 +3,16 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use crate::base::address::EndpointAddress;
 use crate::base::units::{Ratio, format_duration};
 use crate::config::defaults;
+use crate::config::lower::live;
 use crate::config::lower::probe::probes;
 use crate::config::lower::report::{Judged, report};
-use crate::config::lower::scalar::{PACE, WAIT, constant, ratio_or, span, span_or};
+use crate::config::lower::scalar::{PACE, WAIT, ratio_or, span, span_or};
 use crate::config::lower::{At, advice};
 use crate::config::raw::{self, OrOff};
-use crate::health::check::ProbeSpec;
+use crate::health::check::{Check, ProbeSpec};
 use crate::health::policy::{Panic, Policy, Require, Start, Thresholds, Timing};
 use crate::report::spec::Spec;
 
@@ -24,6 +26,8 @@ pub(super) struct Health {
     pub(super) report: Option<Spec>,
     /// The pace of a report that is fetched from a path of its own.
     pub(super) report_timing: Timing,
+    /// Addresses that tell our own link from an endpoint.
+    pub(super) references: Vec<EndpointAddress>,
 }
 
 /// The pace that a health block sets for its probes.
@@ -65,42 +69,58 @@ pub(super) fn health(at: &At<'_>, raw: Option<&OrOff<raw::Health>>) -> Health {
     let report_timing = pace.timing(pace.interval, pace.timeout);
     let slowest = probes.iter().map(|probe| probe.timing.interval).fold(pace.interval, Duration::max);
     let judged = report(&at.key("report"), raw.report.as_ref(), &probes, slowest);
+    let references = live::references(&at.key("reference"), raw.reference.as_ref());
     let max_ejected = ratio_or(&at.key("max_ejected"), raw.max_ejected.as_ref(), defaults::MAX_EJECTED);
     let start = if probes.is_empty() { Start::Healthy } else { start(raw.start) };
     let Judged { spec, rules, max_age, weight_by } = judged;
     let policy = Policy {
         probes: probes.iter().map(|probe| probe.name.clone()).collect(),
+        asking: probes.iter().map(|probe| probe.check != Check::Tcp).collect(),
         require: require(at, raw.require.as_ref(), probes.len()),
         thresholds: thresholds(raw),
         start,
         rules,
         report_max_age: max_age,
         weight_by,
+        silence: live::silence(&at.key("silence"), raw.silence.as_ref()),
+        outlier: live::outlier(&at.key("outlier"), raw.outlier.as_ref()),
+        slow_start: live::slow_start(&at.key("slow_start"), raw.slow_start.as_ref()),
+        damping: live::damping(&at.key("damping"), raw.damping.as_ref()),
+        interval: slowest,
+        references: !references.is_empty(),
         max_ejected,
         panic: panic(&at.key("panic"), raw.panic.as_ref()),
     };
     advice::health(at, raw, pace.timeout, &policy, &probes);
-    Health { policy, probes, report: spec, report_timing }
+    Health { policy, probes, report: spec, report_timing, references }
 }
 
 fn unprobed() -> Health {
     let pace = default_pace();
     let policy = Policy {
         probes: Vec::new(),
+        asking: Vec::new(),
         require: Require::All,
         thresholds: Thresholds { fall: defaults::FALL, rise: defaults::RISE },
         start: Start::Healthy,
         rules: Vec::new(),
         report_max_age: defaults::max_age(pace.interval),
         weight_by: None,
-        max_ejected: constant(defaults::MAX_EJECTED),
+        silence: Some(defaults::silence()),
+        outlier: Some(defaults::outlier()),
+        slow_start: Some(defaults::slow_start()),
+        damping: Some(defaults::damping()),
+        interval: pace.interval,
+        references: false,
+        max_ejected: defaults::constant(defaults::MAX_EJECTED),
         panic: Panic::Off,
     };
-    Health { policy, probes: Vec::new(), report: None, report_timing: pace.timing(pace.interval, pace.timeout) }
+    let report_timing = pace.timing(pace.interval, pace.timeout);
+    Health { policy, probes: Vec::new(), report: None, report_timing, references: Vec::new() }
 }
 
 fn default_pace() -> Pace {
-    let jitter = constant(defaults::JITTER);
+    let jitter = defaults::constant(defaults::JITTER);
     Pace { interval: defaults::INTERVAL, timeout: defaults::TIMEOUT, fast: None, down: None, jitter }
 }
 

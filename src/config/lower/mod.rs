@@ -11,6 +11,7 @@ mod header;
 mod health;
 mod host;
 mod listener;
+mod live;
 mod probe;
 mod process;
 mod report;

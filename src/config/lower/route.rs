@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::config::defaults;
 use crate::config::lower::header::{header_rules, match_pairs, method};
 use crate::config::lower::host::{host_pattern, match_path};
-use crate::config::lower::scalar::{constant, ratio_or, wait_or};
+use crate::config::lower::scalar::{ratio_or, wait_or};
 use crate::config::lower::unique::{ClusterNames, Given};
 use crate::config::lower::{At, advice};
 use crate::config::raw::{self, List, OneOrMany, OrOff, Pairs, WhenEntry};
@@ -128,7 +128,7 @@ fn each<T>(at: &At<'_>, raw: Option<&OneOrMany<String>>, one: impl Fn(&At<'_>, &
 fn default_retries() -> RetryPolicy {
     let entries = defaults::RETRY_WHEN.map(|word| Some(WhenEntry::Word(word.to_owned())));
     let (on, statuses) = when(&entries);
-    let budget = constant(defaults::RETRY_BUDGET);
+    let budget = defaults::constant(defaults::RETRY_BUDGET);
     RetryPolicy { attempts: defaults::ATTEMPTS, per_try_timeout: None, on, statuses, budget }
 }
 

@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::base::units::{MAX_DURATION, Ratio, format_duration, parse_duration};
+use crate::config::defaults;
 use crate::config::lower::At;
 use crate::config::raw::{Percent, Span, SpanOrNone};
 
@@ -44,10 +45,5 @@ pub(super) fn wait_or(at: &At<'_>, raw: Option<&SpanOrNone>, default: Option<Dur
 
 /// The share that stands at `at`, or its default.
 pub(super) fn ratio_or(at: &At<'_>, raw: Option<&Percent>, default: &str) -> Ratio {
-    raw.and_then(|raw| at.parsed(Ratio::parse(&raw.0))).unwrap_or_else(|| constant(default))
-}
-
-/// The share that a default is.
-pub(super) fn constant(default: &str) -> Ratio {
-    Ratio::parse(default).expect("defaults are shares, each parsed by a test")
+    raw.and_then(|raw| at.parsed(Ratio::parse(&raw.0))).unwrap_or_else(|| defaults::constant(default))
 }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::base::units::format_duration;
 use crate::config::defaults;
-use crate::config::raw::{List, OneOrMany, OrOff, Pairs, Percent, Report, Span, Status};
+use crate::config::raw::{Damping, List, OneOrMany, OrOff, Outlier, Pairs, Percent, Report, Silence, SlowStart, Span, Status};
 
 /// How health is judged.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -51,7 +51,17 @@ pub(in crate::config) struct Health {
     pub(in crate::config) require: Option<Require>,
     /// Load and state that endpoints state about themselves, or off.
     pub(in crate::config) report: Option<OrOff<Report>>,
-    /// Share of the cluster that report rules may eject at once; failed probes are not capped.
+    /// What takes an endpoint out or weighs it down when its live traffic fares badly, or off.
+    pub(in crate::config) outlier: Option<OrOff<Outlier>>,
+    /// When an endpoint that answers nothing while others answer is suspected, or off.
+    pub(in crate::config) silence: Option<OrOff<Silence>>,
+    /// How an endpoint that returns gets its traffic back, or off.
+    pub(in crate::config) slow_start: Option<OrOff<SlowStart>>,
+    /// How an endpoint that comes and goes is held out, or off.
+    pub(in crate::config) damping: Option<OrOff<Damping>>,
+    /// Addresses that are probed as well, ip:port or name:port: if these fail too, it is our own link. One or a list.
+    pub(in crate::config) reference: Option<OneOrMany<String>>,
+    /// Share of the cluster that outliers, silence and report rules may take out at once; failed probes are not capped.
     #[schemars(extend("default" = defaults::MAX_EJECTED))]
     pub(in crate::config) max_ejected: Option<Percent>,
     /// Let sicker endpoints in when fewer than this share are available; 0% means when none is; off means never.

@@ -7,6 +7,7 @@
 mod cluster;
 mod health;
 mod listener;
+mod live;
 mod process;
 mod report;
 mod route;
@@ -21,6 +22,7 @@ use crate::config::defaults;
 pub(super) use cluster::{Balance, BalanceWord, Cluster, ClusterTls, Endpoint, HashOn, HashWord, Pool, Sticky};
 pub(super) use health::{Health, HttpProbe, Probe, ProbeTls, Require, RequireWord, Start};
 pub(super) use listener::{ClientAuth, Limits, Listener, ListenerTls, Protocol};
+pub(super) use live::{Damping, Outlier, Silence, SlowStart};
 pub(super) use process::{Admin, Level as LogLevel, Log, LogFormat, Metrics};
 pub(super) use report::{For, Format, Level, Report, Rule, Side, Unit};
 pub(super) use route::{HeaderChanges, Match, Retries, Route, Share, WhenEntry};

@@ -3,8 +3,9 @@
 use serde_json::{Map, Value, json};
 
 use crate::base::units::{Ratio, format_duration};
+use crate::config::defaults;
 use crate::config::model::Cluster;
-use crate::config::render::{headers, put};
+use crate::config::render::{headers, live, number, put};
 use crate::health::check::{Check, HttpCheck, ProbeSpec, StatusRange};
 use crate::health::policy::{For, Panic, Policy, Require, Rule, Start, Timing, When};
 use crate::report::spec::{Source, Spec, Unit, is_share};
@@ -12,7 +13,7 @@ use crate::report::spec::{Source, Spec, Unit, is_share};
 /// The health of a cluster: what is not probed and not reported is `off`.
 pub(super) fn health(cluster: &Cluster) -> Value {
     let policy = &cluster.health;
-    if cluster.probes.is_empty() && cluster.report.is_none() {
+    if is_off(cluster) {
         return json!("off");
     }
     let timing = &cluster.report_timing;
@@ -36,8 +37,22 @@ pub(super) fn health(cluster: &Cluster) -> Value {
             Panic::Below(share) => share.to_string(),
         },
     });
+    all["outlier"] = live::outlier(policy.outlier.as_ref());
+    all["silence"] = live::silence(policy.silence.as_ref());
+    all["slow_start"] = live::slow_start(policy.slow_start.as_ref());
+    all["damping"] = live::damping(policy.damping.as_ref());
+    put(&mut all, "reference", json!(cluster.references.iter().map(|address| address.as_str()).collect::<Vec<_>>()));
     all["report"] = cluster.report.as_ref().map_or_else(|| json!("off"), |spec| report(spec, policy));
     all
+}
+
+/// Whether the cluster is as it would be without a health block.
+fn is_off(cluster: &Cluster) -> bool {
+    let policy = &cluster.health;
+    let probed = !cluster.probes.is_empty() || cluster.report.is_some();
+    let silence = policy.silence == Some(defaults::silence()) && policy.outlier == Some(defaults::outlier());
+    let back = policy.slow_start == Some(defaults::slow_start()) && policy.damping == Some(defaults::damping());
+    !probed && silence && back && policy.max_ejected == defaults::constant(defaults::MAX_EJECTED) && policy.panic == Panic::Off
 }
 
 fn require(require: Require) -> Value {
@@ -104,13 +119,6 @@ fn report(spec: &Spec, policy: &Policy) -> Value {
     put(&mut all, "rules", json!(policy.rules.iter().map(rule).collect::<Vec<_>>()));
     put(&mut all, "weight_by", json!(policy.weight_by.as_deref()));
     all
-}
-
-/// A number as people write it: without a fraction where there is none.
-#[expect(clippy::cast_possible_truncation, reason = "a whole number within 53 bits")]
-fn number(value: f64) -> Value {
-    let whole = value.fract() == 0.0 && value.abs() < 1e15;
-    if whole { json!(value as i64) } else { json!(value) }
 }
 
 /// A rule. `recover` is shown where it is the same for both levels; where it is not, it is each level's default.

@@ -4,6 +4,7 @@
 //! configurations are told by. Nothing in it depends on how the file was spelled.
 
 mod health;
+mod live;
 mod route;
 
 use http::{HeaderName, HeaderValue};
@@ -177,6 +178,13 @@ fn put(all: &mut Value, key: &str, value: Value) {
     if !nothing {
         all[key] = value;
     }
+}
+
+/// A number as people write it: without a fraction where there is none.
+#[expect(clippy::cast_possible_truncation, reason = "a whole number within 53 bits")]
+fn number(value: f64) -> Value {
+    let whole = value.fract() == 0.0 && value.abs() < 1e15;
+    if whole { json!(value as i64) } else { json!(value) }
 }
 
 #[cfg(test)]

@@ -1,0 +1,346 @@
+//! Takes out an endpoint whose requests fail: in a row, too often, or much more often than its siblings'.
+//!
+//! A probe asks one question; a thousand requests a second ask them all. Three rules, any of which ejects:
+//!
+//! * `consecutive` failures that no gateway would call an answer, with no other answer between;
+//! * a share of failures of `error_ratio` among at least `min_requests`;
+//! * a share whose lower bound is over `against_siblings` times the upper bound of theirs: Wilson's score interval at z = 2.5,
+//!   so that the number of requests decides how small a difference counts, with two endpoints as with two hundred.
+//!
+//! An ejection lasts `ejection`, twice as long each time, at most `ejection_max`, moved by up to a tenth so that those ejected
+//! together do not return together. Then a trial: a trickle of requests. As many as `min_requests` without more failures than the
+//! siblings have bring it back, one too many ejects it again.
+
+use std::time::Duration;
+
+use crate::base::ids::EndpointId;
+use crate::base::time::Timestamp;
+use crate::base::units::format_duration;
+use crate::health::glance::Glance;
+use crate::health::policy::Outlier;
+use crate::health::recent::Counts;
+use crate::health::verdict::{Code, Reason, State};
+
+/// How sure the bounds of a share are.
+const Z: f64 = 2.5;
+/// Failures without which no share is judged: one or two happen.
+const SOME: u64 = 4;
+/// Bounds of the weight on trial, as a share of the usual one.
+const TRICKLE: (f64, f64) = (0.03, 0.5);
+/// So many times its last ejection an endpoint must have been well for the next to count as a first one.
+const FORGET: u32 = 4;
+
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+enum Standing {
+    #[default]
+    Well,
+    Out {
+        since: Timestamp,
+        until: Timestamp,
+    },
+    Trial {
+        since: Timestamp,
+        seen: Counts,
+        weight: f64,
+    },
+}
+
+/// How the requests of one endpoint fare.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Outliers {
+    standing: Standing,
+    /// Failures since the last answer.
+    consecutive: u32,
+    /// Ejections that are not forgotten.
+    times: u32,
+    /// When the last one ended, and how long it was.
+    last: Option<(Timestamp, Duration)>,
+    /// Why it was last ejected.
+    why: String,
+}
+
+/// What came of looking at an endpoint's results.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Judged {
+    Nothing,
+    /// It is out from now on.
+    Ejected(String),
+    /// It would be, if that were enforced.
+    WouldBe(String),
+    /// Its trial is over and it is back.
+    Back,
+}
+
+/// The bounds of a share of which `errors` of `requests` were seen.
+#[expect(clippy::cast_precision_loss, reason = "counts of some seconds")]
+pub(super) fn wilson(counts: Counts) -> (f64, f64) {
+    if counts.requests == 0 {
+        return (0.0, 1.0);
+    }
+    let (n, p) = (counts.requests as f64, counts.errors as f64 / counts.requests as f64);
+    let spread = Z * Z / n;
+    let middle = p + spread / 2.0;
+    let margin = Z * (p * (1.0 - p) / n + spread / (4.0 * n)).sqrt();
+    ((middle - margin).max(0.0) / (1.0 + spread), (middle + margin).min(1.0 + spread) / (1.0 + spread))
+}
+
+impl Outliers {
+    /// Looks at what is new. `own` and `siblings` are the counts of the window.
+    pub(super) fn look(&mut self, glance: &Glance, own: Counts, siblings: Counts, policy: &Outlier, now: Timestamp) -> Judged {
+        self.count_row(glance);
+        match &mut self.standing {
+            Standing::Out { .. } => Judged::Nothing,
+            Standing::Well => match self.accusation(own, siblings, policy) {
+                Some(why) => self.eject(glance.endpoint, why, policy, now),
+                None => Judged::Nothing,
+            },
+            Standing::Trial { seen, .. } => {
+                seen.add(Counts { requests: glance.requests.into(), errors: glance.errors.into() });
+                let seen = *seen;
+                if seen.errors > allowed(seen, siblings, policy) {
+                    let why = format!("{} of {} requests on trial failed", seen.errors, seen.requests);
+                    return self.eject(glance.endpoint, why, policy, now);
+                }
+                if seen.requests >= u64::from(policy.min_requests) {
+                    self.standing = Standing::Well;
+                    return Judged::Back;
+                }
+                Judged::Nothing
+            }
+        }
+    }
+
+    const fn count_row(&mut self, glance: &Glance) {
+        let answered = glance.requests > glance.gateway_errors;
+        self.consecutive = if answered { glance.streak } else { self.consecutive.saturating_add(glance.gateway_errors) };
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "counts of some seconds")]
+    fn accusation(&self, own: Counts, siblings: Counts, policy: &Outlier) -> Option<String> {
+        if self.consecutive >= policy.consecutive.get() {
+            return Some(format!("{} requests in a row failed", self.consecutive));
+        }
+        if own.requests < u64::from(policy.min_requests) || own.errors < SOME {
+            return None;
+        }
+        let share = own.errors as f64 / own.requests as f64;
+        let told = format!("{} of {} requests failed", own.errors, own.requests);
+        if share >= policy.error_ratio.get() {
+            return Some(told);
+        }
+        let known = siblings.requests >= u64::from(policy.min_requests);
+        let (low, high) = (wilson(own).0, wilson(siblings).1);
+        (known && low > policy.against_siblings * high)
+            .then(|| format!("{told}, against {} of {} of the others'", siblings.errors, siblings.requests))
+    }
+
+    fn eject(&mut self, id: EndpointId, why: String, policy: &Outlier, now: Timestamp) -> Judged {
+        self.consecutive = 0;
+        if !policy.enforce {
+            self.standing = Standing::Well;
+            return Judged::WouldBe(why);
+        }
+        if self.last.is_some_and(|(end, span)| now.since(end) > span.saturating_mul(FORGET)) {
+            self.times = 0;
+        }
+        let doubled = policy.ejection.saturating_mul(1_u32.checked_shl(self.times).unwrap_or(u32::MAX));
+        let span = doubled.min(policy.ejection_max).mul_f64(1.0 - 0.1 * moved(id, self.times));
+        self.times = self.times.saturating_add(1).min(31);
+        self.last = Some((now + span, span));
+        self.standing = Standing::Out { since: now, until: now + span };
+        self.why.clone_from(&why);
+        Judged::Ejected(why)
+    }
+
+    /// Lets time pass. `pace` is how many requests a second its full weight would bring. Returns whether a trial begins.
+    pub(super) fn expire(&mut self, now: Timestamp, pace: f64, policy: &Outlier) -> bool {
+        match self.standing {
+            Standing::Out { until, .. } if until <= now => {
+                let weight = (f64::from(policy.min_requests) / pace.max(1.0)).clamp(TRICKLE.0, TRICKLE.1);
+                self.standing = Standing::Trial { since: now, seen: Counts::default(), weight };
+                true
+            }
+            _ => false,
+        }
+    }
+
+    pub(super) const fn next_change(&self) -> Option<Timestamp> {
+        match self.standing {
+            Standing::Out { until, .. } => Some(until),
+            Standing::Well | Standing::Trial { .. } => None,
+        }
+    }
+
+    /// Whether its results say nothing about how the cluster does.
+    pub(super) const fn is_apart(&self) -> bool {
+        !matches!(self.standing, Standing::Well)
+    }
+
+    /// The share of its weight while it is on trial.
+    pub(super) const fn weight(&self) -> f64 {
+        match self.standing {
+            Standing::Trial { weight, .. } => weight,
+            Standing::Well | Standing::Out { .. } => 1.0,
+        }
+    }
+
+    /// Nothing of this is watched any more, or another process answers.
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// The state this axis asks for and why, unless it is content.
+    pub(super) fn reason(&self, policy: &Outlier) -> Option<(State, Reason)> {
+        let reason = |since, until, detail| Reason { code: Code::OutlierErrors, probe: None, detail, since, until };
+        match self.standing {
+            Standing::Well => None,
+            Standing::Out { since, until } => {
+                let detail = format!("{}; out for {} this time, then on trial", self.why, rounded(until.since(since)));
+                Some((State::Ejected, reason(since, Some(until), detail)))
+            }
+            Standing::Trial { since, seen, .. } => {
+                let (seen, of) = (seen.requests, policy.min_requests);
+                let detail = format!("on trial: {seen} of {of} requests have brought it nearer, failures eject it again");
+                Some((State::Degraded, reason(since, None, detail)))
+            }
+        }
+    }
+}
+
+fn rounded(span: Duration) -> String {
+    format_duration(Duration::from_millis(u64::try_from(span.as_millis()).unwrap_or(u64::MAX) / 100 * 100))
+}
+
+/// How many failures on trial are no more than what the siblings have as well.
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "counts of some seconds"
+)]
+fn allowed(seen: Counts, siblings: Counts, policy: &Outlier) -> u64 {
+    let usual = siblings.errors as f64 / siblings.requests.max(1) as f64;
+    (usual * policy.against_siblings * seen.requests as f64).floor() as u64
+}
+
+/// A share of a tenth that is the endpoint's own, another one each time.
+fn moved(id: EndpointId, times: u32) -> f64 {
+    let mixed = (u64::from(id.0) << 32 | u64::from(times)).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    f64::from(u16::try_from(mixed >> 48).unwrap_or(0)) / f64::from(u16::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use super::*;
+    use crate::base::units::Ratio;
+
+    fn policy() -> Outlier {
+        Outlier {
+            consecutive: NonZeroU32::new(5).unwrap(),
+            error_ratio: Ratio::parse("50%").unwrap(),
+            against_siblings: 3.0,
+            min_requests: 20,
+            window: Duration::from_secs(10),
+            ejection: Duration::from_secs(5),
+            ejection_max: Duration::from_secs(300),
+            enforce: true,
+        }
+    }
+
+    const fn at(millis: u64) -> Timestamp {
+        Timestamp::from_millis(millis)
+    }
+
+    const fn counts(errors: u64, requests: u64) -> Counts {
+        Counts { requests, errors }
+    }
+
+    fn glance(requests: u32, gateway_errors: u32, streak: u32) -> Glance {
+        Glance { requests, errors: gateway_errors, gateway_errors, streak, ..Glance::default() }
+    }
+
+    #[test]
+    fn shares_are_judged_by_their_bounds() {
+        let check = |own: (u64, u64), siblings: (u64, u64), ejected: bool| {
+            let (own, siblings) = (counts(own.0, own.1), counts(siblings.0, siblings.1));
+            let judged = Outliers::default().look(&glance(1, 0, 0), own, siblings, &policy(), at(1));
+            assert_eq!(matches!(judged, Judged::Ejected(_)), ejected, "{own:?} against {siblings:?}: {judged:?}");
+        };
+        check((10, 20), (0, 0), true);
+        check((9, 20), (9, 20), false);
+        check((10, 19), (0, 0), false);
+        check((20, 200), (0, 400), true);
+        check((20, 200), (40, 400), false);
+        check((4, 200), (0, 400), false);
+        check((100, 1000), (25, 1000), false);
+        check((100, 1000), (10, 1000), true);
+        check((30, 300), (0, 19), false);
+        check((30, 300), (0, 300), true);
+    }
+
+    #[test]
+    fn failures_count_in_a_row_only() {
+        let mut outliers = Outliers::default();
+        let mut look = |requests, errors, streak| {
+            outliers.look(&glance(requests, errors, streak), counts(0, 0), counts(0, 0), &policy(), at(1))
+        };
+        assert_eq!(look(4, 4, 4), Judged::Nothing);
+        assert_eq!(look(5, 4, 2), Judged::Nothing, "an answer came between");
+        assert_eq!(look(2, 2, 4), Judged::Nothing);
+        assert!(matches!(look(1, 1, 5), Judged::Ejected(_)));
+    }
+
+    #[test]
+    fn ejections_grow_are_moved_and_end_in_a_trial() {
+        let mut outliers = Outliers::default();
+        let mut now = 0;
+        let mut spans = Vec::new();
+        for _ in 0..8 {
+            assert!(matches!(
+                outliers.look(&glance(5, 5, 5), counts(0, 0), counts(0, 0), &policy(), at(now)),
+                Judged::Ejected(_)
+            ));
+            let until = outliers.next_change().unwrap();
+            spans.push(until.since(at(now)).as_secs_f64());
+            assert!(!outliers.expire(until - Duration::from_nanos(1), 100.0, &policy()));
+            assert!(outliers.expire(until, 100.0, &policy()));
+            assert!((outliers.weight() - 0.2).abs() < 1e-9, "20 requests in a second: {}", outliers.weight());
+            now = until.as_nanos() / 1_000_000 + 1;
+        }
+        for (span, most) in spans.iter().zip([5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 300.0, 300.0]) {
+            assert!((0.9 * most..=most).contains(span), "{spans:?}");
+        }
+        assert_eq!(outliers.look(&glance(19, 0, 0), counts(0, 0), counts(0, 100), &policy(), at(now)), Judged::Nothing);
+        assert_eq!(outliers.look(&glance(1, 0, 0), counts(0, 0), counts(0, 100), &policy(), at(now)), Judged::Back);
+        assert_eq!((outliers.reason(&policy()), outliers.weight().to_bits()), (None, 1.0_f64.to_bits()));
+    }
+
+    #[test]
+    fn a_trial_forgives_what_the_siblings_have_as_well() {
+        let trial = || Outliers {
+            standing: Standing::Trial { since: at(0), seen: Counts::default(), weight: 0.1 },
+            ..Outliers::default()
+        };
+        assert!(matches!(trial().look(&glance(10, 1, 0), counts(0, 0), counts(0, 100), &policy(), at(1)), Judged::Ejected(_)));
+        assert_eq!(trial().look(&glance(20, 1, 0), counts(0, 0), counts(5, 100), &policy(), at(1)), Judged::Back);
+    }
+
+    #[test]
+    fn what_is_not_enforced_is_only_told() {
+        let policy = Outlier { enforce: false, ..policy() };
+        let mut outliers = Outliers::default();
+        assert!(matches!(outliers.look(&glance(5, 5, 5), counts(0, 0), counts(0, 0), &policy, at(1)), Judged::WouldBe(_)));
+        assert_eq!(outliers.reason(&policy), None);
+    }
+
+    #[test]
+    fn bounds_hold_the_share_and_close_in() {
+        let (low, high) = wilson(counts(10, 100));
+        assert!((0.04..0.1).contains(&low) && (0.1..0.21).contains(&high), "{low} {high}");
+        let (narrow, tight) = wilson(counts(1000, 10_000));
+        assert!(narrow > low && tight < high);
+        assert_eq!(wilson(counts(0, 0)), (0.0, 1.0));
+    }
+}

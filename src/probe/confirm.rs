@@ -1,0 +1,106 @@
+//! Confirmations of a suspicion: several runs of a probe at once, each on a connection of its own, with a short deadline.
+//!
+//! Runs one after the other would take a time-out each. When an endpoint has fallen silent there is a question to be settled at
+//! once, so all runs that can settle it go out together, and none waits longer than three times what this probe usually takes.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use crate::cluster::Endpoint;
+use crate::health::check::{Check, ProbeSpec};
+use crate::health::signal::{Observation, ProbeRun, Signal};
+use crate::probe::run::Probe;
+use crate::probe::target::Target;
+use crate::runtime::clock;
+use crate::runtime::task::Owned;
+
+/// How many latencies are remembered; the longest of so many is about their p99.
+const REMEMBERED: usize = 100;
+/// The shortest deadline.
+const LEAST: Duration = Duration::from_millis(50);
+/// A deadline is so many times the longest latency.
+const TIMES: u32 = 3;
+
+/// How long runs of one probe that passed took. Shared by its rounds and its confirmations.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Usual(Rc<RefCell<VecDeque<Duration>>>);
+
+impl Usual {
+    /// A run has passed.
+    pub(super) fn took(&self, latency: Duration) {
+        let mut last = self.0.borrow_mut();
+        if last.len() == REMEMBERED {
+            last.pop_front();
+        }
+        last.push_back(latency);
+    }
+
+    /// How long a confirmation may take, at most `timeout`.
+    fn deadline(&self, timeout: Duration) -> Duration {
+        let longest = self.0.borrow().iter().max().copied();
+        longest.map_or(timeout, |longest| timeout.min(LEAST.max(longest * TIMES)))
+    }
+}
+
+/// Confirms what is suspected of an endpoint by one of its probes.
+#[derive(Debug)]
+pub(super) struct Confirmer {
+    pub(super) endpoint: Arc<Endpoint>,
+    pub(super) spec: ProbeSpec,
+    /// Its position among the cluster's probes.
+    pub(super) position: usize,
+    pub(super) usual: Usual,
+}
+
+impl Confirmer {
+    /// One for a probe that asks the endpoint itself for an answer.
+    pub(super) fn of(endpoint: &Arc<Endpoint>, spec: &ProbeSpec, position: usize, usual: Usual) -> Option<Self> {
+        let asks = spec.check != Check::Tcp && spec.address.is_none();
+        asks.then(|| Self { endpoint: Arc::clone(endpoint), spec: spec.clone(), position, usual })
+    }
+
+    /// Starts so many runs.
+    pub(super) fn start<'a>(&'a self, runs: u32, signals: &'a mpsc::Sender<Signal>) -> impl Iterator<Item = Owned> + 'a {
+        (0..runs).map(|_| Owned::spawn(run(Arc::clone(&self.endpoint), self.probe(), self.position, signals.clone())))
+    }
+
+    fn probe(&self) -> Probe {
+        let mut spec = self.spec.clone();
+        spec.timing.timeout = self.usual.deadline(spec.timing.timeout);
+        let target = Target::of(&spec, &self.endpoint);
+        Probe::new(spec, target, None)
+    }
+}
+
+async fn run(endpoint: Arc<Endpoint>, mut probe: Probe, position: usize, signals: mpsc::Sender<Signal>) {
+    let state = endpoint.view().state.as_str();
+    let outcome = probe.run(state, true).await;
+    let excerpt = outcome.answer.as_ref().map(|answer| answer.excerpt().into()).unwrap_or_default();
+    let run = ProbeRun { probe: position, started: outcome.started, latency: outcome.latency, result: outcome.result, excerpt };
+    let observation = Observation::Probe(run);
+    // Nobody listens any more when the endpoint has left.
+    drop(signals.send(Signal { cluster: endpoint.cluster_id, endpoint: endpoint.id, at: clock::now(), observation }).await);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_deadline_follows_what_the_probe_usually_takes() {
+        let ms = Duration::from_millis;
+        let usual = Usual::default();
+        assert_eq!(usual.deadline(ms(1000)), ms(1000), "nothing is known yet");
+        usual.took(ms(2));
+        assert_eq!(usual.deadline(ms(1000)), ms(50));
+        usual.took(ms(40));
+        assert_eq!((usual.deadline(ms(1000)), usual.deadline(ms(100))), (ms(120), ms(100)));
+        (0..REMEMBERED).for_each(|_| usual.took(ms(1)));
+        assert_eq!(usual.deadline(ms(1000)), ms(50), "what is long ago is forgotten");
+    }
+}
