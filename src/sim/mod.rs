@@ -5,11 +5,15 @@
 //! Endpoints misbehave on cue, probes run in their slots, requests go where the picker sends them, and every observation
 //! goes through the engine. The world judges nothing: whoever runs it looks at each step.
 
+mod arena;
 mod host;
 mod link;
 pub mod plan;
+mod weather;
 mod world;
 
+pub use arena::{Arena, Arrangement, Mood, Tally};
 pub use host::{Behaviour, Host};
 pub use link::Link;
+pub use weather::{Sky, Weather};
 pub use world::{Setting, Step, What, World};
