@@ -18,6 +18,7 @@ use crate::probe::run::Probe;
 use crate::probe::target::Target;
 use crate::runtime::clock;
 use crate::runtime::task::Owned;
+use crate::tls::Towards;
 
 /// How many latencies are remembered; the longest of so many is about their p99.
 const REMEMBERED: usize = 100;
@@ -55,13 +56,20 @@ pub(super) struct Confirmer {
     /// Its position among the cluster's probes.
     pub(super) position: usize,
     pub(super) usual: Usual,
+    tls: Option<Arc<Towards>>,
 }
 
 impl Confirmer {
     /// One for a probe that asks the endpoint itself for an answer.
-    pub(super) fn of(endpoint: &Arc<Endpoint>, spec: &ProbeSpec, position: usize, usual: Usual) -> Option<Self> {
+    pub(super) fn of(
+        endpoint: &Arc<Endpoint>,
+        spec: &ProbeSpec,
+        position: usize,
+        usual: Usual,
+        tls: Option<&Arc<Towards>>,
+    ) -> Option<Self> {
         let asks = spec.check != Check::Tcp && spec.address.is_none();
-        asks.then(|| Self { endpoint: Arc::clone(endpoint), spec: spec.clone(), position, usual })
+        asks.then(|| Self { endpoint: Arc::clone(endpoint), spec: spec.clone(), position, usual, tls: tls.map(Arc::clone) })
     }
 
     /// Starts so many runs.
@@ -72,7 +80,7 @@ impl Confirmer {
     fn probe(&self) -> Probe {
         let mut spec = self.spec.clone();
         spec.timing.timeout = self.usual.deadline(spec.timing.timeout);
-        let target = Target::of(&spec, &self.endpoint);
+        let target = Target::of(&spec, &self.endpoint).secured(&spec, self.tls.as_ref());
         Probe::new(spec, target, None)
     }
 }

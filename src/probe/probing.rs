@@ -55,11 +55,12 @@ pub fn start(plan: Plan, signals: mpsc::Sender<Signal>, lag: Arc<ProbeLag>) -> P
     // Fast is the pace of an endpoint of which nothing is known.
     let (orders, _) = watch::channel(Orders { pace: Pace::Fast, asked: 0 });
     let mut confirmers = Vec::new();
+    let tls = plan.tls.clone();
     let tasks = probes(plan)
         .map(|(endpoint, probe, purpose)| {
             let usual = Usual::default();
             if let Purpose::Vote(position) = purpose {
-                confirmers.extend(Confirmer::of(&endpoint, &probe.spec, position, usual.clone()));
+                confirmers.extend(Confirmer::of(&endpoint, &probe.spec, position, usual.clone(), tls.as_ref()));
             }
             let rounds = Rounds::new(endpoint, probe, purpose, Arc::clone(&lag), usual);
             Owned::spawn(rounds.go(orders.subscribe(), signals.clone()))
