@@ -63,6 +63,12 @@ impl Slots {
         Self { timing, phase: phase(endpoint, probe), pace: Pace::Fast, next: now, slot: now, started: None, runs: 0 }
     }
 
+    /// The pace that slots keep now.
+    #[must_use]
+    pub const fn pace(&self) -> Pace {
+        self.pace
+    }
+
     /// When the next run is due.
     #[must_use]
     pub const fn next(&self) -> Timestamp {

@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, watch};
 use crate::base::time::Timestamp;
 use crate::cluster::Endpoint;
 use crate::health::Pace;
+use crate::health::check::Check;
 use crate::health::schedule::Slots;
 use crate::health::signal::{Observation, ProbeResult, ProbeRun, ReportReading, Signal};
 use crate::probe::answer::Answer;
@@ -21,6 +22,9 @@ use crate::runtime::clock;
 
 /// A start that is later than this, and than a quarter of the time-out, is late.
 const LATE: Duration = Duration::from_millis(20);
+
+/// Intervals for which live traffic may stand in for a probe.
+const SPARED: u32 = 5;
 
 /// What control wants of the probes of one endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -56,6 +60,8 @@ pub(super) struct Rounds {
     wanted: bool,
     /// When the next one that was asked for may start.
     patience: Timestamp,
+    /// When a slot was last taken, and when the probe last ran.
+    looked: (Timestamp, Timestamp),
 }
 
 impl Rounds {
@@ -66,7 +72,7 @@ impl Rounds {
         if purpose == Purpose::Report {
             slots.set_pace(Pace::Normal, now, &mut rng);
         }
-        Self { endpoint, probe, purpose, slots, rng, lag, usual, heard: 0, wanted: false, patience: now }
+        Self { endpoint, probe, purpose, slots, rng, lag, usual, heard: 0, wanted: false, patience: now, looked: (now, now) }
     }
 
     /// Runs the probe until nobody listens any more.
@@ -124,12 +130,27 @@ impl Rounds {
             let burden = self.lag.burden(late > LATE.max(self.probe.spec.timing.timeout / 4), now);
             self.slots.stretch(f64::from(burden) / 2.0);
         }
+        let slot = slot.filter(|_| !self.is_spared(now));
         let asked = self.wanted && (slot.is_some() || now >= self.patience);
         if asked {
             self.wanted = false;
             self.patience = now + self.spacing();
         }
         slot.map(|slot| slot.fresh || asked).or(asked.then_some(true))
+    }
+
+    /// Whether live traffic has just shown what this probe would: a request answered well proves that the endpoint takes
+    /// connections, which is all that a tcp probe asks. Not for more than five intervals in a row, nor while anything is in
+    /// question.
+    fn is_spared(&mut self, now: Timestamp) -> bool {
+        let spec = &self.probe.spec;
+        let (last, ran) = self.looked;
+        let same_place = spec.check == Check::Tcp && spec.address.is_none() && spec.port.is_none();
+        let answered = || self.endpoint.all_cells().any(|cells| cells.newest_success_sent.get() > last.as_nanos());
+        let recent = now.since(ran) + spec.timing.interval <= spec.timing.interval.saturating_mul(SPARED);
+        let spared = same_place && self.slots.pace() == Pace::Normal && recent && answered();
+        self.looked = (now, if spared { ran } else { now });
+        spared
     }
 
     /// The least time between two runs that were asked for.
