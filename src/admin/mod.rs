@@ -29,11 +29,11 @@ mod service;
 pub mod shape;
 
 use std::io;
-use std::net::TcpListener;
 use std::rc::Rc;
+use std::sync::Arc;
 
-use crate::config::model::Secret;
 use crate::control::Handle;
+use crate::net::listen::ListenSocket;
 use crate::runtime::task;
 use router::Surface;
 use service::Service;
@@ -47,6 +47,7 @@ Pulsegate
   GET  /api/v1/status
   GET  /api/v1/clusters/C/endpoints/E
   POST /api/v1/clusters/C/endpoints/E/{drain|maintenance|ready}[?for=10m&reason=R]
+  POST /api/v1/clusters/C/{drain|maintenance|ready}[?for=10m&reason=R]
   POST /api/v1/clusters/C/{freeze|thaw}
   GET  /api/v1/events
   GET  /api/v1/config
@@ -55,43 +56,82 @@ Pulsegate
 ";
 
 /// Bound sockets of the interface.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Sockets {
     /// The whole interface.
-    pub admin: TcpListener,
+    pub admin: Arc<ListenSocket>,
     /// `/livez`, `/readyz` and `/metrics` alone, for scrapers and kubelets.
-    pub metrics: Option<TcpListener>,
+    pub metrics: Option<Arc<ListenSocket>>,
 }
 
 /// The running interface; it stops accepting when dropped.
 #[derive(Debug)]
 #[must_use = "the interface ends when this is dropped"]
 pub struct Admin {
-    _accepting: Vec<task::Owned>,
+    service: Rc<Service>,
+    admin: Option<Accepting>,
+    metrics: Option<Accepting>,
 }
 
-/// Starts the interface on the calling thread, which must run a local runtime (see [`crate::runtime::thread`]). It answers
-/// as long as the returned value and the thread live.
-///
-/// Where there is a token, everything on the admin socket but `/livez` and `/readyz` wants it. The metrics socket knows
-/// neither token nor Host: scrapers reach it by names that nobody configured, and it shows nothing that is secret.
-///
-/// # Errors
-/// If a socket cannot be watched, or two metrics have the same name.
-pub fn start(sockets: Sockets, handle: Handle, token: Option<Secret>) -> io::Result<Admin> {
-    let service = Rc::new(Service::new(handle, token).map_err(io::Error::other)?);
-    let listen = |socket: TcpListener, surface: Surface| {
-        let service = Rc::clone(&service);
-        serve::serve(socket, move |request| {
+/// A socket, and the task that accepts on it.
+#[derive(Debug)]
+struct Accepting {
+    socket: Arc<ListenSocket>,
+    _task: task::Owned,
+}
+
+impl Admin {
+    /// The interface of a process, which nobody can ask yet.
+    ///
+    /// Where there is a token, everything on the admin socket but `/livez` and `/readyz` wants it. The metrics socket knows
+    /// neither token nor Host: scrapers reach it by names that nobody configured, and it shows nothing that is secret.
+    ///
+    /// # Errors
+    /// If two metrics have the same name.
+    pub fn new(handle: Handle) -> io::Result<Self> {
+        let service = Rc::new(Service::new(handle).map_err(io::Error::other)?);
+        Ok(Self { service, admin: None, metrics: None })
+    }
+
+    /// Answers on these sockets from now on, and takes nobody in on others, on the calling thread, which must run a local
+    /// runtime (see [`crate::runtime::thread`]). Connections that there are stay.
+    ///
+    /// # Errors
+    /// If a socket cannot be watched; then it is as before.
+    pub fn listen(&mut self, sockets: &Sockets) -> io::Result<()> {
+        let admin = self.accept(self.admin.as_ref(), &sockets.admin, Surface::Admin)?;
+        let metrics = sockets.metrics.as_ref().map(|socket| self.accept(self.metrics.as_ref(), socket, Surface::Metrics));
+        let metrics = metrics.transpose()?;
+        if let Some(admin) = admin {
+            self.admin = Some(admin);
+        }
+        match metrics {
+            Some(Some(metrics)) => self.metrics = Some(metrics),
+            Some(None) => {}
+            None => self.metrics = None,
+        }
+        Ok(())
+    }
+
+    /// Takes nobody in any more. Connections that there are stay.
+    pub fn close(&mut self) {
+        self.admin = None;
+        self.metrics = None;
+    }
+
+    /// Accepts on a socket, unless that is so already.
+    fn accept(&self, now: Option<&Accepting>, socket: &Arc<ListenSocket>, surface: Surface) -> io::Result<Option<Accepting>> {
+        if now.is_some_and(|now| Arc::ptr_eq(&now.socket, socket)) {
+            return Ok(None);
+        }
+        socket.open()?;
+        let service = Rc::clone(&self.service);
+        let task = serve::serve(socket.handle()?, move |request| {
             let service = Rc::clone(&service);
             async move { service.answer(surface, request).await }
-        })
-    };
-    let mut accepting = vec![listen(sockets.admin, Surface::Admin)?];
-    if let Some(socket) = sockets.metrics {
-        accepting.push(listen(socket, Surface::Metrics)?);
+        })?;
+        Ok(Some(Accepting { socket: Arc::clone(socket), _task: task }))
     }
-    Ok(Admin { _accepting: accepting })
 }
 
 #[cfg(test)]

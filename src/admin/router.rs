@@ -29,8 +29,10 @@ pub(super) enum Action {
     Events,
     /// The configuration without its secrets.
     Config,
-    /// An operator's order.
+    /// An operator's order about an endpoint.
     Operate(EndpointPath, OperatorState, Order),
+    /// An operator's order about every endpoint of a cluster.
+    OperateAll(String, OperatorState, Order),
     /// Whether the verdicts of a cluster stand still.
     Freeze(String, bool),
     /// A new configuration, or what it would change.
@@ -128,6 +130,10 @@ fn route_api(method: &Method, segments: &[&str], query: &str) -> Result<Action, 
             known_keys(query, &[])?;
             Ok(Action::Freeze(cluster.to_owned(), verb == "freeze"))
         }),
+        ["clusters", cluster, verb] => {
+            let state = operator_state(verb).ok_or(Refusal::NotFound)?;
+            changing(method, || Ok(Action::OperateAll(cluster.to_owned(), state, order(query)?)))
+        }
         ["reload"] => changing(method, || Ok(Action::Reload { dry_run: dry_run(query)? })),
         ["drain"] => changing(method, || known_keys(query, &[]).map(|_| Action::Drain)),
         _ => Err(Refusal::NotFound),
@@ -253,6 +259,10 @@ mod tests {
         post(
             &format!("{path}/maintenance?for=10m&reason=new+disk%21"),
             Action::Operate(endpoint("a:1"), OperatorState::Maintenance, order(Some("10m"), Some("new disk!"))),
+        );
+        post(
+            "/api/v1/clusters/app/drain?for=1m",
+            Action::OperateAll("app".to_owned(), OperatorState::Draining, order(Some("1m"), None)),
         );
         post("/api/v1/clusters/app/freeze", Action::Freeze("app".to_owned(), true));
         post("/api/v1/clusters/app/thaw", Action::Freeze("app".to_owned(), false));

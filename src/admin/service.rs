@@ -20,7 +20,6 @@ use super::{INDEX, events};
 use crate::base::units::parse_duration;
 use crate::cluster::Endpoint;
 use crate::cluster::readiness::{self, Readiness};
-use crate::config::model::Secret;
 use crate::config::to_json;
 use crate::control::{Handle, NotFound, ReloadOutcome};
 use crate::health::signal::OperatorState;
@@ -35,7 +34,6 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct Service {
     handle: Handle,
-    token: Option<Secret>,
     exposition: Exposition,
     readers: Arc<Semaphore>,
 }
@@ -45,9 +43,9 @@ impl Service {
     ///
     /// # Errors
     /// If two metrics have the same name; a bug.
-    pub(super) fn new(handle: Handle, token: Option<Secret>) -> prometheus::Result<Self> {
+    pub(super) fn new(handle: Handle) -> prometheus::Result<Self> {
         let exposition = Exposition::new(&handle)?;
-        Ok(Self { handle, token, exposition, readers: Arc::new(Semaphore::new(events::READERS)) })
+        Ok(Self { handle, exposition, readers: Arc::new(Semaphore::new(events::READERS)) })
     }
 
     /// Answers one request.
@@ -78,7 +76,7 @@ impl Service {
         }
         let config = self.handle.config();
         guard::check_source(&parts.method, &parts.uri, parts.version, &parts.headers, |name| guard::is_routed(&config, name))?;
-        match &self.token {
+        match &config.admin.token {
             Some(token) if !matches!(action, Ok(Action::Live | Action::Ready(_))) => guard::check_token(token, &parts.headers)?,
             _ => {}
         }
@@ -102,6 +100,7 @@ impl Service {
             }
             Action::Config => answer::json(StatusCode::OK, &to_json(&self.handle.config())),
             Action::Operate(path, state, order) => self.operate(&path, state, order, body).await?,
+            Action::OperateAll(cluster, state, order) => self.operate_all(&cluster, state, order, body).await?,
             Action::Freeze(cluster, frozen) => self.freeze(&cluster, frozen).await?,
             Action::Reload { dry_run } => self.reload(dry_run).await,
             Action::Drain => {
@@ -136,11 +135,20 @@ impl Service {
 
     async fn operate(&self, path: &EndpointPath, state: OperatorState, order: Order, body: &[u8]) -> Result<Answer, Problem> {
         let order = complete(order, body).map_err(bad_request)?;
-        let span = span(&order, state).map_err(bad_request)?;
-        let done = self.handle.operate(&path.cluster, &path.endpoint, state, span, order.reason).await;
+        let span = span(&order).map_err(bad_request)?;
+        let done = self.handle.operate(&path.cluster, Some(&path.endpoint), state, span, order.reason).await;
         done.map_err(|missing| not_found(&missing))?;
         let endpoint = self.find(path)?;
         Ok(answer::json(StatusCode::OK, &shape::Endpoint::of(&endpoint, &endpoint.view())))
+    }
+
+    async fn operate_all(&self, cluster: &str, state: OperatorState, order: Order, body: &[u8]) -> Result<Answer, Problem> {
+        let order = complete(order, body).map_err(bad_request)?;
+        let span = span(&order).map_err(bad_request)?;
+        self.handle.operate(cluster, None, state, span, order.reason).await.map_err(|missing| not_found(&missing))?;
+        let world = self.handle.live().world().load();
+        let cluster = world.cluster(cluster).ok_or_else(|| not_found(&NotFound::Cluster(cluster.to_owned())))?;
+        Ok(answer::json(StatusCode::OK, &shape::Cluster::of(cluster)))
     }
 
     async fn freeze(&self, cluster: &str, frozen: bool) -> Result<Answer, Problem> {
@@ -202,11 +210,8 @@ fn complete(order: Order, body: &[u8]) -> Result<Order, String> {
 }
 
 /// How long an order holds; `None` is until further notice.
-fn span(order: &Order, state: OperatorState) -> Result<Option<Duration>, String> {
+fn span(order: &Order) -> Result<Option<Duration>, String> {
     let Some(text) = &order.span else { return Ok(None) };
-    if state == OperatorState::Ready {
-        return Err("ready has no end: leave out \"for\"".to_owned());
-    }
     match parse_duration(text) {
         Ok(span) if span.is_zero() => Err("\"for\" is more than nothing".to_owned()),
         Ok(span) => Ok(Some(span)),
@@ -236,14 +241,13 @@ mod tests {
     }
 
     #[test]
-    fn only_what_takes_an_endpoint_out_has_an_end() {
-        let check = |text: &str, state| span(&order(Some(text), None), state);
-        assert_eq!(check("10m", OperatorState::Draining), Ok(Some(Duration::from_secs(600))));
-        assert_eq!(check("1.5s", OperatorState::Maintenance), Ok(Some(Duration::from_millis(1500))));
-        assert_eq!(span(&Order::default(), OperatorState::Ready), Ok(None));
+    fn the_span_of_an_order_is_more_than_nothing() {
+        let check = |text: &str| span(&order(Some(text), None));
+        assert_eq!(check("10m"), Ok(Some(Duration::from_secs(600))));
+        assert_eq!(check("1.5s"), Ok(Some(Duration::from_millis(1500))));
+        assert_eq!(span(&Order::default()), Ok(None));
         for wrong in ["", "10", "0s", "-1m", "tomorrow"] {
-            assert!(check(wrong, OperatorState::Draining).is_err(), "{wrong}");
+            assert!(check(wrong).is_err(), "{wrong}");
         }
-        assert!(check("10m", OperatorState::Ready).is_err());
     }
 }

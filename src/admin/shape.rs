@@ -181,7 +181,8 @@ impl Status {
 }
 
 impl Cluster {
-    fn of(cluster: &cluster::Cluster) -> Self {
+    /// The cluster as in the status.
+    pub(super) fn of(cluster: &cluster::Cluster) -> Self {
         let snapshot = cluster.snapshot().load();
         Self {
             name: cluster.name.to_string(),

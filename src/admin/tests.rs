@@ -41,24 +41,31 @@ impl Rig {
         std::fs::write(&file, CONFIG).unwrap();
         let dropped = Arc::new(Dropped::default());
         let (_reporter, queue) = signals(Arc::clone(&dropped));
+        let mut config = crate::config::load(&file).unwrap().config;
+        config.admin.token = token.map(|token| crate::config::model::Secret(token.into()));
         let setup = Setup {
-            config: crate::config::load(&file).unwrap().config,
+            config,
             source: Some(file.clone()),
             live: Arc::new(Live::new()),
             signals: queue,
             dropped,
             recalls: crate::cluster::Recall::queue(),
+            outside: Box::new(crate::control::Nothing),
+            memory: None,
         };
         let (handle, _control) = control::start(setup).unwrap();
         handle.live().enter(Phase::Ready);
-        let socket = || TcpListener::bind("127.0.0.1:0").unwrap();
+        let socket = || Arc::new(crate::net::listen::bind_shared("127.0.0.1:0".parse().unwrap()).unwrap());
         let sockets = Sockets { admin: socket(), metrics: Some(socket()) };
-        let admin = sockets.admin.local_addr().unwrap();
-        let metrics = sockets.metrics.as_ref().unwrap().local_addr().unwrap();
+        sockets.admin.open().unwrap();
+        sockets.metrics.as_ref().unwrap().open().unwrap();
+        let admin = sockets.admin.address().unwrap();
+        let metrics = sockets.metrics.as_ref().unwrap().address().unwrap();
         let (end, ended) = oneshot::channel();
-        let (ours, token) = (handle.clone(), token.map(|token| Secret(token.into())));
+        let ours = handle.clone();
         let thread = thread::spawn("admin", move || async move {
-            let _admin = start(sockets, ours, token).unwrap();
+            let mut admin = Admin::new(ours).unwrap();
+            admin.listen(&sockets).unwrap();
             let _ = ended.await;
         });
         Self { admin, metrics, handle, file, end: Some(end), thread: Some(thread.unwrap()) }

@@ -80,12 +80,16 @@ enum Command {
     Explain(explain::Explain),
     /// Probe once, now: what is answered, what is read in it, what each rule would say
     Probe(probe::Probe),
-    /// Let an endpoint finish what it has and give it nothing new
+    /// Let an endpoint, or all of a cluster, finish what it has and give it nothing new
     Drain(operate::Operate),
-    /// Give an endpoint no traffic
+    /// Give an endpoint, or all of a cluster, no traffic
     Maintenance(operate::Operate),
-    /// Give an endpoint traffic again, as far as it is well
+    /// Give an endpoint, or all of a cluster, traffic again, as far as it is well
     Ready(operate::Operate),
+    /// Let no verdict of a cluster change
+    Freeze(operate::Freeze),
+    /// Let the verdicts of a cluster change again
+    Thaw(operate::Freeze),
     /// Apply the changed configuration file
     Reload(reload::Reload),
     /// Follow every change of state as it happens
@@ -111,6 +115,8 @@ impl Command {
             Self::Drain(command) => command.run("drain", target, out),
             Self::Maintenance(command) => command.run("maintenance", target, out),
             Self::Ready(command) => command.run("ready", target, out),
+            Self::Freeze(command) => command.run("freeze", target, out),
+            Self::Thaw(command) => command.run("thaw", target, out),
             Self::Reload(command) => command.run(target, out),
             Self::Events(command) => command.run(target, out),
             Self::Schema => schema::run(out),

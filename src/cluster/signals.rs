@@ -26,6 +26,8 @@ pub struct Dropped {
     pub reset: AtomicU64,
     /// Recalls that a worker's queue had no room for.
     pub recall: AtomicU64,
+    /// Lines of the access log that found its queue full.
+    pub access_log: AtomicU64,
 }
 
 /// A worker's end of the queue.
@@ -55,6 +57,11 @@ impl Reporter {
         if !self.send(endpoint, at, Observation::Reset) {
             self.dropped.reset.fetch_add(1, Relaxed);
         }
+    }
+
+    /// A line of the access log found no place.
+    pub fn missed_line(&self) {
+        self.dropped.access_log.fetch_add(1, Relaxed);
     }
 
     /// So many recalls were lost on the way to a worker.

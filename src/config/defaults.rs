@@ -15,6 +15,11 @@ pub(super) const DRAIN_DELAY: Duration = Duration::ZERO;
 /// Within the grace that container platforms give (30 s to 45 s), and longer than [`ROUTE_TIMEOUT`].
 pub(super) const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Where containers and service managers collect lines.
+pub(super) const ACCESS_LOG: &str = "stdout";
+/// A half-finished edit should not act until somebody says so.
+pub(super) const WATCH: bool = false;
+
 /// Far more than a service behind one proxy sees, and about 1 GiB of memory if every head were full.
 pub(super) const CONNECTIONS: u32 = 10_000;
 /// A handshake takes well under a millisecond of a core: so many under way are clients that dawdle, or an attack.

@@ -1,7 +1,6 @@
-//! Owns the differences between two configurations, in words, and which of them a reload can make.
+//! Owns the differences between two configurations, in words.
 //!
-//! Whoever reloads wants to read what will change before it does, and a change that needs a new process must be refused
-//! and not half made. The differences are those of the effective configurations: a default that is written out is none.
+//! Whoever reloads wants to read what will change before it does. The differences are those of the effective configurations: a default that is written out is none.
 
 use std::collections::HashMap;
 
@@ -10,25 +9,9 @@ use serde_json::{Map, Value};
 use crate::config::model::{Config, Listener};
 use crate::config::render::{self, to_json};
 
-/// What changes from one configuration to another.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Changes {
-    /// Changes that a reload makes, such as `cluster app: endpoint 127.0.0.1:9003 added`.
-    pub reloadable: Vec<String>,
-    /// Changes that need a restart, each with that reason. If there is one, a reload makes no change at all.
-    pub refused: Vec<String>,
-}
-
-impl Changes {
-    /// Whether the two configurations are the same.
-    #[must_use]
-    pub const fn is_empty(&self) -> bool {
-        self.reloadable.is_empty() && self.refused.is_empty()
-    }
-}
-
-/// The settings of the whole process, which are read once, at its start.
-const PROCESS: [&str; 6] = ["admin", "metrics", "workers", "drain_delay", "drain_timeout", "log"];
+/// The settings of the whole process.
+const PROCESS: [&str; 9] =
+    ["admin", "metrics", "workers", "drain_delay", "drain_timeout", "watch", "state_file", "access_log", "log"];
 /// Lists whose items have a name of their own, by the key that holds it.
 const NAMED: [(&str, &str, &str); 5] = [
     ("routes", "route", "name"),
@@ -38,28 +21,26 @@ const NAMED: [(&str, &str, &str); 5] = [
     ("clusters", "cluster", "name"),
 ];
 
-/// The changes from `old` to `new`.
+/// The changes from `old` to `new`, one line each, such as `cluster app: endpoint 127.0.0.1:9003 added`; none if the two are
+/// the same.
 #[must_use]
-pub fn changes(old: &Config, new: &Config) -> Changes {
+pub fn changes(old: &Config, new: &Config) -> Vec<String> {
     let (before, after) = (to_json(old), to_json(new));
-    let mut refused = Vec::new();
+    let mut changes = Vec::new();
     for key in PROCESS {
-        differences("", key, &before[key], &after[key], &mut refused);
+        differences("", key, &before[key], &after[key], &mut changes);
     }
     if old.admin.token != new.admin.token && before["admin"] == after["admin"] {
-        refused.push("admin.token changed".to_owned());
+        changes.push("admin.token changed".to_owned());
     }
-    listener_changes(&old.listeners, &new.listeners, &mut refused);
-    let reason =
-        |change: String| format!("{change}: needs a restart, a reload changes routes, clusters, endpoints and health only");
-    let mut changes = Changes { reloadable: Vec::new(), refused: refused.into_iter().map(reason).collect() };
+    listener_changes(&old.listeners, &new.listeners, &mut changes);
     for listener in &new.listeners {
         if let Some(earlier) = old.listeners.iter().find(|earlier| earlier.name == listener.name) {
-            route_changes(earlier, listener, &mut changes.reloadable);
-            certificate_changes(earlier, listener, &mut changes.reloadable);
+            route_changes(earlier, listener, &mut changes);
+            certificate_changes(earlier, listener, &mut changes);
         }
     }
-    cluster_changes(old, new, &before["clusters"], &after["clusters"], &mut changes.reloadable);
+    cluster_changes(old, new, &before["clusters"], &after["clusters"], &mut changes);
     changes
 }
 
@@ -198,14 +179,13 @@ clusters:
     }
 
     /// The changes that replacing one text by another in the base makes.
-    fn told(replaced: &str, by: &str) -> (Vec<String>, Vec<String>) {
+    fn told(replaced: &str, by: &str) -> Vec<String> {
         assert!(BASE.contains(replaced), "{replaced}");
-        let changes = changes(&read(BASE), &read(&BASE.replace(replaced, by)));
-        (changes.reloadable, changes.refused)
+        changes(&read(BASE), &read(&BASE.replace(replaced, by)))
     }
 
     #[test]
-    fn what_a_reload_can_change_is_told_in_words() {
+    fn changes_are_told_in_words() {
         for (replaced, by, wanted) in [
             ("127.0.0.1:9001,", "127.0.0.1:9001, 127.0.0.1:9003,", vec!["cluster app: endpoint 127.0.0.1:9003 added"]),
             ("127.0.0.1:9001,", "", vec!["cluster app: endpoint 127.0.0.1:9001 removed"]),
@@ -240,12 +220,12 @@ clusters:
             ),
             ("weight: 2", "weight: 2, backup: false", vec![]),
         ] {
-            assert_eq!(told(replaced, by), (wanted.into_iter().map(str::to_owned).collect(), Vec::new()), "{by}");
+            assert_eq!(told(replaced, by), wanted, "{by}");
         }
     }
 
     #[test]
-    fn what_needs_a_restart_is_refused_with_that_reason() {
+    fn changes_of_the_process_and_its_listeners_are_told_too() {
         for (replaced, by, wanted) in [
             ("127.0.0.1:9900", "127.0.0.1:9901", "admin.address 127.0.0.1:9900 -> 127.0.0.1:9901"),
             ("127.0.0.1:9900", "127.0.0.1:9900, token_file: f", "admin.token (none) -> (redacted)"),
@@ -255,13 +235,9 @@ clusters:
             ("routes:", "limits: { connections: 5 }, routes:", "listener web: limits.connections 10000 -> 5"),
             ("routes:", "trusted_proxies: [10.0.0.1], routes:", "listener web: trusted_proxies [] -> [10.0.0.1/32]"),
         ] {
-            let (reloadable, refused) = told(replaced, by);
-            assert_eq!(reloadable, [""; 0], "{by}");
-            assert_eq!(refused.len(), 1, "{refused:?}");
-            assert!(refused[0].starts_with(&format!("{wanted}: needs a restart")), "{refused:?}");
+            assert_eq!(told(replaced, by), [wanted], "{by}");
         }
-        let (_, refused) = told("name: web", "name: edge");
-        assert_eq!(refused.len(), 2, "{refused:?}");
+        assert_eq!(told("name: web", "name: edge"), ["listener web removed", "listener edge added"]);
     }
 
     #[test]
@@ -271,7 +247,7 @@ clusters:
             let base = BASE.replace("127.0.0.1:9900", "127.0.0.1:9900, token_file: f");
             from_text(&base, "a.yaml", std::path::Path::new(""), &|_| None, &|_| Ok(text.to_owned())).unwrap()
         };
-        assert_eq!(changes(&token("one"), &token("two")).refused.len(), 1);
+        assert_eq!(changes(&token("one"), &token("two")), ["admin.token changed"]);
         assert!(changes(&token("one"), &token("one\n")).is_empty());
     }
 }

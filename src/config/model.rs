@@ -25,6 +25,12 @@ pub struct Config {
     pub drain_delay: Duration,
     /// How long exchanges may take to finish.
     pub drain_timeout: Duration,
+    /// Whether a change of the file is a reload.
+    pub watch: bool,
+    /// Where operators' orders are kept over a restart.
+    pub state_file: Option<PathBuf>,
+    /// Where every exchange is told, if anywhere.
+    pub access_log: Option<AccessLog>,
     /// What is logged, and how.
     pub log: Log,
     /// Sockets that requests come in by.
@@ -50,6 +56,36 @@ impl std::fmt::Debug for Secret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Secret(…)")
     }
+}
+
+/// The access log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccessLog {
+    /// Where it is written.
+    pub target: AccessTarget,
+    /// How lines look.
+    pub format: AccessFormat,
+}
+
+/// Where the access log is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AccessTarget {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+    /// A file, which is made if it is not there, and added to if it is.
+    File(PathBuf),
+}
+
+/// How lines of the access log look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AccessFormat {
+    /// An object each.
+    #[default]
+    Json,
+    /// The combined format of web servers.
+    Combined,
 }
 
 /// Logging.

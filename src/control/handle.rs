@@ -54,7 +54,8 @@ pub enum ReloadOutcome {
 pub(super) enum Order {
     Operate {
         cluster: String,
-        endpoint: String,
+        /// None: all of the cluster.
+        endpoint: Option<String>,
         state: OperatorState,
         span: Option<Duration>,
         reason: Option<String>,
@@ -73,6 +74,13 @@ pub(super) enum Order {
     Reload {
         dry_run: bool,
         answer: oneshot::Sender<ReloadOutcome>,
+    },
+    Memory {
+        answer: oneshot::Sender<String>,
+    },
+    Remember {
+        memory: String,
+        answer: oneshot::Sender<()>,
     },
     Settled {
         answer: oneshot::Sender<()>,
@@ -142,19 +150,20 @@ impl Handle {
         self.events.clone()
     }
 
-    /// Sets the operator's state of an endpoint, for a time or until further notice.
+    /// Sets the operator's state of an endpoint, or of every endpoint of the cluster, for a time or until further notice.
+    /// Where there is a state file, it is written when this returns.
     ///
     /// # Errors
     /// If there is no such cluster or endpoint, or control has stopped.
     pub async fn operate(
         &self,
         cluster: &str,
-        endpoint: &str,
+        endpoint: Option<&str>,
         state: OperatorState,
         span: Option<Duration>,
         reason: Option<String>,
     ) -> Result<(), NotFound> {
-        let (cluster, endpoint) = (cluster.to_owned(), endpoint.to_owned());
+        let (cluster, endpoint) = (cluster.to_owned(), endpoint.map(str::to_owned));
         self.ask(|answer| Order::Operate { cluster, endpoint, state, span, reason, answer })
             .await
             .unwrap_or(Err(NotFound::Control))
@@ -212,6 +221,16 @@ impl Handle {
     pub async fn drain_asked(&self) {
         // The sender lives as long as this handle does.
         drop(self.shared.drain.subscribe().wait_for(|asked| *asked).await);
+    }
+
+    /// All that is known, for another process.
+    pub async fn memory(&self) -> String {
+        self.ask(|answer| Order::Memory { answer }).await.unwrap_or_default()
+    }
+
+    /// Takes on the orders of another process, as it knew them last.
+    pub async fn remember(&self, memory: String) {
+        self.ask(|answer| Order::Remember { memory, answer }).await.unwrap_or_default();
     }
 
     /// Waits until every cluster has had its first verdicts, or control has stopped.

@@ -13,6 +13,8 @@
 //! | `local` | whether it is ourselves who stand still |
 //! | `pacer`, `announcer` | when a snapshot is published, and how a change is told |
 //! | `reload`, `source`, `draft`, `world` | the way of a reload, from the file to the next world |
+//! | `orders`, `keeper`, `memory` | what operators ordered, the file it is kept in, and all that another process is told |
+//! | `outside` | what a reload changes beyond control |
 //! | `names` | lookups of endpoints' names |
 //! | `events`, `tallies` | the last transitions, and what control counts |
 
@@ -22,7 +24,11 @@ mod draft;
 mod events;
 mod handle;
 mod local;
+mod keeper;
+mod memory;
 mod names;
+mod orders;
+mod outside;
 mod pacer;
 mod reload;
 mod source;
@@ -38,5 +44,6 @@ mod world;
 
 pub use events::{Event, EventStream, KEPT, Unseen};
 pub use handle::{Handle, NotFound, ReloadOutcome};
+pub use outside::{Nothing, Outside};
 pub use tallies::Tallies;
 pub use task::{Setup, start};

@@ -132,9 +132,5 @@ pub(super) fn compare(old: &Config, read: Read) -> Comparison {
         Err(problems) => return Comparison::Problems(problems),
     };
     let changes = diff::changes(old, &new);
-    if changes.refused.is_empty() {
-        Comparison::Changes(Box::new(new), changes.reloadable)
-    } else {
-        Comparison::Problems(changes.refused)
-    }
+    Comparison::Changes(Box::new(new), changes)
 }

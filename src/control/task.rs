@@ -2,7 +2,7 @@
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -17,14 +17,18 @@ use crate::config::Config;
 use crate::control::announcer::Announcer;
 use crate::control::draft::{Bench, Draft, Identities};
 use crate::control::events::EventLog;
-use crate::control::handle::{Handle, Order, ReloadOutcome, Shared};
+use crate::control::handle::{Handle, NotFound, Order, ReloadOutcome, Shared};
+use crate::control::keeper::{self, Keeper};
+use crate::control::memory::Memory;
+use crate::control::orders::Orders;
+use crate::control::outside::Outside;
 use crate::control::reload::{Comparison, Reloads, Request, compare};
 use crate::control::source::{Read, Source};
 use crate::control::tallies::Tallies;
 use crate::control::wards::Wards;
 use crate::control::watched::Watcher;
 use crate::control::world::world;
-use crate::health::signal::{Observation, Signal};
+use crate::health::signal::{Observation, OperatorState, Signal};
 use crate::probe::ProbeLag;
 use crate::runtime::{clock, thread};
 
@@ -53,6 +57,10 @@ pub struct Setup {
     pub dropped: Arc<Dropped>,
     /// A way to every worker.
     pub recalls: RecallSender,
+    /// What a reload changes besides.
+    pub outside: Box<dyn Outside>,
+    /// What the process knew that is handing over.
+    pub memory: Option<String>,
 }
 
 /// Starts control on a thread of its own, with the probes on it. When this returns the world is published, with nothing
@@ -76,8 +84,8 @@ pub fn start(setup: Setup) -> io::Result<(Handle, JoinHandle<()>)> {
     // Not a tokio channel: the thread that waits may itself be a runtime's.
     let (ready, is_ready) = std::sync::mpsc::sync_channel(1);
     let thread = thread::spawn("control", move || async move {
-        let mut control = Control::new(announcer, source, orders, setup.signals);
-        control.begin();
+        let mut control = Control::new(announcer, source, orders, setup.signals, setup.outside);
+        control.begin(setup.memory.as_deref());
         let _ = ready.send(());
         control.run().await;
     })?;
@@ -98,6 +106,10 @@ struct Control {
     resolved: mpsc::Receiver<EndpointId>,
     /// Who waits for first verdicts.
     settling: Vec<oneshot::Sender<()>>,
+    outside: Box<dyn Outside>,
+    orders_kept: Orders,
+    /// Started when it is first needed.
+    keeper: Option<Keeper>,
     stopped: bool,
 }
 
@@ -115,7 +127,13 @@ enum Heard {
 }
 
 impl Control {
-    fn new(announcer: Announcer, source: Source, orders: mpsc::Receiver<Order>, signals: SignalQueue) -> Self {
+    fn new(
+        announcer: Announcer,
+        source: Source,
+        orders: mpsc::Receiver<Order>,
+        signals: SignalQueue,
+        outside: Box<dyn Outside>,
+    ) -> Self {
         let (result, results) = mpsc::channel(RESULTS);
         let (name, resolved) = mpsc::channel(RESOLVED);
         let lag: Arc<ProbeLag> = Arc::clone(&announcer.shared.lag);
@@ -129,17 +147,90 @@ impl Control {
             results,
             resolved,
             settling: Vec::new(),
+            outside,
+            orders_kept: Orders::default(),
+            keeper: None,
             stopped: false,
         }
     }
 
-    /// Brings the first configuration into force, with nothing known.
-    fn begin(&mut self) {
+    /// Brings the first configuration into force, with nothing known but what is handed over and kept.
+    fn begin(&mut self, memory: Option<&str>) {
         let now = clock::now();
         let config = Config::clone(&self.wards.announcer.shared.config.load());
+        let kept = config.state_file.as_deref().and_then(kept_orders);
         let draft = self.draft(config, now);
         self.commit(draft, now);
-        self.wards.ourselves.begin(now);
+        let memory = memory.and_then(Memory::read);
+        if let Some(memory) = memory {
+            self.wards.remember(memory.clusters, now);
+            self.orders_kept = memory.orders;
+        } else {
+            self.orders_kept = kept.unwrap_or_default();
+        }
+        self.renew_orders(now);
+    }
+
+    /// Has orders that stand carried out where they are not: for endpoints that are new here.
+    fn renew_orders(&mut self, now: Timestamp) {
+        for standing in &self.orders_kept.endpoints {
+            let (cluster, endpoint) = (&*standing.cluster, &*standing.endpoint);
+            let Some(state) = standing.state().filter(|_| self.wards.is_ready(cluster, endpoint)) else { continue };
+            let reason = standing.reason.as_deref().map(Into::into);
+            let order = Observation::Operator { state, until: standing.until(), reason };
+            drop(self.wards.operate(cluster, Some(endpoint), &order, standing.since(), now));
+            if let Some(until) = standing.ready_until().filter(|until| *until > now) {
+                let order = Observation::Operator { state: OperatorState::Ready, until: Some(until), reason: None };
+                drop(self.wards.operate(cluster, Some(endpoint), &order, now, now));
+            }
+        }
+        for cluster in &self.orders_kept.frozen {
+            if self.wards.find(cluster).is_some_and(|ward| !ward.is_frozen()) {
+                drop(self.wards.set_frozen(cluster, true, now));
+            }
+        }
+    }
+
+    /// Does something when the orders that stand have been written, if they are to be.
+    fn when_kept(&mut self, then: impl FnOnce() + Send + 'static) {
+        let config = self.wards.announcer.shared.config.load();
+        let Some(file) = &config.state_file else { return then() };
+        if self.keeper.is_none() {
+            self.keeper = Keeper::start().inspect_err(|error| tracing::error!(%error, "the state file is not written")).ok();
+        }
+        match &self.keeper {
+            Some(keeper) => keeper.keep(file, self.orders_kept.text(), Box::new(then)),
+            None => then(),
+        }
+    }
+
+    fn operate(
+        &mut self,
+        cluster: &str,
+        endpoint: Option<&str>,
+        (state, span, reason): (OperatorState, Option<Duration>, Option<&str>),
+        now: Timestamp,
+    ) -> Result<(), NotFound> {
+        let until = span.map(|span| now + span);
+        let order = Observation::Operator { state, until, reason: reason.map(Into::into) };
+        for address in self.wards.operate(cluster, endpoint, &order, now, now)? {
+            self.orders_kept.note(cluster, &address, state, until, reason);
+        }
+        Ok(())
+    }
+
+    /// Takes on the orders of a process that hands over.
+    fn remember(&mut self, memory: &str, now: Timestamp) {
+        let Some(Memory { orders, .. }) = Memory::read(memory) else { return };
+        let before = std::mem::replace(&mut self.orders_kept, orders);
+        for standing in before.endpoints.iter().filter(|standing| !self.orders_kept.endpoints.contains(standing)) {
+            let order = Observation::Operator { state: OperatorState::Ready, until: None, reason: None };
+            drop(self.wards.operate(&standing.cluster, Some(&standing.endpoint), &order, now, now));
+        }
+        for cluster in before.frozen.iter().filter(|cluster| !self.orders_kept.frozen.contains(cluster)) {
+            drop(self.wards.set_frozen(cluster, false, now));
+        }
+        self.renew_orders(now);
     }
 
     async fn run(&mut self) {
@@ -236,12 +327,24 @@ impl Control {
         let now = clock::now();
         match order {
             Some(Order::Operate { cluster, endpoint, state, span, reason, answer }) => {
-                let until = span.map(|span| now + span);
-                let observation = Observation::Operator { state, until, reason: reason.map(Into::into) };
-                drop(answer.send(self.wards.operate(&cluster, &endpoint, observation, now)));
+                let done = self.operate(&cluster, endpoint.as_deref(), (state, span, reason.as_deref()), now);
+                self.when_kept(move || drop(answer.send(done)));
             }
             Some(Order::Freeze { cluster, frozen, answer }) => {
-                drop(answer.send(self.wards.set_frozen(&cluster, frozen, now)));
+                let done = self.wards.set_frozen(&cluster, frozen, now);
+                if done.is_ok() {
+                    self.orders_kept.note_frozen(&cluster, frozen);
+                }
+                self.when_kept(move || drop(answer.send(done)));
+            }
+            Some(Order::Memory { answer }) => {
+                let memory = Memory { orders: self.orders_kept.clone(), clusters: self.wards.memory() };
+                drop(answer.send(memory.text()));
+            }
+            Some(Order::Remember { memory, answer }) => {
+                self.remember(&memory, now);
+                // Who asked may have left.
+                self.when_kept(move || _ = answer.send(()));
             }
             Some(Order::History { cluster, endpoint, answer }) => drop(answer.send(self.wards.history(&cluster, &endpoint))),
             Some(Order::Reload { dry_run, answer }) => self.reloads.ask(Request { dry_run, answer }),
@@ -260,11 +363,20 @@ impl Control {
         let Some(request) = self.reloads.take_request() else { return };
         let comparison = compare(&self.wards.announcer.shared.config.load(), read);
         match comparison {
-            Comparison::Changes(config, changes) if !request.dry_run && !changes.is_empty() => {
-                let draft = self.draft(*config, clock::now());
-                self.reloads.drafted(request, changes, draft);
+            Comparison::Changes(_, changes) if changes.is_empty() => {
+                self.end_reload(request, ReloadOutcome::Applied { changes });
             }
-            Comparison::Changes(_, changes) => self.end_reload(request, ReloadOutcome::Applied { changes }),
+            Comparison::Changes(config, changes) => match self.outside.prepare(&config) {
+                Ok(()) if request.dry_run => {
+                    self.outside.abandon();
+                    self.end_reload(request, ReloadOutcome::Applied { changes });
+                }
+                Ok(()) => {
+                    let draft = self.draft(*config, clock::now());
+                    self.reloads.drafted(request, changes, draft);
+                }
+                Err(problems) => self.end_reload(request, ReloadOutcome::Refused { problems }),
+            },
             Comparison::Problems(problems) => self.end_reload(request, ReloadOutcome::Refused { problems }),
         }
     }
@@ -279,6 +391,9 @@ impl Control {
             }
         }
         self.commit(draft, now);
+        self.renew_orders(now);
+        self.when_kept(|| {});
+        self.outside.commit(&self.wards.announcer.shared.config.load());
         self.end_reload(request, ReloadOutcome::Applied { changes });
     }
 
@@ -301,4 +416,14 @@ impl Control {
         request.end(outcome);
         self.reloads.next();
     }
+}
+
+/// The orders of a state file. One that cannot be read is told, and stops nothing: a proxy that serves everybody is better than none.
+fn kept_orders(file: &Path) -> Option<Orders> {
+    let read = keeper::read(file).map_err(|error| error.to_string());
+    let orders = read.and_then(|text| text.as_deref().map(Orders::read).transpose());
+    orders.unwrap_or_else(|error| {
+        tracing::error!(file = %file.display(), error, "the state file cannot be read; operators' orders are lost");
+        None
+    })
 }

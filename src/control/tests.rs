@@ -209,12 +209,12 @@ fn an_order_acts_at_once_and_ends_by_itself() {
         let mut bed = Bed::new(configured(&["app: a:1 b:1"]));
         bed.pass(&[("app", "a:1"), ("app", "b:1")], at(10));
         let order = |until| Observation::Operator { state: OperatorState::Draining, until, reason: None };
-        bed.wards.operate("app", "a:1", order(Some(at(1000))), at(100)).unwrap();
+        bed.wards.operate("app", Some("a:1"), &order(Some(at(1000))), at(100), at(100)).unwrap();
         assert_eq!(bed.available("app"), ["b:1"]);
         bed.wards.tick(at(1000));
         assert_eq!(bed.available("app").len(), 2);
-        assert!(bed.wards.operate("web", "a:1", order(None), at(2000)).is_err());
-        assert!(bed.wards.operate("app", "c:1", order(None), at(2000)).is_err());
+        assert!(bed.wards.operate("web", Some("a:1"), &order(None), at(2000), at(2000)).is_err());
+        assert!(bed.wards.operate("app", Some("c:1"), &order(None), at(2000), at(2000)).is_err());
     });
 }
 

@@ -138,6 +138,25 @@ impl Ward {
         self.apply(order, now, announcer);
     }
 
+    /// All that is known of the endpoints, by address.
+    pub(super) fn memory(&self) -> HashMap<String, health::Memory> {
+        let of = |endpoint: &Arc<Endpoint>| Some((endpoint.address.to_string(), self.health.memory(endpoint.id)?));
+        self.roster.iter().filter_map(of).collect()
+    }
+
+    /// Believes what was known of the endpoints.
+    pub(super) fn remember(&mut self, mut known: HashMap<String, health::Memory>, now: Timestamp, announcer: &Announcer) {
+        let of = |endpoint: &Arc<Endpoint>| Some((endpoint.id, known.remove(endpoint.address.as_str())?));
+        let known = self.roster.iter().filter_map(of).collect();
+        let changes = self.health.remember(known, now);
+        self.pacer.ask_at_once(now);
+        self.act(changes, now, announcer);
+    }
+
+    pub(super) const fn is_frozen(&self) -> bool {
+        self.health.is_frozen()
+    }
+
     /// Has an endpoint probed at once.
     pub(super) fn probe_now(&self, id: EndpointId) {
         if let Some(index) = self.index.get(&id) {

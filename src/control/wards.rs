@@ -11,9 +11,9 @@ use crate::control::doubts::Doubts;
 use crate::control::handle::NotFound;
 use crate::control::local::Ourselves;
 use crate::control::ward::Ward;
-use crate::health::Entry;
-use crate::health::signal::{Failure, Observation, ProbeResult, ReportReading, Signal};
+use crate::health::signal::{Observation, ProbeResult, ReportReading, Signal};
 use crate::health::verdict::State;
+use crate::health::{self, Entry};
 
 /// The clusters, in the order of the configuration.
 #[derive(Debug)]
@@ -124,19 +124,45 @@ impl Wards {
         self.list.iter().all(Ward::settled)
     }
 
-    /// Takes in the operator's word.
+    /// Takes in the operator's word about an endpoint, or about all of a cluster. Gives the addresses that it concerns.
     pub(super) fn operate(
         &mut self,
         cluster: &str,
-        endpoint: &str,
-        observation: Observation,
+        endpoint: Option<&str>,
+        observation: &Observation,
+        at: Timestamp,
         now: Timestamp,
-    ) -> Result<(), NotFound> {
+    ) -> Result<Vec<Arc<str>>, NotFound> {
         let ward = find_mut(&mut self.list, cluster)?;
-        let endpoint = ward.find(endpoint).ok_or_else(|| NotFound::Endpoint(endpoint.to_owned()))?;
-        let order = Signal { cluster: endpoint.cluster_id, endpoint: endpoint.id, at: now, observation };
-        ward.obey(&order, now, &self.announcer);
-        Ok(())
+        let meant = match endpoint {
+            Some(endpoint) => vec![Arc::clone(ward.find(endpoint).ok_or_else(|| NotFound::Endpoint(endpoint.to_owned()))?)],
+            None => ward.endpoints().to_vec(),
+        };
+        for endpoint in &meant {
+            let order = Signal { cluster: endpoint.cluster_id, endpoint: endpoint.id, at, observation: observation.clone() };
+            ward.obey(&order, now, &self.announcer);
+        }
+        Ok(meant.iter().map(|endpoint| endpoint.address.text()).collect())
+    }
+
+    /// Whether an endpoint is here and under no operator's order.
+    pub(super) fn is_ready(&self, cluster: &str, endpoint: &str) -> bool {
+        let view = self.find(cluster).and_then(|ward| ward.find(endpoint)).map(|endpoint| endpoint.view());
+        view.is_some_and(|view| !matches!(view.state, State::Draining | State::Maintenance))
+    }
+
+    /// All that is known of endpoints, by cluster and address.
+    pub(super) fn memory(&self) -> HashMap<String, HashMap<String, health::Memory>> {
+        self.list.iter().map(|ward| (ward.cluster.name.to_string(), ward.memory())).collect()
+    }
+
+    /// Believes what was known.
+    pub(super) fn remember(&mut self, mut known: HashMap<String, HashMap<String, health::Memory>>, now: Timestamp) {
+        for ward in &mut self.list {
+            if let Some(known) = known.remove(&*ward.cluster.name) {
+                ward.remember(known, now, &self.announcer);
+            }
+        }
     }
 
     /// Freezes or thaws a cluster.

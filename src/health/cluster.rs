@@ -268,12 +268,19 @@ impl Cluster {
         self.get(id).map(|endpoint| endpoint.history.to_vec()).unwrap_or_default()
     }
 
-    fn get(&self, id: EndpointId) -> Option<&Endpoint> {
+    /// Lets every endpoint be changed; [`Self::recount`] must follow.
+    pub(super) fn each_endpoint(&mut self, mut change: impl FnMut(&mut Endpoint, &Policy)) {
+        for endpoint in &mut self.endpoints {
+            change(endpoint, &self.policy);
+        }
+    }
+
+    pub(super) fn get(&self, id: EndpointId) -> Option<&Endpoint> {
         self.index.get(&id).map(|index| &self.endpoints[*index])
     }
 
     /// Counts everything from scratch after members or policy changed.
-    fn recount(&mut self, now: Timestamp, changes: &mut Changes) {
+    pub(super) fn recount(&mut self, now: Timestamp, changes: &mut Changes) {
         self.index = self.endpoints.iter().enumerate().map(|(index, endpoint)| (endpoint.id(), index)).collect();
         self.budget = Budget::default();
         self.tally = Tally::default();

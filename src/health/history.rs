@@ -53,6 +53,21 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Every kind.
+    pub(super) const ALL: [Self; 11] = [
+        Self::Probe,
+        Self::Report,
+        Self::WouldBe,
+        Self::Refused,
+        Self::Reset,
+        Self::Answered,
+        Self::Operator,
+        Self::Withheld,
+        Self::Freeze,
+        Self::Thaw,
+        Self::Transition,
+    ];
+
     /// The name used in the API.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

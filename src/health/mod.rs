@@ -20,6 +20,7 @@
 //! | `admission` | who gets traffic, panic and backups included |
 //! | `weight` | how much of it |
 //! | `history` | what is remembered for `explain` |
+//! | `memory` | what a process that takes over is told |
 //! | `schedule` | when a probe runs next |
 //! | `changes` | what a call names as changed |
 //! | `watch` | what a look at the cells changes |
@@ -36,6 +37,7 @@ mod endpoint;
 mod glance;
 mod history;
 mod latency;
+mod memory;
 mod operator;
 mod outliers;
 pub mod policy;
@@ -64,5 +66,6 @@ pub use changes::{Changes, Member};
 pub use cluster::Cluster;
 pub use glance::{Glance, Local};
 pub use history::{Entry, HISTORY, Kind};
+pub use memory::Memory;
 pub use rules::figure;
 pub use schedule::Pace;

@@ -4,37 +4,58 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::time::Timestamp;
 use crate::health::history::clip;
 use crate::health::signal::OperatorState;
 use crate::health::verdict::{Code, Reason, State};
 
 /// The order in force.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub(super) struct Operator {
     state: OperatorState,
     since: Timestamp,
     until: Option<Timestamp>,
     words: Option<Arc<str>>,
+    /// What `ready` for a time only interrupts.
+    after: Option<Box<Self>>,
 }
 
 impl Operator {
-    /// Takes an order. One whose end has passed is the same as `ready`; `ready` has no end.
+    /// Takes an order. One whose end has passed is the same as `ready`. A `ready` with an end interrupts the order that there
+    /// is, which comes back then; where there is none, it has nothing to end.
     pub(super) fn order(&mut self, state: OperatorState, until: Option<Timestamp>, words: Option<&Arc<str>>, now: Timestamp) {
         let over = until.is_some_and(|end| end <= now);
-        *self = if over || state == OperatorState::Ready {
-            Self { since: now, ..Self::default() }
-        } else {
-            let since = if self.state == state { self.since } else { now };
-            Self { state, since, until, words: words.cloned() }
+        *self = match state {
+            OperatorState::Ready if until.is_some() && !over => self.interrupted(until, now),
+            OperatorState::Ready => Self { since: now, ..Self::default() },
+            _ if over => Self { since: now, ..Self::default() },
+            _ => {
+                let since = if self.state == state { self.since } else { now };
+                Self { state, since, until, words: words.cloned(), after: None }
+            }
         };
+    }
+
+    fn interrupted(&mut self, until: Option<Timestamp>, now: Timestamp) -> Self {
+        let held = std::mem::take(self);
+        let after = if held.state == OperatorState::Ready { held.after } else { Some(Box::new(held)) };
+        Self { since: now, until: until.filter(|_| after.is_some()), after, ..Self::default() }
     }
 
     /// Lets time pass. Returns whether the order ran out.
     pub(super) fn expire(&mut self, now: Timestamp) -> bool {
         let over = self.until.is_some_and(|end| end <= now);
         if over {
-            *self = Self { since: now, ..Self::default() };
+            *self = match self.after.take() {
+                Some(mut held) => {
+                    held.expire(now);
+                    *held
+                }
+                None => Self { since: now, ..Self::default() },
+            };
         }
         over
     }
@@ -77,6 +98,23 @@ mod tests {
         assert_eq!((operator.state(), operator.next_change()), (Some(State::Draining), Some(at(100))));
         assert!(operator.expire(at(100)));
         assert_eq!((operator.state(), operator.next_change()), (None, None));
+    }
+
+    #[test]
+    fn ready_for_a_time_interrupts_an_order() {
+        let mut operator = Operator::default();
+        operator.order(OperatorState::Maintenance, Some(at(100)), Some(&Arc::from("disk")), at(0));
+        operator.order(OperatorState::Ready, Some(at(20)), None, at(10));
+        assert_eq!((operator.state(), operator.next_change()), (None, Some(at(20))));
+        operator.order(OperatorState::Ready, Some(at(30)), None, at(15));
+        assert!(!operator.expire(at(20)) && operator.expire(at(30)));
+        let (state, reason) = operator.reason().unwrap();
+        assert_eq!((state, reason.since, reason.until, &*reason.detail), (State::Maintenance, at(0), Some(at(100)), "disk"));
+        operator.order(OperatorState::Ready, Some(at(200)), None, at(50));
+        assert!(operator.expire(at(200)));
+        assert_eq!(operator.state(), None, "what would come back has ended meanwhile");
+        operator.order(OperatorState::Ready, Some(at(300)), None, at(250));
+        assert_eq!(operator.next_change(), None);
     }
 
     #[test]

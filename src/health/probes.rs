@@ -13,6 +13,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::time::Timestamp;
 use crate::health::history::clip;
 use crate::health::policy::{Policy, Start};
@@ -29,7 +31,7 @@ pub(super) struct Probes {
     settled: bool,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct Probe {
     name: Arc<str>,
     passing: Option<bool>,
@@ -43,7 +45,7 @@ struct Probe {
     last: Option<Last>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct Last {
     result: ProbeResult,
     latency: Duration,
@@ -51,7 +53,29 @@ struct Last {
     excerpt: Arc<str>,
 }
 
+/// What the probes of one endpoint know.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(super) struct ProbesMemory {
+    each: Vec<Probe>,
+    well: Option<bool>,
+}
+
 impl Probes {
+    pub(super) fn memory(&self) -> ProbesMemory {
+        ProbesMemory { each: self.each.clone(), well: self.well }
+    }
+
+    /// Takes on what was known, by the probes' names.
+    pub(super) fn remember(&mut self, memory: ProbesMemory, policy: &Policy) {
+        for known in memory.each {
+            if let Some(probe) = self.each.iter_mut().find(|probe| probe.name == known.name) {
+                *probe = known;
+            }
+        }
+        self.well = memory.well;
+        self.fold(policy);
+    }
+
     pub(super) fn new(policy: &Policy, now: Timestamp) -> Self {
         let presumed = (policy.start == Start::Healthy).then_some(true);
         let each = policy.probes.iter().map(|name| Probe::new(name, presumed, now)).collect();

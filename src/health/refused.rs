@@ -16,6 +16,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::time::Timestamp;
 use crate::base::units::format_duration;
 use crate::health::policy::Policy;
@@ -28,7 +30,7 @@ const HOLD: Duration = Duration::from_secs(5);
 /// Refusals closer together than this count once.
 const SPACING: Duration = Duration::from_millis(1);
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 enum Standing {
     #[default]
     Well,
@@ -37,7 +39,8 @@ enum Standing {
 }
 
 /// What live connects say of one endpoint.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub(super) struct Refused {
     standing: Standing,
     /// Refusals that count, since the last success.

@@ -9,10 +9,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::time::Timestamp;
 use crate::health::history::clip;
 use crate::health::policy::Policy;
-use crate::health::rules::{RuleState, Told};
+use crate::health::rules::{RuleMemory, RuleState, Told};
 use crate::health::signal::ReportReading;
 use crate::health::verdict::{Code, Reason, State};
 use crate::report::{Report, StatusWord};
@@ -31,13 +33,47 @@ pub(super) struct Reports {
     weigher: Option<(f64, Timestamp)>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct Warning {
     word: String,
     since: Timestamp,
 }
 
+/// What one endpoint last reported, and what came of it.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct ReportsMemory {
+    rules: Vec<RuleMemory>,
+    metrics: Vec<(Arc<str>, f64)>,
+    at: Option<Timestamp>,
+    counted: Option<Timestamp>,
+    warning: Option<Warning>,
+    weigher: Option<(f64, Timestamp)>,
+}
+
 impl Reports {
+    pub(super) fn memory(&self) -> ReportsMemory {
+        ReportsMemory {
+            rules: self.rules.iter().map(RuleState::memory).collect(),
+            metrics: self.metrics(),
+            at: self.at(),
+            counted: self.counted,
+            warning: self.warning.clone(),
+            weigher: self.weigher,
+        }
+    }
+
+    /// Takes on what was reported.
+    pub(super) fn remember(&mut self, memory: ReportsMemory) {
+        for rule in &mut self.rules {
+            memory.rules.iter().for_each(|known| rule.remember(known));
+        }
+        self.last = memory.at.map(|at| (Report { metrics: memory.metrics, ..Report::default() }, at));
+        self.counted = memory.counted;
+        self.warning = memory.warning;
+        self.weigher = memory.weigher;
+    }
+
     pub(super) fn new(policy: &Policy) -> Self {
         let rules = policy.rules.iter().cloned().map(RuleState::new).collect();
         Self { rules, last: None, voids: Vec::new(), counted: None, warning: None, weigher: None }

@@ -7,6 +7,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::time::Timestamp;
 use crate::base::units::format_duration;
 use crate::health::policy::{For, Level, Rule, When};
@@ -23,7 +25,7 @@ pub(super) struct RuleState {
     value: Option<(f64, Timestamp)>,
 }
 
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 struct Standing {
     /// Distinct reports past the level, in a row.
     streak: u32,
@@ -40,7 +42,31 @@ pub(super) struct Told {
     pub(super) text: String,
 }
 
+/// How a rule stood, without its figures.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct RuleMemory {
+    metric: Arc<str>,
+    below: bool,
+    degrade: Standing,
+    eject: Standing,
+    value: Option<(f64, Timestamp)>,
+}
+
 impl RuleState {
+    pub(super) fn memory(&self) -> RuleMemory {
+        let (metric, below) = (Arc::clone(&self.rule.metric), self.rule.when == When::Below);
+        RuleMemory { metric, below, degrade: self.degrade, eject: self.eject, value: self.value }
+    }
+
+    /// Takes on how the rule stood, if it is this one; levels that are gone are not held.
+    pub(super) fn remember(&mut self, memory: &RuleMemory) {
+        if self.rule.metric == memory.metric && (self.rule.when == When::Below) == memory.below {
+            (self.degrade, self.eject, self.value) = (memory.degrade, memory.eject, memory.value);
+            let rule = Rule::clone(&self.rule);
+            self.reconfigure(rule);
+        }
+    }
+
     pub(super) fn new(rule: Rule) -> Self {
         Self { rule: Arc::new(rule), degrade: Standing::default(), eject: Standing::default(), value: None }
     }

@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::ids::{ClusterId, EndpointId};
 use crate::base::time::Timestamp;
 use crate::base::units::format_duration;
@@ -11,7 +13,7 @@ use crate::health::verdict::Code;
 use crate::report::Report;
 
 /// Why a probe failed; the code of the reason that it leaves.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Failure {
     /// Nobody listens there.
     Refused,
@@ -59,7 +61,7 @@ impl fmt::Display for Failure {
 }
 
 /// What one run of a probe found.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ProbeResult {
     /// The endpoint is well as far as this probe can tell.
     Pass,
@@ -108,7 +110,7 @@ pub enum ReportReading {
 }
 
 /// The operator's state of an endpoint.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum OperatorState {
     /// Gets traffic as far as it is well.
     #[default]
@@ -120,6 +122,9 @@ pub enum OperatorState {
 }
 
 impl OperatorState {
+    /// Every state.
+    pub const ALL: [Self; 3] = [Self::Ready, Self::Draining, Self::Maintenance];
+
     /// The name used in API and logs.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

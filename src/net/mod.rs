@@ -3,6 +3,7 @@
 //! Options that everybody would have to remember (no delay, address reuse, both families) are set here once.
 
 pub mod dial;
+pub mod handover;
 pub mod listen;
 pub mod resolve;
 pub mod secure;

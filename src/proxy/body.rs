@@ -104,6 +104,7 @@ impl AnswerBody {
 
     fn poll_own(&mut self) -> Option<Frame<Bytes>> {
         let Inner::Own(bytes) = &mut self.inner else { return None };
+        self.ledger.passed(bytes.as_ref().map_or(0, Bytes::len));
         let frame = bytes.take().map(Frame::data);
         let now = clock::now();
         self.ledger.context().handed(Some(self.ledger.context().limits.keepalive_timeout), now);
@@ -153,6 +154,7 @@ impl Body for AnswerBody {
         };
         match Pin::new(&mut relay.inflow).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
+                body.ledger.passed(frame.data_ref().map_or(0, Bytes::len));
                 // hyper does not ask again once a body of known length is complete, nor after trailers.
                 if relay.inflow.is_end_stream() {
                     body.finish();

@@ -15,6 +15,7 @@ use crate::config::model::{self, Protocol};
 use crate::net::shared::Shared;
 use crate::net::stream::Stream;
 use crate::proxy::context::{Context, State};
+use crate::proxy::door::Door;
 use crate::proxy::handshake::{Handshake, NoHandshake};
 use crate::proxy::worker::{Place, Worker};
 use crate::proxy::{one_by_one, side_by_side};
@@ -29,8 +30,8 @@ const LINGER_BYTES: usize = 1024 * 1024;
 /// A connection that has been accepted.
 #[derive(Debug)]
 pub(crate) struct Accepted {
-    /// The number of the socket that it came in by.
-    socket: usize,
+    /// What it came in by.
+    door: Rc<Door>,
     listener: Arc<model::Listener>,
     peer: SocketAddr,
     handshake: Option<Handshake>,
@@ -64,9 +65,9 @@ impl Ended {
 
 impl Accepted {
     /// A connection from `peer`; an error if the listener has no room for its handshake.
-    pub(crate) fn new(socket: usize, listener: &Listener, peer: SocketAddr) -> Result<Self, ListenerError> {
+    pub(crate) fn new(door: Rc<Door>, listener: &Listener, peer: SocketAddr) -> Result<Self, ListenerError> {
         let handshake = listener.tls.as_ref().map(|tls| Handshake::begin(tls, listener)).transpose()?;
-        Ok(Self { socket, listener: Arc::clone(&listener.config), peer, handshake })
+        Ok(Self { door, listener: Arc::clone(&listener.config), peer, handshake })
     }
 
     /// What is known of the client; `certificate` is the one that has been verified.
@@ -97,7 +98,11 @@ pub(crate) async fn serve(worker: Rc<Worker>, accepted: Accepted, stream: TcpStr
     if let Err(error) = stream.set_nodelay(true) {
         return tracing::debug!("a client's connection ended at once: {error}");
     }
-    speak(worker, accepted, stream).await;
+    let door = Rc::clone(&accepted.door);
+    tokio::select! {
+        () = speak(worker, accepted, stream) => {}
+        () = door.ended() => {}
+    }
     drop(place);
 }
 
@@ -111,10 +116,10 @@ async fn speak(worker: Rc<Worker>, mut accepted: Accepted, stream: TcpStream) {
                 Stream::from(TlsStream::from(stream))
             }
             Err(NoHandshake::Left) => return,
-            Err(NoHandshake::Failed(reason)) => return worker.count(accepted.socket, reason),
+            Err(NoHandshake::Failed(reason)) => return worker.count(&accepted.door, reason),
         },
     };
-    let context = Context::new(accepted.socket, accepted.client(&stream), &accepted.listener.limits);
+    let context = Context::new(Rc::clone(&accepted.door), accepted.client(&stream), &accepted.listener.limits);
     drop(accepted);
     let socket = Shared::new(stream);
     let mut ended = match protocol {
@@ -143,11 +148,11 @@ async fn end(worker: &Worker, context: &Context, socket: Shared, ended: Ended) {
         Ended::Closed if context.activity.is_unread() => linger(socket).await,
         Ended::Closed | Ended::Http2(_) | Ended::Overdue(None) => {}
         Ended::Refused => {
-            worker.count(context.socket, ListenerError::BadRequest);
+            worker.count(&context.door, ListenerError::BadRequest);
             linger(socket).await;
         }
-        Ended::Flooded => worker.count(context.socket, ListenerError::Flood),
-        Ended::Overdue(Some(reason)) => worker.count(context.socket, reason),
+        Ended::Flooded => worker.count(&context.door, ListenerError::Flood),
+        Ended::Overdue(Some(reason)) => worker.count(&context.door, reason),
     }
 }
 

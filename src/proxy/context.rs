@@ -12,6 +12,7 @@ use http::Version;
 
 use crate::base::time::Timestamp;
 use crate::config::model::ListenerLimits;
+use crate::proxy::door::Door;
 use crate::proxy::streams::Streams;
 use crate::runtime::clock;
 use crate::runtime::timer::Deadline;
@@ -20,8 +21,8 @@ use crate::traffic::forward::Client;
 /// What is constant for a connection, made once, and what its exchange is doing.
 #[derive(Debug)]
 pub(crate) struct Context {
-    /// The number of the socket that it came in by.
-    pub(crate) socket: usize,
+    /// What it came in by.
+    pub(crate) door: Rc<Door>,
     /// Who it is from.
     pub(crate) client: Client,
     /// The exchange's deadline; exchanges with one context come one after another.
@@ -67,15 +68,15 @@ pub(crate) enum State {
 
 impl Context {
     /// The context of a connection on which a head is waited for.
-    pub(crate) fn new(socket: usize, client: Client, limits: &ListenerLimits) -> Rc<Self> {
-        let context = Self::with(socket, client, limits, None);
+    pub(crate) fn new(door: Rc<Door>, client: Client, limits: &ListenerLimits) -> Rc<Self> {
+        let context = Self::with(door, client, limits, None);
         context.activity.deadline.set(clock::now() + limits.head_timeout);
         Rc::new(context)
     }
 
     /// The context of one exchange among several on the same connection.
     pub(crate) fn stream(&self, streams: &Rc<Streams>) -> Rc<Self> {
-        Rc::new(Self::with(self.socket, self.client.clone(), &self.limits, Some(Rc::clone(streams))))
+        Rc::new(Self::with(Rc::clone(&self.door), self.client.clone(), &self.limits, Some(Rc::clone(streams))))
     }
 
     /// A piece of an answer has been handed over. Over HTTP/2 nobody else notices if the client does not take it in time.
@@ -86,7 +87,7 @@ impl Context {
         }
     }
 
-    fn with(socket: usize, client: Client, limits: &ListenerLimits, streams: Option<Rc<Streams>>) -> Self {
+    fn with(door: Rc<Door>, client: Client, limits: &ListenerLimits, streams: Option<Rc<Streams>>) -> Self {
         let activity = Activity {
             state: Cell::new(State::Head),
             deadline: Deadline::unset(),
@@ -99,7 +100,7 @@ impl Context {
             handed: Cell::new(false),
             streams,
         };
-        Self { socket, client, deadline: Deadline::unset(), activity, limits: limits.clone() }
+        Self { door, client, deadline: Deadline::unset(), activity, limits: limits.clone() }
     }
 }
 

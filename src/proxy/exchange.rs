@@ -63,32 +63,32 @@ pub(crate) async fn serve(
 ) -> Result<Response<AnswerBody>, Infallible> {
     let started = clock::now();
     context.activity.busy();
-    let view = worker.view();
-    let mut ledger = Ledger::open(Rc::clone(&worker), Rc::clone(&context), Rc::clone(&view), started);
+    let sight = worker.sight(&context.door);
+    let (view, listener) = (&sight.view, sight.listener());
+    let mut ledger = Ledger::open(Rc::clone(&worker), Rc::clone(&context), sight.clone(), started);
     let is_head = request.method() == Method::HEAD;
-    let Some(listener) = view.listener(context.socket) else {
-        return Ok(own(&worker, ledger, &not_found(), request.headers(), is_head));
-    };
     let (mut parts, incoming) = request.into_parts();
-    let admitted = admit(&worker, &context, (&view, listener), &mut parts, &mut ledger);
+    ledger.asked(&parts);
+    let admitted = admit(&worker, &context, (view, listener), &mut parts, &mut ledger);
     let admitted = match admitted {
         Ok(admitted) => admitted,
         Err(local) => {
             let unread = !incoming.is_end_stream();
             context.activity.leave_unread(unread);
             let local = if unread && parts.headers.contains_key(EXPECT) { local.closing() } else { local };
-            return Ok(own(&worker, ledger, &local, &parts.headers, is_head));
+            return Ok(own(ledger, &local, &parts.headers, is_head));
         }
     };
     let cluster = Rc::clone(admitted.cluster);
     let mut exchange = Exchange::new(&worker, &context, admitted, parts, incoming, started);
     let outcome = exchange.run(&cluster, &mut ledger).await;
     exchange.note_unread();
+    ledger.tried(exchange.tried.len(), outcome.as_ref().ok().map(|answer| &*answer.lease.upstream.endpoint));
     Ok(match outcome {
         Ok(answer) => exchange.relay(answer, ledger),
         Err(local) => {
             let local = if exchange.holds_body_back() { local.closing() } else { local };
-            own(&worker, ledger, &local, &exchange.head.headers, is_head)
+            own(ledger, &local, &exchange.head.headers, is_head)
         }
     })
 }
@@ -145,6 +145,7 @@ fn admit<'a>(
     }
     forward::request(&mut parts.headers, &context.client, host.as_ref(), parts.version, &mut worker.rng.borrow_mut());
     forward::apply(&route.policy.request_headers, &mut parts.headers);
+    ledger.sent(&parts.headers);
     Ok(Admitted { route, target, cluster, wish })
 }
 
@@ -192,16 +193,16 @@ fn origin_form(uri: &Uri, prefix: usize) -> Uri {
 }
 
 /// An answer of our own.
-fn own(worker: &Worker, mut ledger: Ledger, local: &Local, request: &HeaderMap, is_head: bool) -> Response<AnswerBody> {
+fn own(mut ledger: Ledger, local: &Local, request: &HeaderMap, is_head: bool) -> Response<AnswerBody> {
     if local.token.is_some() && grpc::is_grpc(request) {
         let mut response = local.to_grpc();
         ledger.answered(response.status().as_u16(), local.token);
-        close_if_leaving(worker, &mut response);
+        close_if_leaving(ledger.context(), &mut response);
         return response.map(|()| AnswerBody::bare(ledger));
     }
     let (mut response, bytes) = local.response(request.get(&forward::REQUEST_ID));
     ledger.answered(local.status.as_u16(), local.token);
-    close_if_leaving(worker, &mut response);
+    close_if_leaving(ledger.context(), &mut response);
     if is_head {
         response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(bytes.len()));
         return response.map(|()| AnswerBody::described(ledger));
@@ -209,8 +210,8 @@ fn own(worker: &Worker, mut ledger: Ledger, local: &Local, request: &HeaderMap, 
     response.map(|()| AnswerBody::own(bytes, ledger))
 }
 
-fn close_if_leaving<B>(worker: &Worker, response: &mut Response<B>) {
-    if worker.is_closing() {
+fn close_if_leaving<B>(context: &Context, response: &mut Response<B>) {
+    if context.door.is_closing() {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
 }
@@ -501,7 +502,7 @@ impl<'a> Exchange<'a> {
         if let Some(reason) = reason {
             response.extensions_mut().insert(reason);
         }
-        close_if_leaving(self.worker, &mut response);
+        close_if_leaving(self.context, &mut response);
         response
     }
 }

@@ -3,11 +3,16 @@
 //! It is settled on drop at the latest, so an exchange that the client walks away from is counted too, as 499.
 
 use std::rc::Rc;
+use std::sync::Arc;
+
+use http::HeaderMap;
+use http::request::Parts;
 
 use crate::base::time::Timestamp;
-use crate::cluster::{Cluster, ListenerError, RetryResult, RouteCells, Token};
+use crate::cluster::{Cluster, Endpoint, ListenerError, RetryResult, RouteCells, Token};
+use crate::proxy::access::Record;
 use crate::proxy::context::Context;
-use crate::proxy::view::View;
+use crate::proxy::door::Sight;
 use crate::proxy::worker::Worker;
 use crate::runtime::clock;
 
@@ -19,17 +24,49 @@ const CLIENT_LEFT: u16 = 499;
 pub(crate) struct Ledger {
     worker: Rc<Worker>,
     context: Rc<Context>,
-    view: Rc<View>,
+    sight: Sight,
     /// The route and its target.
     route: Option<(usize, usize)>,
     started: Timestamp,
     status: u16,
     ended: Option<Timestamp>,
+    /// What the access log will say, if there is one.
+    record: Option<Box<Record>>,
 }
 
 impl Ledger {
-    pub(crate) const fn open(worker: Rc<Worker>, context: Rc<Context>, view: Rc<View>, started: Timestamp) -> Self {
-        Self { worker, context, view, route: None, started, status: CLIENT_LEFT, ended: None }
+    pub(crate) const fn open(worker: Rc<Worker>, context: Rc<Context>, sight: Sight, started: Timestamp) -> Self {
+        Self { worker, context, sight, route: None, started, status: CLIENT_LEFT, ended: None, record: None }
+    }
+
+    /// Notes what was asked for, where there is an access log.
+    pub(crate) fn asked(&mut self, request: &Parts) {
+        if self.worker.access.is_on() {
+            let name = &self.sight.listener().config.name;
+            self.record = Some(Record::begin(request, self.context.client.address.clone(), name, clock::wall()));
+        }
+    }
+
+    /// The request goes on with these headers.
+    pub(crate) fn sent(&mut self, headers: &HeaderMap) {
+        if let Some(record) = &mut self.record {
+            record.sent(headers);
+        }
+    }
+
+    /// So many endpoints were tried, and this one's answer is passed on.
+    pub(crate) fn tried(&mut self, attempts: usize, endpoint: Option<&Endpoint>) {
+        if let Some(record) = &mut self.record {
+            record.attempts = attempts;
+            record.endpoint = endpoint.map(|endpoint| endpoint.address.text());
+        }
+    }
+
+    /// So many bytes of the answer's body are on their way.
+    pub(crate) fn passed(&mut self, bytes: usize) {
+        if let Some(record) = &mut self.record {
+            record.bytes += bytes as u64;
+        }
     }
 
     /// The route and its target have been found.
@@ -44,8 +81,11 @@ impl Ledger {
     /// The status that goes to the client, and the failure if the answer is ours.
     pub(crate) fn answered(&mut self, status: u16, token: Option<Token>) {
         self.status = status;
-        if let (Some(token), Some(cells)) = (token, self.route_cells()) {
-            cells.local[token as usize].inc();
+        if let Some(record) = &mut self.record {
+            record.error = token.map(Token::as_str);
+        }
+        if let Some(token) = token {
+            self.route_cells().local[token as usize].inc();
         }
     }
 
@@ -66,34 +106,47 @@ impl Ledger {
         self.settle(self.status, Some(reason), clock::now());
     }
 
+    /// Tells the access log.
+    fn tell(&mut self, status: u16, now: Timestamp) {
+        let Some(mut record) = self.record.take() else { return };
+        if let Some((route, target)) = self.route {
+            let route = &self.sight.listener().routes[route];
+            record.route = Some(Arc::clone(&route.policy.name));
+            record.cluster = Some(Arc::clone(&route.targets()[target].name)).filter(|name| !name.is_empty());
+        }
+        record.status = status;
+        record.duration = now.since(self.started);
+        if !self.worker.access.offer(record) {
+            self.worker.reporter.missed_line();
+        }
+    }
+
     fn settle(&mut self, status: u16, reason: Option<ListenerError>, now: Timestamp) {
         if self.ended.replace(now).is_some() {
             return;
         }
-        if let Some(cells) = self.route_cells() {
-            cells.statuses.inc(status);
-        }
+        self.tell(status, now);
+        self.route_cells().statuses.inc(status);
         if let Some(cluster) = self.cluster() {
             cluster.cells(self.worker.index).durations.observe(now.since(self.started));
         }
-        if let (Some(reason), Some(listener)) = (reason, self.view.listener(self.context.socket)) {
-            listener.cells[self.worker.index].error(reason);
+        if let Some(reason) = reason {
+            self.sight.listener().cells[self.worker.index].error(reason);
         }
     }
 
-    fn route_cells(&self) -> Option<&RouteCells> {
-        let listener = self.view.listener(self.context.socket)?;
-        Some(match self.route {
+    fn route_cells(&self) -> &RouteCells {
+        let listener = self.sight.listener();
+        match self.route {
             Some((route, target)) => &listener.routes[route].targets()[target].cells[self.worker.index],
             None => &listener.cells[self.worker.index].unrouted,
-        })
+        }
     }
 
     fn cluster(&self) -> Option<&Cluster> {
-        let listener = self.view.listener(self.context.socket)?;
         let (route, target) = self.route?;
-        let position = listener.routes[route].targets()[target].cluster?;
-        Some(&self.view.cluster(position).cluster)
+        let position = self.sight.listener().routes[route].targets()[target].cluster?;
+        Some(&self.sight.view.cluster(position).cluster)
     }
 }
 

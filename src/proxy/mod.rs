@@ -4,12 +4,15 @@
 //! takes no lock and wakes no other thread; what it shares with other workers is the endpoint's in-flight counter. It
 //! decides nothing about health: it reads the published snapshot and reports what it saw.
 
+mod access;
+mod access_line;
 mod answer;
 mod attempt;
 mod body;
 mod client_socket;
 mod connection;
 mod context;
+mod door;
 mod exchange;
 mod failure;
 mod frames;
@@ -22,6 +25,7 @@ mod opening;
 mod outstanding;
 mod place;
 mod pool;
+mod scribe;
 mod side_by_side;
 mod source;
 mod streams;
@@ -31,4 +35,7 @@ mod upstream;
 mod view;
 mod worker;
 
+pub use access::AccessLog;
+pub use door::{Doors, Leave, Opening};
+pub use scribe::{Page, Scribe};
 pub use worker::{Setup, Stage, worker};

@@ -13,6 +13,7 @@ use crate::net::shared::{Shared, Waiting};
 use crate::proxy::client_socket::{ClientSocket, Guess};
 use crate::proxy::connection::Ended;
 use crate::proxy::context::{Context, State};
+use crate::proxy::door::{Door, Leave};
 use crate::proxy::exchange;
 use crate::proxy::worker::{Stage, Worker};
 use crate::runtime::timer;
@@ -34,7 +35,7 @@ pub(crate) async fn drive(worker: &Rc<Worker>, context: &Rc<Context>, socket: Sh
         None => ClientSocket::new(socket.clone(), Rc::clone(context), Vec::new()),
     };
     let mut connection = pin!(parser(&context.limits).serve_connection(TokioIo::new(io), service));
-    let mut leaving = pin!(leave(worker));
+    let mut leaving = pin!(leave(&context.door));
     let mut left = false;
     let activity = &context.activity;
     std::future::poll_fn(|cx| {
@@ -73,10 +74,10 @@ fn parser(limits: &ListenerLimits) -> http1::Builder {
 }
 
 /// Ends when connections without an exchange are to be closed.
-async fn leave(worker: &Worker) {
-    let mut stage = worker.stage.clone();
+async fn leave(door: &Door) {
+    let mut stage = door.stage();
     let stage = stage.wait_for(|stage| *stage != Stage::Serving).await.map(|stage| *stage);
-    if let Ok(Stage::Closing { idle_grace }) = stage {
+    if let Ok(Stage::Closing(Leave { idle_grace, .. })) = stage {
         timer::sleep(idle_grace).await;
     }
 }

@@ -25,6 +25,7 @@ use crate::proxy::body::AnswerBody;
 use crate::proxy::client_socket::ClientSocket;
 use crate::proxy::connection::Ended;
 use crate::proxy::context::Context;
+use crate::proxy::door::Door;
 use crate::proxy::exchange;
 use crate::proxy::streams::Streams;
 use crate::proxy::worker::{Stage, Worker};
@@ -55,7 +56,7 @@ pub(crate) async fn drive(worker: &Rc<Worker>, context: &Rc<Context>, socket: Sh
     let io = TokioIo::new(ClientSocket::new(socket, Rc::clone(&streams), first));
     let tasks = Tasks { worker: Rc::clone(worker), born };
     let mut connection = pin!(builder(tasks, &context.limits).serve_connection(io, service));
-    let mut leaving = pin!(leave(worker));
+    let mut leaving = pin!(leave(&context.door));
     let mut left = false;
     std::future::poll_fn(|cx| {
         let result = connection.as_mut().poll(cx);
@@ -107,9 +108,9 @@ fn ended(error: &hyper::Error) -> Ended {
     }
 }
 
-/// Ends when the process begins to close its connections.
-async fn leave(worker: &Worker) {
-    let mut stage = worker.stage.clone();
+/// Ends when connections begin to be closed.
+async fn leave(door: &Door) {
+    let mut stage = door.stage();
     // Who could say so is gone: then nobody will.
     if stage.wait_for(|stage| *stage != Stage::Serving).await.is_err() {
         std::future::pending::<()>().await;
@@ -174,7 +175,7 @@ impl<F: Future> Future for Carried<F> {
         if context.deadline.poll_reached(cx).is_pending() {
             return Poll::Pending;
         }
-        self.worker.count(context.socket, ListenerError::IdleTimeout);
+        self.worker.count(&context.door, ListenerError::IdleTimeout);
         // What is dropped with this resets the stream.
         Poll::Ready(())
     }

@@ -23,8 +23,6 @@ use crate::traffic::affinity::Asked;
 #[derive(Debug, Default)]
 pub(crate) struct View {
     world: Arc<World>,
-    /// Where each of the worker's sockets has its listener.
-    listeners: Vec<Option<usize>>,
     clusters: Vec<Rc<ClusterView>>,
 }
 
@@ -82,11 +80,9 @@ impl View {
     }
 
     /// A view of the next world; clusters that stay keep their cursors.
-    pub(crate) fn next(&self, world: Arc<World>, sockets: &[Arc<str>]) -> Self {
-        let position = |name: &Arc<str>| world.listeners.iter().position(|listener| listener.config.name == *name);
-        let listeners = sockets.iter().map(position).collect();
+    pub(crate) fn next(&self, world: Arc<World>) -> Self {
         let clusters = world.clusters.iter().map(|cluster| self.kept(cluster)).collect();
-        Self { listeners, clusters, world }
+        Self { clusters, world }
     }
 
     fn kept(&self, cluster: &Arc<Cluster>) -> Rc<ClusterView> {
@@ -94,9 +90,14 @@ impl View {
         known.map_or_else(|| Rc::new(ClusterView::new(Arc::clone(cluster))), Rc::clone)
     }
 
-    /// The listener of a socket of this worker.
-    pub(crate) fn listener(&self, socket: usize) -> Option<&Listener> {
-        self.listeners.get(socket).copied().flatten().map(|position| &self.world.listeners[position])
+    /// Where the listener of this name is.
+    pub(crate) fn position(&self, name: &str) -> Option<usize> {
+        self.world.listeners.iter().position(|listener| *listener.config.name == *name)
+    }
+
+    /// The listener at a position.
+    pub(crate) fn listener(&self, position: usize) -> &Listener {
+        &self.world.listeners[position]
     }
 
     /// The cluster at this position of the world.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -13,29 +13,30 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
 
 use crate::base::ids::EndpointId;
-use crate::cluster::{BEAT, Endpoint, ListenerError, Live, RecallReceiver, Reporter};
+use crate::cluster::{Endpoint, ListenerError, Live, RecallReceiver, Reporter};
+use crate::net::listen::ListenSocket;
+use crate::proxy::access::AccessLog;
 use crate::proxy::connection;
+use crate::proxy::door::{Door, Doors, Leave, Opening, Sight};
 use crate::proxy::upstream::Upstream;
 use crate::proxy::view::View;
-use crate::runtime::{clock, task};
+use crate::runtime::{clock, task, timer};
 
 /// How long accepting pauses when the system has no descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 /// How often pools are looked through.
 const SWEEP: Duration = Duration::from_millis(500);
 
-/// What workers are told to do about connections.
+/// What is to be done about connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
     /// Accept and serve.
     Serving,
     /// Empty the accept queues and close them; finish what there is.
-    Closing {
-        /// How long connections without an exchange are kept, in case a request is on its way.
-        idle_grace: Duration,
-    },
+    Closing(Leave),
     /// Leave at once.
     Ended,
 }
@@ -51,8 +52,10 @@ pub struct Setup {
     pub reporter: Reporter,
     /// Control's way to tell it.
     pub recall: RecallReceiver,
-    /// Its sockets, each with the name of its listener.
-    pub sockets: Vec<(Arc<str>, std::net::TcpListener)>,
+    /// Where its exchanges are told.
+    pub access: Arc<AccessLog>,
+    /// What it is to accept on, now and later.
+    pub doors: watch::Receiver<Doors>,
     /// What to do about connections.
     pub stage: watch::Receiver<Stage>,
 }
@@ -63,47 +66,85 @@ pub(crate) struct Worker {
     pub(crate) index: usize,
     pub(crate) live: Arc<Live>,
     pub(crate) reporter: Reporter,
+    pub(crate) access: Arc<AccessLog>,
     pub(crate) rng: RefCell<fastrand::Rng>,
-    pub(crate) listeners: Vec<Arc<str>>,
-    pub(crate) stage: watch::Receiver<Stage>,
     view: RefCell<Rc<View>>,
     upstreams: RefCell<HashMap<EndpointId, Rc<Upstream>>>,
-    /// Whether connections are to be closed; a copy of the stage that every answer can look at for nothing.
-    closing: Cell<bool>,
+    /// Those that let somebody in, or still have connections of whom they let in.
+    doors: RefCell<Vec<Weak<Door>>>,
     open: Cell<usize>,
     emptied: Notify,
 }
 
 /// Runs a worker on the calling thread until it has been told to close and its last exchange has ended.
 pub async fn worker(setup: Setup) {
-    let Setup { index, live, reporter, recall, sockets, stage } = setup;
-    let (listeners, sockets): (Vec<_>, Vec<_>) = sockets.into_iter().unzip();
+    let Setup { index, live, reporter, recall, access, doors, stage } = setup;
     let worker = Rc::new(Worker {
         index,
         live,
         reporter,
+        access,
         rng: RefCell::new(fastrand::Rng::new()),
-        listeners,
-        stage: stage.clone(),
         view: RefCell::default(),
         upstreams: RefCell::default(),
-        closing: Cell::new(false),
+        doors: RefCell::default(),
         open: Cell::new(0),
         emptied: Notify::new(),
     });
     let _recalls = task::Owned::spawn(recalls(Rc::clone(&worker), recall));
     let _sweeps = task::Owned::spawn(sweeps(Rc::clone(&worker)));
-    let _pulse = task::Owned::spawn(pulse(Rc::clone(&worker)));
-    let accepting: Vec<_> =
-        sockets.into_iter().enumerate().map(|(number, socket)| task::spawn(accept(Rc::clone(&worker), number, socket))).collect();
-    unless_ended(stage, async {
-        for accepts in accepting {
-            // A task that panicked has been counted; its listener is gone, the others go on.
-            drop(accepts.await);
+    unless_ended(stage.clone(), async {
+        let leave = keep_doors(&worker, doors, stage).await;
+        tokio::select! {
+            () = worker.emptied() => {}
+            () = tokio::time::sleep(leave.timeout) => tracing::warn!(worker = index, "cutting off what is still under way"),
         }
-        worker.emptied().await;
     })
     .await;
+}
+
+/// Opens and closes doors as ordered, until the worker is to close. When this returns no door lets anybody in.
+async fn keep_doors(worker: &Rc<Worker>, mut orders: watch::Receiver<Doors>, mut stage: watch::Receiver<Stage>) -> Leave {
+    let mut open: Vec<(Rc<Door>, JoinHandle<()>)> = Vec::new();
+    let leave = loop {
+        let Doors { openings, leave } = orders.borrow_and_update().clone();
+        open.retain(|(door, _)| {
+            let stays = openings.iter().any(|opening| door.is(opening));
+            if !stays {
+                drop(task::spawn(leave_by(Rc::clone(door), leave)));
+            }
+            stays
+        });
+        for opening in openings {
+            if !open.iter().any(|(door, _)| door.is(&opening)) {
+                open.extend(worker.open_door(opening));
+            }
+        }
+        tokio::select! {
+            biased;
+            // A sender that is gone means that nobody will ever say so.
+            stage = stage.wait_for(|stage| *stage != Stage::Serving) => match stage.as_deref() {
+                Ok(Stage::Closing(leave)) => break *leave,
+                _ => break Leave::default(),
+            },
+            Ok(()) = orders.changed() => {}
+        }
+    };
+    for (door, _) in &open {
+        door.enter(Stage::Closing(leave));
+    }
+    for (_, accepting) in open {
+        // A task that panicked has been counted.
+        drop(accepting.await);
+    }
+    leave
+}
+
+/// Has the connections of a door go, which lets nobody in any more.
+async fn leave_by(door: Rc<Door>, leave: Leave) {
+    door.enter(Stage::Closing(leave));
+    timer::sleep(leave.timeout).await;
+    door.enter(Stage::Ended);
 }
 
 async fn unless_ended(mut stage: watch::Receiver<Stage>, work: impl Future<Output = ()>) {
@@ -134,6 +175,8 @@ async fn recalls(worker: Rc<Worker>, mut queue: RecallReceiver) {
 async fn sweeps(worker: Rc<Worker>) {
     loop {
         tokio::time::sleep(SWEEP).await;
+        // Without requests nobody else would notice that endpoints have left, whose connections are to be closed.
+        drop(worker.view());
         let upstreams: Vec<_> = worker.upstreams.borrow().values().filter(|upstream| upstream.has_idle()).cloned().collect();
         for upstream in upstreams {
             upstream.sweep(clock::now());
@@ -141,72 +184,67 @@ async fn sweeps(worker: Rc<Worker>) {
     }
 }
 
-/// Shows that this worker runs, and looks after what no event tells of.
-async fn pulse(worker: Rc<Worker>) {
-    loop {
-        let due = clock::now() + BEAT;
-        tokio::time::sleep_until(clock::instant(due)).await;
-        worker.live.pulses[worker.index].beat(due, clock::now());
-        for upstream in worker.upstreams.borrow().values() {
-            upstream.look_at_bodies();
-        }
+/// Accepts on a door's socket until it is closed. A bug in between costs a pause.
+async fn keep_accepting(worker: Rc<Worker>, door: Rc<Door>, socket: Arc<ListenSocket>) {
+    while task::spawn(accept(Rc::clone(&worker), Rc::clone(&door), Arc::clone(&socket))).await.is_err() {
+        tokio::time::sleep(ACCEPT_PAUSE).await;
     }
 }
 
 /// Accepts until told to close, then takes what the system has accepted already: those clients have been let in.
-async fn accept(worker: Rc<Worker>, number: usize, socket: std::net::TcpListener) {
-    let listener = match TcpListener::from_std(socket) {
+async fn accept(worker: Rc<Worker>, door: Rc<Door>, socket: Arc<ListenSocket>) {
+    let listener = match socket.handle().and_then(TcpListener::from_std) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!("a listening socket cannot be used: {error}"),
     };
-    let mut stage = worker.stage.clone();
+    let mut stage = door.stage();
     loop {
         tokio::select! {
             biased;
             _ = stage.wait_for(|stage| *stage != Stage::Serving) => break,
             accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => admit(&worker, number, stream, peer),
-                Err(error) => pause(&worker, number, &error).await,
+                Ok((stream, peer)) => admit(&worker, &door, stream, peer),
+                Err(error) => pause(&worker, &door, &error).await,
             },
         }
     }
-    worker.closing.set(true);
+    door.close();
     match listener.into_std() {
-        Ok(socket) => empty(&worker, number, &socket),
+        Ok(socket) => empty(&worker, &door, &socket),
         Err(error) => tracing::error!("the accept queue cannot be emptied: {error}"),
     }
 }
 
-fn empty(worker: &Rc<Worker>, number: usize, socket: &std::net::TcpListener) {
+fn empty(worker: &Rc<Worker>, door: &Rc<Door>, socket: &std::net::TcpListener) {
     while let Ok((stream, peer)) = socket.accept() {
         let nonblocking = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
         if let Ok(stream) = nonblocking {
-            admit(worker, number, stream, peer);
+            admit(worker, door, stream, peer);
         }
     }
 }
 
-async fn pause(worker: &Rc<Worker>, number: usize, error: &io::Error) {
+async fn pause(worker: &Rc<Worker>, door: &Door, error: &io::Error) {
     // A client that left before it was accepted is no trouble of ours.
     if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
         return;
     }
-    worker.count(number, ListenerError::Accept);
+    worker.count(door, ListenerError::Accept);
     tracing::warn!("cannot accept a connection: {error}");
     tokio::time::sleep(ACCEPT_PAUSE).await;
 }
 
 /// Starts a connection's task, unless there are as many as the listener may have.
-fn admit(worker: &Rc<Worker>, number: usize, stream: TcpStream, peer: SocketAddr) {
-    let view = worker.view();
-    let Some(listener) = view.listener(number) else { return };
+fn admit(worker: &Rc<Worker>, door: &Rc<Door>, stream: TcpStream, peer: SocketAddr) {
+    let sight = worker.sight(door);
+    let listener = sight.listener();
     let place = Place::take(worker, &listener.connections);
     if listener.connections.load(Relaxed) > listener.config.limits.connections {
-        return worker.count(number, ListenerError::ConnectionLimit);
+        return worker.count(door, ListenerError::ConnectionLimit);
     }
-    match connection::Accepted::new(number, listener, peer) {
+    match connection::Accepted::new(Rc::clone(door), listener, peer) {
         Ok(accepted) => drop(task::spawn(connection::serve(Rc::clone(worker), accepted, stream, place))),
-        Err(reason) => worker.count(number, reason),
+        Err(reason) => worker.count(door, reason),
     }
 }
 
@@ -237,14 +275,33 @@ impl Drop for Place {
 
 impl Worker {
     /// The world in force, as this worker sees it.
-    pub(crate) fn view(&self) -> Rc<View> {
+    fn view(&self) -> Rc<View> {
         let published = self.live.world().load();
         let mut view = self.view.borrow_mut();
         if !view.shows(&published) {
-            *view = Rc::new(view.next(Arc::clone(&published), &self.listeners));
+            *view = Rc::new(view.next(Arc::clone(&published)));
             self.forget_absent(&view);
+            self.doors.borrow_mut().retain(|door| door.upgrade().inspect(|door| door.look(&view)).is_some());
         }
         Rc::clone(&view)
+    }
+
+    /// The listener behind a door, in the world in force, or in the last one that had it.
+    pub(crate) fn sight(&self, door: &Door) -> Sight {
+        self.view();
+        door.sight()
+    }
+
+    /// Lets clients in by a door, if the world has its listener.
+    fn open_door(self: &Rc<Self>, opening: Opening) -> Option<(Rc<Door>, JoinHandle<()>)> {
+        let Some(sight) = Sight::of(&self.view(), &opening.listener) else {
+            tracing::error!(listener = &*opening.listener, "a socket without a listener");
+            return None;
+        };
+        let door = Rc::new(Door::new(&opening, sight));
+        self.doors.borrow_mut().push(Rc::downgrade(&door));
+        let accepting = task::spawn(keep_accepting(Rc::clone(self), Rc::clone(&door), opening.socket));
+        Some((door, accepting))
     }
 
     /// This worker's side of an endpoint.
@@ -253,16 +310,9 @@ impl Worker {
         Rc::clone(upstreams.entry(endpoint.id).or_insert_with(|| Rc::new(Upstream::new(Arc::clone(endpoint), self.index))))
     }
 
-    /// Whether this worker is to close its connections.
-    pub(crate) fn is_closing(&self) -> bool {
-        self.closing.get()
-    }
-
     /// Counts a client connection that ended badly.
-    pub(crate) fn count(&self, listener: usize, reason: ListenerError) {
-        if let Some(listener) = self.view().listener(listener) {
-            listener.cells[self.index].error(reason);
-        }
+    pub(crate) fn count(&self, door: &Door, reason: ListenerError) {
+        self.sight(door).listener().cells[self.index].error(reason);
     }
 
     /// Endpoints that left the configuration: their idle connections go, what is in flight holds on to its own.

@@ -4,21 +4,63 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::time::{Timestamp, WallTime};
 
-/// The origin lies an hour back, so that "an hour before start" is still a moment.
-const HEADSTART: Duration = Duration::from_secs(3600);
+/// The first reading, so that days before it are still moments: orders of an operator outlast the process that heard them.
+const HEADSTART: Duration = Duration::from_secs(400 * 86_400);
 
-fn origin() -> Instant {
-    static ORIGIN: OnceLock<Instant> = OnceLock::new();
-    #[expect(clippy::disallowed_methods, reason = "this file is where the clock is read")]
-    *ORIGIN.get_or_init(Instant::now)
+static ORIGIN: OnceLock<Origin> = OnceLock::new();
+
+/// A moment, in the system's words and in ours.
+#[derive(Debug, Clone, Copy)]
+struct Origin {
+    instant: Instant,
+    stamp: Timestamp,
+}
+
+fn origin() -> &'static Origin {
+    ORIGIN.get_or_init(|| Origin { instant: instant_now(), stamp: Timestamp::ZERO + HEADSTART })
+}
+
+#[expect(clippy::disallowed_methods, reason = "this file is where the clock is read")]
+fn instant_now() -> Instant {
+    Instant::now()
+}
+
+/// One moment on this process's clock and on that which all processes of the machine share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reading {
+    stamp: Timestamp,
+    shared_nanos: u64,
+}
+
+/// Reads both clocks, for another process to go on with.
+#[must_use]
+pub fn reading() -> Reading {
+    Reading { stamp: now(), shared_nanos: shared_nanos() }
+}
+
+/// Has the clock of this process go on from another one's, so that moments mean the same in both. Once, and before anything
+/// reads the clock; later it changes nothing, and says so.
+#[must_use]
+pub fn go_on_from(other: Reading) -> bool {
+    let passed = Duration::from_nanos(shared_nanos().saturating_sub(other.shared_nanos));
+    ORIGIN.set(Origin { instant: instant_now(), stamp: other.stamp + passed }).is_ok()
+}
+
+fn shared_nanos() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
+    seconds.saturating_mul(1_000_000_000).saturating_add(u64::try_from(time.tv_nsec).unwrap_or_default())
 }
 
 /// Now, on the process's monotonic clock.
 #[must_use]
 pub fn now() -> Timestamp {
-    Timestamp::ZERO + HEADSTART + origin().elapsed()
+    let origin = origin();
+    origin.stamp + origin.instant.elapsed()
 }
 
 /// Now, on the calendar.
@@ -27,6 +69,14 @@ pub fn wall() -> WallTime {
     #[expect(clippy::disallowed_methods, reason = "this file is where the clock is read")]
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     WallTime::from_unix_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// The moment at which the calendar shows a time, as well as the two clocks agree now.
+#[must_use]
+pub fn at_wall(time: WallTime) -> Timestamp {
+    let (now, wall) = (now(), wall());
+    let span = |later: u64, earlier: u64| Duration::from_millis(later.saturating_sub(earlier));
+    now + span(time.unix_millis(), wall.unix_millis()) - span(wall.unix_millis(), time.unix_millis())
 }
 
 /// How far the calendar may move against the monotonic clock before its new reading counts.
@@ -64,13 +114,26 @@ fn anchored(measured: i64) -> i64 {
 /// The moment as tokio's timers want it.
 #[must_use]
 pub fn instant(at: Timestamp) -> tokio::time::Instant {
-    let span = at.since(Timestamp::ZERO + HEADSTART).min(Duration::from_secs(20 * 365 * 86_400));
-    tokio::time::Instant::from_std(origin() + span)
+    let span = at.since(origin().stamp).min(Duration::from_secs(20 * 365 * 86_400));
+    tokio::time::Instant::from_std(origin().instant + span)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_calendar_and_the_clock_lead_to_each_other() {
+        let at = now() - Duration::from_secs(86_400);
+        assert!(at_wall(wall_at(at)).since(at - Duration::from_millis(5)) < Duration::from_millis(10));
+    }
+
+    #[test]
+    fn a_clock_that_runs_goes_on_from_nobody() {
+        let before = now();
+        assert!(!go_on_from(Reading { stamp: Timestamp::ZERO, shared_nanos: 0 }));
+        assert!(now() >= before);
+    }
 
     #[test]
     fn a_moment_has_one_time_on_the_calendar() {

@@ -144,7 +144,9 @@ impl Port {
     }
 
     fn listen(&self) -> io::Result<TcpListener> {
-        TcpListener::from_std(listen::bind_shared(self.address)?)
+        let socket = listen::bind_shared(self.address)?;
+        socket.open()?;
+        TcpListener::from_std(socket.handle()?)
     }
 }
 

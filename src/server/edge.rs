@@ -1,14 +1,12 @@
 //! The thread of the admin interface and the metrics listener.
 
 use std::io;
-use std::net::TcpListener;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use tokio::sync::oneshot;
+use tokio::sync::watch;
 
-use crate::admin::{self, Sockets};
-use crate::config::model::Secret;
+use crate::admin::{Admin, Sockets};
 use crate::control::Handle;
 use crate::runtime::{task, thread};
 use crate::server::certificates;
@@ -17,34 +15,54 @@ use crate::server::certificates;
 #[derive(Debug)]
 pub(super) struct Edge {
     thread: JoinHandle<()>,
-    stop: oneshot::Sender<()>,
+    sockets: watch::Sender<Option<Sockets>>,
 }
 
 impl Edge {
+    /// Starts the admin interface on a thread of its own: a scrape of many endpoints must delay neither requests nor probes.
+    pub(super) fn start(sockets: Sockets, handle: Handle) -> io::Result<Self> {
+        let (sockets, changes) = watch::channel(Some(sockets));
+        // Not a tokio channel: the thread that waits may itself be a runtime's.
+        let (started, is_started) = std::sync::mpsc::sync_channel(1);
+        let thread = thread::spawn("admin", move || async move {
+            let _certificates = task::Owned::spawn(certificates::watch(Arc::clone(handle.live())));
+            let admin = Admin::new(handle).and_then(|mut admin| {
+                if let Some(sockets) = &*changes.borrow() {
+                    admin.listen(sockets)?;
+                }
+                Ok(admin)
+            });
+            match admin {
+                Ok(admin) => {
+                    drop(started.send(Ok(())));
+                    live(admin, changes).await;
+                }
+                Err(error) => drop(started.send(Err(error))),
+            }
+        })?;
+        is_started.recv().unwrap_or_else(|_| Err(io::Error::other("the admin interface failed at its start")))?;
+        Ok(Self { thread, sockets })
+    }
+
+    /// Moves the interface to these sockets, or takes nobody in any more.
+    pub(super) fn listen(&self, sockets: Option<Sockets>) {
+        self.sockets.send_replace(sockets);
+    }
+
     /// Tells the thread to end.
     pub(super) fn stop(self) -> JoinHandle<()> {
-        // Nobody hears it if the thread has ended already.
-        let _ = self.stop.send(());
         self.thread
     }
 }
 
-/// Starts the admin interface on a thread of its own: a scrape of many endpoints must delay neither requests nor probes.
-pub(super) fn start(admin: TcpListener, metrics: Option<TcpListener>, handle: Handle, token: Option<Secret>) -> io::Result<Edge> {
-    let (stop, stopped) = oneshot::channel();
-    // Not a tokio channel: the thread that waits may itself be a runtime's.
-    let (started, is_started) = std::sync::mpsc::sync_channel(1);
-    let thread = thread::spawn("admin", move || async move {
-        let _certificates = task::Owned::spawn(certificates::watch(Arc::clone(handle.live())));
-        match admin::start(Sockets { admin, metrics }, handle, token) {
-            Ok(_admin) => {
-                drop(started.send(Ok(())));
-                // It ends by the word or by the end of whoever could say it.
-                drop(stopped.await);
-            }
-            Err(error) => drop(started.send(Err(error))),
+/// Until nobody can change anything any more.
+async fn live(mut admin: Admin, mut changes: watch::Receiver<Option<Sockets>>) {
+    while changes.changed().await.is_ok() {
+        let sockets = changes.borrow_and_update().clone();
+        match sockets.map(|sockets| admin.listen(&sockets)) {
+            None => admin.close(),
+            Some(Ok(())) => {}
+            Some(Err(error)) => tracing::error!(%error, "the admin interface cannot listen where it should"),
         }
-    })?;
-    is_started.recv().unwrap_or_else(|_| Err(io::Error::other("the admin interface failed at its start")))?;
-    Ok(Edge { thread, stop })
+    }
 }

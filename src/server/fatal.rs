@@ -15,6 +15,17 @@ pub enum Fatal {
         /// What the system says.
         error: io::Error,
     },
+    /// Something was left to this process that it cannot take.
+    #[error("what was passed to this process cannot be taken: {0}")]
+    Inherit(io::Error),
+    /// The access log cannot be written.
+    #[error("access_log: {file} cannot be written: {error}")]
+    AccessLog {
+        /// The file.
+        file: String,
+        /// What the system says.
+        error: io::Error,
+    },
     /// The system gives no thread, event queue or signal handler.
     #[error("the system refuses what every process needs: {0}")]
     System(#[from] io::Error),

@@ -1,4 +1,4 @@
-//! Signals of the system: SIGTERM and SIGINT end, SIGHUP reloads.
+//! Signals of the system: SIGTERM and SIGINT end, SIGHUP reloads, SIGUSR2 upgrades.
 
 use std::io;
 
@@ -10,6 +10,18 @@ pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
+    upgrade: Signal,
+}
+
+/// What a signal asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Word {
+    /// Drain and end; the signal's name.
+    End(&'static str),
+    /// Read the configuration anew, and open the access log anew.
+    Reload,
+    /// Hand over to the program as it is now.
+    Upgrade,
 }
 
 impl Signals {
@@ -18,6 +30,7 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
+            upgrade: signal(SignalKind::user_defined2())?,
         })
     }
 
@@ -29,12 +42,13 @@ impl Signals {
         }
     }
 
-    /// Waits for whichever comes next: `Some` name of one that ends, `None` for SIGHUP.
-    pub(super) async fn next(&mut self) -> Option<&'static str> {
+    /// Waits for whichever comes next. Nothing is lost if it is dropped.
+    pub(super) async fn next(&mut self) -> Word {
         tokio::select! {
-            _ = self.terminate.recv() => Some("SIGTERM"),
-            _ = self.interrupt.recv() => Some("SIGINT"),
-            _ = self.hangup.recv() => None,
+            _ = self.terminate.recv() => Word::End("SIGTERM"),
+            _ = self.interrupt.recv() => Word::End("SIGINT"),
+            _ = self.hangup.recv() => Word::Reload,
+            _ = self.upgrade.recv() => Word::Upgrade,
         }
     }
 }

@@ -1,12 +1,16 @@
-//! The listening sockets of all workers, and the trial that finds clashes before anything is started.
+//! The listening sockets of the process: had before they are needed, shared out to workers, closed with their last handle.
+//!
+//! Every listener has one socket for each worker, so that the kernel spreads connections. A socket that is closed takes the
+//! connections with it that wait there, so sockets outlive whoever accepts on them: they stay over reloads that keep their
+//! address, go to another worker when theirs retires, and are only closed when no listener wants their address.
 
-use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::base::address::ListenAddress;
-use crate::config::model::Listener;
-use crate::net::listen::{bind_exclusive, bind_shared};
+use crate::config::Config;
+use crate::net::listen::{ListenSocket, bind_exclusive, bind_shared};
+use crate::proxy::Opening;
 use crate::server::Fatal;
 
 /// Where something listens.
@@ -18,43 +22,264 @@ pub struct Bound {
     pub address: SocketAddr,
 }
 
-/// A worker's sockets, each with the name of its listener.
-pub(super) type Sockets = Vec<(Arc<str>, TcpListener)>;
-
-/// Finds out whether every listener could listen. The sockets that workers share would listen beside those of another
-/// process unnoticed, and take turns with it.
-pub(super) fn try_all(listeners: &[Listener]) -> Result<(), Fatal> {
-    for listener in listeners.iter().filter(|listener| listener.address.socket().port() != 0) {
-        drop(bind_exclusive(listener.address).map_err(|error| cannot_listen(listener, error))?);
-    }
-    Ok(())
+/// All sockets of one configuration.
+#[derive(Debug, Default)]
+pub(super) struct Sockets {
+    listeners: Vec<Held>,
+    admin: Option<Held>,
+    metrics: Option<Held>,
+    /// Inherited ones, for the first configuration.
+    spare: Vec<Spare>,
 }
 
-/// Binds every listener once for each worker.
-pub(super) fn bind_all(listeners: &[Listener], workers: usize) -> Result<(Vec<Bound>, Vec<Sockets>), Fatal> {
-    let mut bound = Vec::new();
-    let mut sockets: Vec<Sockets> = (0..workers).map(|_| Vec::new()).collect();
-    for listener in listeners {
-        let mut address = listener.address.socket();
-        for own in &mut sockets {
-            let socket = bind_shared(address).map_err(|error| cannot_listen(listener, error))?;
-            // The first socket decides the port where the configuration leaves it to the system.
-            address = socket.local_addr()?;
-            own.push((Arc::clone(&listener.name), socket));
+/// A socket that somebody else bound for us.
+#[derive(Debug)]
+pub(super) struct Spare {
+    /// Whose it is, if that was said.
+    pub(super) name: Option<String>,
+    pub(super) socket: Arc<ListenSocket>,
+}
+
+/// One address, and the sockets on it.
+#[derive(Debug, Clone)]
+struct Held {
+    /// Who wants it.
+    name: Arc<str>,
+    wanted: ListenAddress,
+    bound: SocketAddr,
+    sockets: Vec<Numbered>,
+}
+
+#[derive(Debug, Clone)]
+struct Numbered {
+    id: u32,
+    socket: Arc<ListenSocket>,
+}
+
+/// Gives every socket a number of its own.
+#[derive(Debug, Default)]
+pub(super) struct Numbers(u32);
+
+impl Numbers {
+    fn give(&mut self, socket: Arc<ListenSocket>) -> Numbered {
+        self.0 += 1;
+        Numbered { id: self.0, socket }
+    }
+}
+
+impl Sockets {
+    /// Nothing but what was inherited.
+    pub(super) fn inherited(spare: Vec<Spare>) -> Self {
+        Self { spare, ..Self::default() }
+    }
+
+    /// The sockets of `config` for so many workers: those there are, and new ones, which nobody can connect to yet.
+    pub(super) fn plan(&self, config: &Config, workers: usize, numbers: &mut Numbers) -> Result<Self, Vec<Fatal>> {
+        let mut fatal = Vec::new();
+        let mut hold = |who: &str, name: &Arc<str>, wanted: ListenAddress, count: usize| {
+            let held = self.hold(name, wanted, count, numbers);
+            held.map_err(|error| fatal.push(Fatal::Listen { who: who.to_owned(), address: wanted.to_string(), error })).ok()
+        };
+        let mut plan = Self { admin: hold("admin", &"admin".into(), config.admin.address, 1), ..Self::default() };
+        plan.metrics = config.metrics.and_then(|address| hold("metrics", &"metrics".into(), address, 1));
+        for listener in &config.listeners {
+            let who = format!("listener {}", listener.name);
+            plan.listeners.extend(hold(&who, &listener.name, listener.address, workers));
         }
-        bound.push(Bound { name: Arc::clone(&listener.name), address });
+        if fatal.is_empty() { Ok(plan) } else { Err(fatal) }
     }
-    Ok((bound, sockets))
+
+    fn hold(&self, name: &Arc<str>, wanted: ListenAddress, count: usize, numbers: &mut Numbers) -> std::io::Result<Held> {
+        let known = self.all().find(|held| held.is(name, wanted));
+        let mut sockets = known.map(|held| held.sockets.clone()).unwrap_or_default();
+        let mut address = known.map_or(wanted.socket(), |held| held.bound);
+        for spare in self.spare.iter().filter(|spare| known.is_none() && spare.is_for(name, wanted)) {
+            address = spare.socket.address()?;
+            sockets.push(numbers.give(Arc::clone(&spare.socket)));
+        }
+        if sockets.is_empty() && !self.bound_here().any(|bound| ListenAddress::from(bound).clashes_with(wanted)) {
+            // Sockets that share an address would listen beside those of another process unnoticed, and take turns with it.
+            drop(bind_exclusive(wanted)?);
+        }
+        while sockets.len() < count {
+            let socket = match bind_shared(address) {
+                Ok(socket) => socket,
+                // One that was inherited may not want to share; then workers take turns on it.
+                Err(_) if !sockets.is_empty() => break,
+                Err(error) => return Err(error),
+            };
+            // The first socket decides the port where the configuration leaves it to the system.
+            address = socket.address()?;
+            sockets.push(numbers.give(Arc::new(socket)));
+        }
+        Ok(Held { name: Arc::clone(name), wanted, bound: address, sockets })
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Held> {
+        self.listeners.iter().chain(&self.admin).chain(&self.metrics)
+    }
+
+    /// Every address that this process has, or has been given.
+    fn bound_here(&self) -> impl Iterator<Item = SocketAddr> {
+        let spare = self.spare.iter().filter_map(|spare| spare.socket.address().ok());
+        self.all().map(|held| held.bound).chain(spare)
+    }
+
+    /// Every socket with the name of its owner, for another process to inherit.
+    pub(super) fn legacy(&self) -> Vec<(Arc<str>, Arc<ListenSocket>)> {
+        let of = |held: &Held| {
+            held.sockets.iter().map(|numbered| (Arc::clone(&held.name), Arc::clone(&numbered.socket))).collect::<Vec<_>>()
+        };
+        self.all().flat_map(of).collect()
+    }
+
+    /// Where the listeners listen, in the order of the configuration.
+    pub(super) fn bound(&self) -> Vec<Bound> {
+        self.listeners.iter().map(|held| Bound { name: Arc::clone(&held.name), address: held.bound }).collect()
+    }
+
+    /// The socket of the admin interface, and where it is.
+    pub(super) fn admin(&self) -> Option<(Arc<ListenSocket>, SocketAddr)> {
+        self.admin.as_ref().and_then(Held::only)
+    }
+
+    /// The socket of the metrics listener, and where it is.
+    pub(super) fn metrics(&self) -> Option<(Arc<ListenSocket>, SocketAddr)> {
+        self.metrics.as_ref().and_then(Held::only)
+    }
+
+    /// Lets everybody connect to the sockets of the listeners.
+    pub(super) fn open(&self) -> Result<(), Fatal> {
+        for held in &self.listeners {
+            for numbered in &held.sockets {
+                let fatal =
+                    |error| Fatal::Listen { who: format!("listener {}", held.name), address: held.wanted.to_string(), error };
+                numbered.socket.open().map_err(fatal)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Holds the sockets of the listeners no longer.
+    pub(super) fn let_listeners_go(&mut self) {
+        self.listeners.clear();
+    }
+
+    /// What one of so many workers is to accept on. Where there are more sockets than workers, some have several; where there
+    /// are fewer, workers share.
+    pub(super) fn share(&self, worker: usize, workers: usize) -> Vec<Opening> {
+        let own = |held: &Held, number: usize| number % workers == worker || number == worker % held.sockets.len();
+        let of = |held: &Held| {
+            let shares = (0..held.sockets.len()).filter(|number| own(held, *number));
+            let opening = |number: usize| {
+                let Numbered { id, socket } = held.sockets[number].clone();
+                Opening { id, listener: Arc::clone(&held.name), socket }
+            };
+            shares.map(opening).collect::<Vec<_>>()
+        };
+        self.listeners.iter().flat_map(of).collect()
+    }
 }
 
-/// Binds an address that has one socket: that of the admin interface or of the metrics listener.
-pub(super) fn bind_one(setting: &str, address: ListenAddress) -> Result<(TcpListener, SocketAddr), Fatal> {
-    let fatal = |error| Fatal::Listen { who: setting.to_owned(), address: address.to_string(), error };
-    let socket = bind_exclusive(address).map_err(fatal)?;
-    let address = socket.local_addr()?;
-    Ok((socket, address))
+impl Spare {
+    /// Whether it is for that address; where the system chose the port, its owner's name decides.
+    fn is_for(&self, name: &str, wanted: ListenAddress) -> bool {
+        let Ok(bound) = self.socket.address() else { return false };
+        let wanted = wanted.socket();
+        if wanted.port() == 0 { self.name.as_deref() == Some(name) && bound.ip() == wanted.ip() } else { bound == wanted }
+    }
 }
 
-fn cannot_listen(listener: &Listener, error: io::Error) -> Fatal {
-    Fatal::Listen { who: format!("listener {}", listener.name), address: listener.address.to_string(), error }
+impl Held {
+    /// Whether these are the sockets for that address; where the system chose the port, they are its owner's alone.
+    fn is(&self, name: &str, wanted: ListenAddress) -> bool {
+        self.wanted == wanted && (wanted.socket().port() != 0 || *self.name == *name)
+    }
+
+    fn only(&self) -> Option<(Arc<ListenSocket>, SocketAddr)> {
+        self.sockets.first().map(|numbered| (Arc::clone(&numbered.socket), self.bound))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn config(listeners: &str) -> Config {
+        let text = format!(
+            "admin: {{ address: 127.0.0.1:0 }}\nlisteners: [{listeners}]\nclusters: [{{ name: app, endpoints: [a:1] }}]\n"
+        );
+        let no_file = |_: &Path| Err(std::io::ErrorKind::NotFound.into());
+        crate::config::from_text(&text, "test", Path::new(""), &|_| None, &no_file).unwrap()
+    }
+
+    fn ids(sockets: &Sockets, worker: usize, workers: usize) -> Vec<u32> {
+        sockets.share(worker, workers).iter().map(|opening| opening.id).collect()
+    }
+
+    #[test]
+    fn sockets_stay_with_their_address() {
+        let numbers = &mut Numbers::default();
+        let web = config("{ name: web, address: 127.0.0.1:0, cluster: app }");
+        let first = Sockets::default().plan(&web, 2, numbers).unwrap();
+        let again = first.plan(&web, 2, numbers).unwrap();
+        assert_eq!(first.bound(), again.bound());
+        assert_eq!(ids(&first, 0, 2), ids(&again, 0, 2));
+        let address = first.bound()[0].address;
+        let two = config(&format!(
+            "{{ name: edge, address: '127.0.0.1:0', cluster: app }}, {{ name: x, address: '{address}', cluster: app }}"
+        ));
+        let other = first.plan(&two, 2, numbers).unwrap();
+        assert_ne!(other.bound()[0].address, address, "a port that the system chose is its owner's");
+        assert_eq!(other.bound()[1].address, address);
+    }
+
+    #[test]
+    fn every_socket_has_a_worker_and_every_worker_a_socket() {
+        let numbers = &mut Numbers::default();
+        let web = config("{ name: web, address: 127.0.0.1:0, cluster: app }");
+        let four = Sockets::default().plan(&web, 4, numbers).unwrap();
+        let shared: Vec<Vec<u32>> = (0..3).map(|worker| ids(&four, worker, 3)).collect();
+        let mut all = shared.concat();
+        all.sort_unstable();
+        assert_eq!(all.len(), 4, "{shared:?}");
+        all.dedup();
+        assert_eq!(all.len(), 4);
+        let five = four.plan(&web, 5, numbers).unwrap();
+        assert!((0..5).all(|worker| ids(&five, worker, 5).len() == 1));
+        assert_eq!(ids(&five, 0, 5), ids(&four, 0, 4));
+        let one = four.share(0, 1);
+        assert_eq!(one.len(), 4);
+        assert!((0..9).all(|worker| ids(&four, worker, 9).len() == 1), "workers share");
+    }
+
+    #[test]
+    fn what_is_inherited_goes_to_its_owner() {
+        let socket = || Arc::new(bind_shared("127.0.0.1:0".parse().unwrap()).unwrap());
+        let (first, second, stray) = (socket(), socket(), socket());
+        first.open().unwrap();
+        let (address, chosen) = (first.address().unwrap(), second.address().unwrap());
+        let spare =
+            |name: Option<&str>, socket: &Arc<ListenSocket>| Spare { name: name.map(str::to_owned), socket: Arc::clone(socket) };
+        let spares = vec![spare(None, &first), spare(Some("edge"), &second), spare(Some("gone"), &stray)];
+        let two = config(&format!(
+            "{{ name: web, address: '{address}', cluster: app }}, {{ name: edge, address: '127.0.0.1:0', cluster: app }}"
+        ));
+        let sockets = Sockets::inherited(spares).plan(&two, 2, &mut Numbers::default()).unwrap();
+        let bound: Vec<SocketAddr> = sockets.bound().iter().map(|bound| bound.address).collect();
+        assert_eq!(bound, [address, chosen]);
+        assert_eq!(sockets.legacy().len(), 5, "a second socket for the second worker each, and the admin interface's");
+    }
+
+    #[test]
+    fn every_clash_is_told() {
+        let taken = bind_shared("127.0.0.1:0".parse().unwrap()).unwrap();
+        taken.open().unwrap();
+        let address = taken.address().unwrap();
+        let web = config(&format!("{{ name: web, address: '{address}', cluster: app }}"));
+        let fatal = Sockets::default().plan(&web, 1, &mut Numbers::default()).unwrap_err();
+        assert!(fatal[0].to_string().starts_with(&format!("listener web cannot listen on {address}: ")), "{fatal:?}");
+    }
 }

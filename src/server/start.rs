@@ -7,16 +7,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
-
-use crate::cluster::{Dropped, Live, Phase, Recall, RecallReceiver, Reporter, signals};
+use crate::cluster::{Dropped, Live, Phase, Recall, signals};
 use crate::config::Config;
 use crate::control::{self, Handle};
-use crate::proxy::{self, Stage};
-use crate::runtime::{clock, thread};
+use crate::proxy::Scribe;
+use crate::runtime::clock;
+use crate::server::Fatal;
+use crate::server::crew::Tools;
+use crate::server::inherit::Inheritance;
+use crate::server::premises::{Premises, workers};
 use crate::server::running::{Running, Threads};
-use crate::server::sockets::{Sockets, bind_all, bind_one, try_all};
-use crate::server::{Fatal, edge};
 
 /// How long first verdicts are waited for.
 const FIRST_VERDICTS: Duration = Duration::from_secs(10);
@@ -38,75 +38,50 @@ pub struct Options {
 /// # Errors
 /// If an address cannot be listened on, or the system gives no thread.
 pub async fn start_in_process(options: Options) -> Result<Running, Fatal> {
-    let began = clock::now();
-    let Options { config, source } = options;
-    try_all(&config.listeners)?;
-    let (admin, admin_address) = bind_one("admin", config.admin.address)?;
-    let metrics = config.metrics.map(|address| bind_one("metrics", address)).transpose()?;
-    let (metrics, metrics_address) = metrics.unzip();
+    start(options, Inheritance::default()).await
+}
 
-    let workers = config.workers.unwrap_or_else(available_cpus);
+/// The same, with what others have left to this process.
+pub(super) async fn start(options: Options, inheritance: Inheritance) -> Result<Running, Fatal> {
+    let began = clock::now();
+    let Inheritance { sockets, memory, predecessor } = inheritance;
+    let Options { config, source } = options;
     let dropped = Arc::new(Dropped::default());
     let (reporter, queue) = signals(Arc::clone(&dropped));
-    let recalls = Recall::queue();
-    let recalled = (0..workers).map(|_| recalls.subscribe()).collect();
-    let listeners = config.listeners.clone();
-    let token = config.admin.token.clone();
-    let live = Arc::new(Live::new());
-    let setup = control::Setup { config, source, live, signals: queue, dropped, recalls };
+    let (live, recalls) = (Arc::new(Live::new()), Recall::queue());
+    let scribe = Scribe::start()?;
+    let tools = Tools { live: Arc::clone(&live), reporter, recalls: recalls.clone(), access: scribe.log() };
+    let (premises, working) = Premises::new(&config, source.clone(), sockets, scribe, tools)?;
+    let (listeners, admin, metrics) = premises.addresses();
+
+    let outside = Box::new(premises.clone());
+    let setup = control::Setup { config, source, live, signals: queue, dropped, recalls, outside, memory };
     let (handle, control) = control::start(setup)?;
-    let mut threads = Threads::new(control);
-    threads.edge = Some(edge::start(admin, metrics, handle.clone(), token)?);
-    tracing::info!(%admin_address, metrics_address = metrics_address.map(tracing::field::display), "admin interface listens");
+    let threads = Threads { control: Some(control), premises, working };
+    threads.premises.open_admin(&handle.config(), &handle)?;
+    tracing::info!(
+        admin_address = admin.map(tracing::field::display),
+        metrics_address = metrics.map(tracing::field::display),
+        "admin interface listens"
+    );
 
     wait_for_verdicts(&handle).await;
-    let (bound, sockets) = bind_all(&listeners, workers)?;
-    threads.stage = start_workers(&mut threads, &handle, &reporter, recalled, sockets)?;
+    if let Some(predecessor) = predecessor {
+        predecessor.take_over(&handle).await;
+    }
+    threads.premises.open(&handle.config())?;
     handle.live().enter(Phase::Ready);
-    for listener in &bound {
+    for listener in &listeners {
         tracing::info!(listener = &*listener.name, address = %listener.address, "listening");
     }
     let took = clock::now().since(began);
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), workers, ?took, "started");
-    Ok(Running { handle, listeners: bound, admin: admin_address, metrics: metrics_address, threads })
-}
-
-fn available_cpus() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), workers = workers(&handle.config()), ?took, "started");
+    let admin = admin.expect("every configuration has an admin address");
+    Ok(Running { handle, listeners, admin, metrics, threads: Some(threads), left: false })
 }
 
 async fn wait_for_verdicts(handle: &Handle) {
     if tokio::time::timeout(FIRST_VERDICTS, handle.settled()).await.is_err() {
         tracing::warn!(waited = ?FIRST_VERDICTS, "some endpoints have no first verdict yet; listening all the same");
     }
-}
-
-fn start_workers(
-    threads: &mut Threads,
-    handle: &Handle,
-    reporter: &Reporter,
-    recalls: Vec<RecallReceiver>,
-    sockets: Vec<Sockets>,
-) -> Result<watch::Sender<Stage>, Fatal> {
-    let stage = watch::Sender::new(Stage::Serving);
-    // Nothing is ever sent: the receiver learns from the last sender's end that no worker is left.
-    let (working, workers) = mpsc::channel(1);
-    for (index, (recall, sockets)) in recalls.into_iter().zip(sockets).enumerate() {
-        let setup = proxy::Setup {
-            index,
-            live: Arc::clone(handle.live()),
-            reporter: reporter.clone(),
-            recall,
-            sockets,
-            stage: stage.subscribe(),
-        };
-        let working = working.clone();
-        let thread = thread::spawn(&format!("worker-{index}"), move || async move {
-            proxy::worker(setup).await;
-            drop(working);
-        })?;
-        threads.workers.push(thread);
-    }
-    threads.working = Some(workers);
-    Ok(stage)
 }

@@ -1,8 +1,9 @@
-//! Metric names, each once, and the cells that the hot paths count in.
+//! Metric names, each once, the cells that the hot paths count in, and the log.
 //!
 //! Shared counters cost the request path a cache line per worker and request; here every cell has one writing thread and
 //! is summed when somebody scrapes.
 
 pub mod cell;
 pub mod lanes;
+pub mod log;
 pub mod names;

@@ -7,6 +7,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
 
+mod access_log;
 mod affinity;
 mod balancing;
 mod drains;
@@ -19,3 +20,4 @@ mod reloads;
 mod reports;
 mod support;
 mod trust;
+mod upgrades;

@@ -21,6 +21,7 @@ use crate::config::Config;
 use crate::control::Handle;
 use crate::probe::ProbeLag;
 use crate::runtime::panics;
+use crate::telemetry::log;
 use crate::telemetry::names::{self, Metric};
 use family::family;
 
@@ -63,7 +64,7 @@ struct Cells {
 
 impl Cells {
     /// The metrics it makes; the others of the list are counted by control.
-    const METRICS: [&'static Metric; 26] = [
+    const METRICS: [&'static Metric; 28] = [
         &names::REQUESTS,
         &names::REQUEST_DURATION,
         &names::LOCAL_RESPONSES,
@@ -88,6 +89,8 @@ impl Cells {
         &names::PROBE_LAG,
         &names::SIGNALS_DROPPED,
         &names::CERTIFICATE_NOT_AFTER,
+        &names::ACCESS_LOG_DROPPED,
+        &names::LOG_DROPPED,
         &names::PANICS,
         &names::BUILD_INFO,
     ];
@@ -119,6 +122,9 @@ fn families(world: &World, config: &Config, dropped: &Dropped, lag: &ProbeLag) -
     families.extend(listeners::families(world));
     families.push(signals_dropped(dropped));
     families.push(family(&names::PROBE_LAG, |family| family.push(&[], lag.seconds())));
+    let lines = dropped.access_log.load(Relaxed);
+    families.push(family(&names::ACCESS_LOG_DROPPED, |family| family.count(&[], lines)));
+    families.push(family(&names::LOG_DROPPED, |family| family.count(&[], log::dropped())));
     families.push(family(&names::PANICS, |family| family.count(&[], panics::count())));
     families.push(family(&names::BUILD_INFO, |family| family.count(&[env!("CARGO_PKG_VERSION")], 1)));
     families

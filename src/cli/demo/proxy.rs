@@ -133,7 +133,10 @@ mod tests {
     #[test]
     fn a_port_that_is_taken_is_passed_over() {
         let (taken, port) = (PROXY_PORT..u16::MAX - PORTS)
-            .find_map(|port| Some((listen::bind_exclusive(ListenAddress::from(at(port))).ok()?, port)))
+            .find_map(|port| {
+                let socket = listen::bind_exclusive(ListenAddress::from(at(port))).ok()?;
+                socket.open().ok().map(|()| (socket, port))
+            })
             .unwrap();
         assert!(free(port).unwrap().port() > port);
         drop(taken);

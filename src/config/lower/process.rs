@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use crate::base::address::ListenAddress;
 use crate::config::defaults;
-use crate::config::lower::At;
 use crate::config::lower::host::listen_address;
 use crate::config::lower::secret::secret_file;
-use crate::config::model::{Admin, Log, LogFormat, LogLevel, Secret};
-use crate::config::raw;
+use crate::config::lower::{At, Page};
+use crate::config::model::{AccessFormat, AccessLog, AccessTarget, Admin, Log, LogFormat, LogLevel, Secret};
+use crate::config::raw::{self, OrOff};
 use crate::config::tree::quote;
 
 /// Longest bearer token, in bytes: it must fit in a request's head many times.
@@ -46,6 +46,21 @@ fn token(at: &At<'_>, file: &str) -> Option<Arc<str>> {
 /// The metrics listener.
 pub(super) fn metrics(at: &At<'_>, raw: &raw::Metrics) -> Option<ListenAddress> {
     listen_address(&at.key("address"), raw.address.as_deref()?)
+}
+
+/// The access log; none if it is off, or nothing is said of it.
+pub(super) fn access_log(page: &Page<'_>, raw: Option<&OrOff<raw::AccessLog>>) -> Option<AccessLog> {
+    let OrOff::Block(raw) = raw? else { return None };
+    let target = match raw.path.as_deref().unwrap_or(defaults::ACCESS_LOG) {
+        "stdout" => AccessTarget::Stdout,
+        "stderr" => AccessTarget::Stderr,
+        file => AccessTarget::File(page.folder.join(file)),
+    };
+    let format = raw.format.map_or_else(AccessFormat::default, |format| match format {
+        raw::AccessFormat::Json => AccessFormat::Json,
+        raw::AccessFormat::Combined => AccessFormat::Combined,
+    });
+    Some(AccessLog { target, format })
 }
 
 /// Logging.

@@ -24,6 +24,7 @@ pub(super) use health::{Health, HttpProbe, Probe, ProbeTls, Require, RequireWord
 pub(super) use listener::{ClientAuth, Limits, Listener, ListenerTls, Protocol};
 pub(super) use live::{Damping, Outlier, Silence, SlowStart};
 pub(super) use process::{Admin, Level as LogLevel, Log, LogFormat, Metrics};
+pub(super) use process::{AccessFormat, AccessLog, Admin, Level as LogLevel, Log, LogFormat, Metrics};
 pub(super) use report::{For, Format, Level, Report, Rule, Side, Unit};
 pub(super) use route::{HeaderChanges, Match, Retries, Route, Share, WhenEntry};
 pub(super) use scalar::{METRIC_WANTED, OneOrMany, OrOff, Pairs, Percent, Size, Span, SpanOrNone, Status};
@@ -50,6 +51,14 @@ pub(super) struct Root {
     /// How long exchanges may take to finish in a drain.
     #[schemars(extend("default" = format_duration(defaults::DRAIN_TIMEOUT)))]
     pub(super) drain_timeout: Option<Span>,
+    /// Whether a change of this file is a reload, be it written, renamed over, or behind a link that is swapped.
+    #[schemars(extend("default" = defaults::WATCH))]
+    pub(super) watch: Option<bool>,
+    /// A file in which operators' orders are kept over a restart. Relative to this file's folder.
+    #[schemars(length(min = 1))]
+    pub(super) state_file: Option<String>,
+    /// A line for every exchange, or off.
+    pub(super) access_log: Option<OrOff<AccessLog>>,
     /// What is logged, and how.
     pub(super) log: Option<Log>,
     /// Sockets that requests come in by.

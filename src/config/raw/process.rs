@@ -26,6 +26,28 @@ pub(in crate::config) struct Metrics {
     pub(in crate::config) address: Option<String>,
 }
 
+/// A line for every exchange.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct AccessLog {
+    /// stdout, stderr, or a file, relative to this file's folder. A file that was renamed is made anew.
+    #[schemars(length(min = 1), extend("default" = defaults::ACCESS_LOG))]
+    pub(in crate::config) path: Option<String>,
+    /// How lines look.
+    #[schemars(extend("default" = "json"))]
+    pub(in crate::config) format: Option<AccessFormat>,
+}
+
+/// How lines of the access log look.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::config) enum AccessFormat {
+    /// An object each.
+    Json,
+    /// The combined format of web servers, and after it the request's id and its traceparent.
+    Combined,
+}
+
 /// What is logged, and how.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -13,7 +13,8 @@ use serde_json::{Map, Value, json};
 use crate::balance::Algorithm;
 use crate::base::units::format_duration;
 use crate::config::model::{
-    Admin, Certificate, Cluster, ClusterTls, Config, Endpoint, Listener, ListenerLimits, ListenerTls, Log, LogFormat,
+    AccessFormat, AccessLog, AccessTarget, Admin, Certificate, Cluster, ClusterTls, Config, Endpoint, Listener, ListenerLimits,
+    ListenerTls, Log, LogFormat,
 };
 use crate::traffic::affinity::{Balance, HashOn};
 
@@ -29,12 +30,19 @@ pub fn to_json(config: &Config) -> Value {
         "admin": admin(&config.admin),
         "drain_delay": format_duration(config.drain_delay),
         "drain_timeout": format_duration(config.drain_timeout),
+        "watch": config.watch,
         "log": log(&config.log),
         "listeners": config.listeners.iter().map(listener).collect::<Vec<_>>(),
         "clusters": config.clusters.iter().map(cluster).collect::<Vec<_>>(),
     });
     if let Some(address) = config.metrics {
         all["metrics"] = json!({ "address": address.to_string() });
+    }
+    if let Some(log) = &config.access_log {
+        all["access_log"] = access_log(log);
+    }
+    if let Some(file) = &config.state_file {
+        all["state_file"] = json!(file.display().to_string());
     }
     if let Some(workers) = config.workers {
         all["workers"] = json!(workers);
@@ -48,6 +56,19 @@ fn admin(admin: &Admin) -> Value {
         all["token"] = json!(REDACTED);
     }
     all
+}
+
+fn access_log(log: &AccessLog) -> Value {
+    let path = match &log.target {
+        AccessTarget::Stdout => "stdout".to_owned(),
+        AccessTarget::Stderr => "stderr".to_owned(),
+        AccessTarget::File(file) => file.display().to_string(),
+    };
+    let format = match log.format {
+        AccessFormat::Json => "json",
+        AccessFormat::Combined => "combined",
+    };
+    json!({ "path": path, "format": format })
 }
 
 fn log(log: &Log) -> Value {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::rig::{Rig, answers, endpoint};
 use crate::cluster::ListenerError;
-use crate::proxy::Stage;
+use crate::proxy::{Leave, Stage};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -116,7 +116,7 @@ fn leaving_finishes_what_there_is() {
     while rig.endpoints[0].in_flight() == 0 {
         std::thread::yield_now();
     }
-    rig.stage.send_replace(Stage::Closing { idle_grace: Duration::from_millis(50) });
+    rig.stage.send_replace(Stage::Closing(Leave { idle_grace: Duration::from_millis(50), timeout: Duration::from_secs(20) }));
     // It never sent anything, and goes after the grace.
     assert!(idle.at_end());
     assert!(std::net::TcpStream::connect(rig.address).is_err());
@@ -133,7 +133,7 @@ fn a_request_on_an_idle_connection_is_answered_while_leaving() {
     let mut client = rig.connect();
     client.send(GET);
     assert_eq!(client.reply(false).status(), 200);
-    rig.stage.send_replace(Stage::Closing { idle_grace: Duration::from_secs(5) });
+    rig.stage.send_replace(Stage::Closing(Leave { idle_grace: Duration::from_secs(5), timeout: Duration::from_secs(20) }));
     client.send(GET);
     let reply = client.reply(false);
     assert_eq!((reply.status(), reply.header("connection")), (200, Some("close")));

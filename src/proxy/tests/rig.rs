@@ -16,7 +16,8 @@ use crate::cluster::{
     Upstream, World, signals,
 };
 use crate::config::model;
-use crate::proxy::{Setup, Stage, worker};
+use crate::proxy::door::{Doors, Leave, Opening};
+use crate::proxy::{AccessLog, Setup, Stage, worker};
 use crate::runtime::{clock, thread};
 use crate::tls::Renewable;
 use crate::traffic::policy::{Action, Match, RetryOn, RetryPolicy, RoutePolicy};
@@ -59,9 +60,19 @@ impl Rig {
         let recalls = recall.subscribe();
         let (stage, stages) = watch::channel(Stage::Serving);
         let socket = crate::net::listen::bind_shared(settings.listener.address.socket()).unwrap();
-        let address = socket.local_addr().unwrap();
-        let sockets = vec![(Arc::clone(&settings.listener.name), socket)];
-        let setup = Setup { index: 0, live: Arc::clone(&live), reporter, recall: recalls, sockets, stage: stages };
+        socket.open().unwrap();
+        let address = socket.address().unwrap();
+        let opening = Opening { id: 1, listener: Arc::clone(&settings.listener.name), socket: Arc::new(socket) };
+        let (_doors, orders) = watch::channel(Doors { openings: vec![opening], leave: Leave::default() });
+        let setup = Setup {
+            index: 0,
+            live: Arc::clone(&live),
+            reporter,
+            recall: recalls,
+            access: Arc::new(AccessLog::off()),
+            doors: orders,
+            stage: stages,
+        };
         let thread = thread::spawn("worker-0", move || worker(setup)).unwrap();
         Self { address, live, stage, signals, recall, endpoints, thread: Some(thread) }
     }

@@ -63,6 +63,14 @@ impl Client {
         !self.closing
     }
 
+    /// Whether something of an answer has arrived.
+    pub(crate) fn arrived(&self) -> bool {
+        self.stream.get_ref().set_nonblocking(true).unwrap();
+        let arrived = self.stream.get_ref().peek(&mut [0]).is_ok();
+        self.stream.get_ref().set_nonblocking(false).unwrap();
+        arrived
+    }
+
     /// Reads a line without its end.
     pub(crate) fn line(&mut self) -> io::Result<String> {
         let mut line = String::new();

@@ -62,11 +62,20 @@ pub(crate) struct Tally {
 impl Load {
     /// Puts `rate` GETs a second on an address, with so many clients.
     pub(crate) fn start(address: SocketAddr, path: &str, rate: u32, clients: u32) -> Self {
+        Self::with(address, format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n"), rate, clients)
+    }
+
+    /// The same, each on a connection of its own.
+    pub(crate) fn start_closing(address: SocketAddr, path: &str, rate: u32, clients: u32) -> Self {
+        Self::with(address, format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"), rate, clients)
+    }
+
+    fn with(address: SocketAddr, request: String, rate: u32, clients: u32) -> Self {
         let between = Duration::from_secs(1) * clients / rate;
         let most = u64::try_from(LONGEST.as_nanos() / between.as_nanos()).unwrap();
         let orders = Arc::new(Orders {
             address,
-            request: format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n"),
+            request,
             between,
             most,
             stop: AtomicBool::new(false),

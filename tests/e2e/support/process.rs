@@ -1,5 +1,6 @@
 //! A program that runs until this is dropped, with all its children, and the signals it is sent.
 
+use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -24,6 +25,14 @@ impl Process {
         Self { child, log: log.to_owned(), ended: false }
     }
 
+    /// The same, with this as its standard input.
+    pub(crate) fn start_with(mut command: Command, input: OwnedFd, log: &Path) -> Self {
+        let file = std::fs::OpenOptions::new().create(true).append(true).open(log).unwrap();
+        command.process_group(0).stdin(input).stdout(file.try_clone().unwrap()).stderr(file);
+        let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        Self { child, log: log.to_owned(), ended: false }
+    }
+
     /// What it has printed so far.
     pub(crate) fn said(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
@@ -36,12 +45,40 @@ impl Process {
         assert!(status.success(), "SIG{name} to {group}: {status}");
     }
 
+    /// Sends a signal to this one process of the group.
+    pub(crate) fn signal_one(name: &str, pid: u32) {
+        let status = Command::new("sh").args(["-c", "kill -s \"$0\" -- \"$1\"", name, &pid.to_string()]).status().unwrap();
+        assert!(status.success(), "SIG{name} to {pid}: {status}");
+    }
+
+    /// The processes of its group that run, the oldest first.
+    pub(crate) fn group(&self) -> Vec<u32> {
+        let group = self.child.id().to_string();
+        let mut found: Vec<u32> = std::fs::read_dir("/proc")
+            .unwrap()
+            .flatten()
+            .filter_map(|entry| {
+                let pid = entry.file_name().to_str()?.parse().ok()?;
+                let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
+                // What stands before the last bracket is a name, and may be anything.
+                let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+                (fields.get(2) == Some(&group.as_str()) && fields.first() != Some(&"Z")).then_some(pid)
+            })
+            .collect();
+        found.sort_unstable();
+        found
+    }
+
     /// Kills it at once, and waits until it is gone.
     pub(crate) fn kill(&mut self) {
         if !self.ended {
             self.signal("KILL");
             self.child.wait().unwrap();
             self.ended = true;
+        }
+        // It may have left its work to another one.
+        for pid in self.group() {
+            Self::signal_one("KILL", pid);
         }
     }
 

@@ -73,6 +73,16 @@ impl Proxy {
         self.folder.write("pulsegate.yaml", &filled(config, &self.listener, &self.admin));
     }
 
+    /// A configuration with its addresses in it.
+    pub(crate) fn filled(&self, config: &str) -> String {
+        filled(config, &self.listener, &self.admin)
+    }
+
+    /// From the next reload on its admin interface is elsewhere.
+    pub(crate) fn move_admin(&mut self) {
+        self.admin = Port::free();
+    }
+
     /// Orders a reload and waits for its end.
     pub(crate) fn reload(&self) -> Answer {
         post(self.admin(), "/api/v1/reload").unwrap()
@@ -81,6 +91,40 @@ impl Proxy {
     /// Sends it a signal, by its name without SIG.
     pub(crate) fn signal(&self, name: &str) {
         self.process.signal(name);
+    }
+
+    /// Has another process take over, and waits until the one before has ended. Gives how long that took.
+    #[track_caller]
+    pub(crate) fn upgrade(&mut self) -> Duration {
+        let before = self.process.group();
+        let [old] = before.as_slice() else { panic!("one process, not {before:?}") };
+        Process::signal_one("USR2", *old);
+        let replaced = |process: &mut Process| {
+            // The first one is ours to bury.
+            let _ = process.has_ended();
+            let now = process.group();
+            (now.len() == 1 && now != before).then_some(())
+        };
+        until(PATIENCE, "another process has taken over", || replaced(&mut self.process)).1
+    }
+
+    /// The processes that run.
+    pub(crate) fn group(&self) -> Vec<u32> {
+        self.process.group()
+    }
+
+    /// Starts it again with the configuration that it has now.
+    pub(crate) fn restart(&mut self) {
+        self.process.kill();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pulsegate"));
+        command.args(["run", "-c", &self.folder.file("pulsegate.yaml")]);
+        self.process = Process::start(command, &self.folder.path().join("pulsegate.log"));
+        until(PATIENCE, "the proxy is ready", || get(self.admin(), "/readyz").ok().filter(|answer| answer.status == 200));
+    }
+
+    /// What it has logged.
+    pub(crate) fn said(&self) -> String {
+        self.process.said()
     }
 
     /// Whether it has ended.
