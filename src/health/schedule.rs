@@ -53,8 +53,10 @@ pub struct Slots {
     runs: u64,
 }
 
-/// Slots lie on multiples of this after their origin where no jitter moves them, so that timers fire together.
+/// Slots lie on multiples of this, so that the probes of many endpoints share one waking of their thread.
 const GRAIN: Duration = Duration::from_millis(10);
+/// Gaps shorter than this are kept as they are: rounding would change them noticeably.
+const MIN_ROUNDED: Duration = Duration::from_millis(100);
 
 impl Slots {
     /// Slots from `now` on, the first one at once.
@@ -131,7 +133,7 @@ impl Slots {
         } else {
             moved(interval, self.timing.jitter, rng)
         };
-        self.next = self.slot + gap;
+        self.next = on_grain(self.slot + gap, gap);
     }
 
     /// Moves the next slot by whole intervals until it is far enough after `now`.
@@ -163,6 +165,16 @@ impl Slots {
 /// `interval`, moved either way by up to the share `jitter` of it.
 fn moved(interval: Duration, jitter: Ratio, rng: &mut fastrand::Rng) -> Duration {
     interval.mul_f64(1.0 + jitter.get() * (2.0 * rng.f64() - 1.0))
+}
+
+/// The multiple of the grain that is nearest to `at`, so that probes are neither more nor fewer by it.
+fn on_grain(at: Timestamp, gap: Duration) -> Timestamp {
+    if gap < MIN_ROUNDED {
+        return at;
+    }
+    let grain = u64::try_from(GRAIN.as_nanos()).unwrap_or(u64::MAX);
+    let at = at + GRAIN / 2;
+    at - Duration::from_nanos(at.as_nanos() % grain)
 }
 
 fn round(span: Duration) -> Duration {
@@ -251,6 +263,22 @@ mod tests {
         }
         assert!((980..=1020).contains(&starts.len()), "{} slots in 1000 s", starts.len());
         assert!((500..=1000).contains(&starts[1]), "the second slot comes after {} ms", starts[1]);
+    }
+
+    #[test]
+    fn slots_of_many_endpoints_fall_together() {
+        let rng = &mut fastrand::Rng::with_seed(3);
+        let mut moments = std::collections::BTreeSet::new();
+        for id in 0..100 {
+            let start = Timestamp::from_millis(5_000) + Duration::from_micros(u64::from(id) * 37);
+            let mut slots = Slots::new(timing(1000, 500, 1000, 0.1), EndpointId(id), "ready", start);
+            for _ in 0..10 {
+                slots.take(slots.next(), rng);
+                moments.insert(slots.next());
+            }
+        }
+        assert!(moments.iter().all(|moment| moment.as_nanos().is_multiple_of(10_000_000)));
+        assert!(moments.len() < 600, "1000 runs at {} moments", moments.len());
     }
 
     #[test]
