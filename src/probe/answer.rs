@@ -1,13 +1,14 @@
 //! An endpoint's answer as probes see it: status, headers, and as much of the body as is ever looked at.
 
-use std::sync::Arc;
+use std::future::poll_fn;
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName};
 use http::{HeaderMap, StatusCode};
-use http_body_util::BodyExt;
-use hyper::body::Incoming;
+use http_body_util::Empty;
 
+use crate::http1::{Conversation, Fault, Reply};
+use crate::net::stream::Stream;
 use crate::report::spec::Format;
 use crate::report::{Said, max_body};
 
@@ -37,12 +38,11 @@ impl Answer {
     ///
     /// # Errors
     /// If the body breaks off.
-    pub(super) async fn read(response: http::Response<Incoming>, format: Format) -> hyper::Result<Self> {
-        let (head, mut rest) = response.into_parts();
+    pub(super) async fn read(head: Reply, rest: &mut Conversation<Stream, Empty<Bytes>>, format: Format) -> Result<Self, Fault> {
         let mut answer = Self { status: head.status, headers: head.headers, body: Vec::new(), most: 0 };
         answer.most = max_body(format, answer.content_type());
         while !answer.is_cut()
-            && let Some(frame) = rest.frame().await
+            && let Some(frame) = poll_fn(|cx| rest.poll_frame(cx)).await
         {
             if let Ok(data) = frame?.into_data() {
                 take(&mut answer.body, &data, answer.most);

@@ -13,7 +13,7 @@
 //! | `self_check` | whether we could hear anything at all |
 //! | `vigil` | the deadline, and what it is worth when we stood still |
 //! | `target`, `request` | where to ask, and what |
-//! | `line`, `wire` | the warm connection and the exchange on it |
+//! | `line` | the warm connection and the exchange on it |
 //! | `answer`, `reading`, `trouble` | what came, the report in it, and why nothing came |
 //! | `once` | one run outside any schedule |
 
@@ -33,7 +33,6 @@ mod target;
 mod tests;
 mod trouble;
 mod vigil;
-mod wire;
 
 pub use answer::Answer;
 pub use lag::ProbeLag;

@@ -78,7 +78,7 @@ impl Probe {
         };
         let stamp = Stamp { nonce: request::nonce(&mut self.nonces), seq, time: clock::wall(), state };
         let request = request::request(check, &self.target.host, stamp)?;
-        self.line.ask(&self.target, request, fresh).await.map(Found::Answered)
+        self.line.ask(&self.target, &request, fresh).await.map(Found::Answered)
     }
 
     fn judge(&self, answer: Answer) -> (ProbeResult, Option<Answer>, Option<ReportReading>) {

@@ -1,9 +1,9 @@
 //! Why there was no answer, and whose fault that is: the endpoint's, or ours.
 
-use std::error::Error;
 use std::io;
 
 use crate::health::signal::{Failure, ProbeResult};
+use crate::http1::Fault;
 use crate::net::dial::DialError;
 
 /// Why a probe got no answer, other than that its time ran out.
@@ -49,36 +49,20 @@ impl From<http::Error> for Trouble {
     }
 }
 
-impl Trouble {
-    /// The trouble that HTTP had; `heard` says whether any byte of an answer had come.
-    pub(super) fn of_http(error: &hyper::Error, heard: bool) -> Self {
-        let moment = if heard { "in the middle of the answer" } else { "before an answer" };
-        Self::Broken(if error.is_parse_too_large() {
-            "the answer's head is too long".to_owned()
-        } else if error.is_parse() {
-            format!("the answer is not well-formed HTTP/1: {}", innermost(error))
-        } else if error.is_incomplete_message() || error.is_canceled() {
-            format!("the connection was closed {moment}")
-        } else {
-            match io_kind(error) {
-                Some(io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) => format!("the connection was reset {moment}"),
-                Some(io::ErrorKind::UnexpectedEof) => format!("the connection was closed {moment}"),
-                _ => format!("the connection failed {moment}: {}", innermost(error)),
+impl From<Fault> for Trouble {
+    fn from(fault: Fault) -> Self {
+        use io::ErrorKind as Kind;
+        let moment = |heard: bool| if heard { "in the middle of the answer" } else { "before an answer" };
+        Self::Broken(match fault {
+            Fault::HeadTooLarge => "the answer's head is too long".to_owned(),
+            Fault::Malformed(what) => format!("the answer is not well-formed HTTP/1: {what}"),
+            Fault::TransferCoding => format!("the answer is not well-formed HTTP/1: {fault}"),
+            Fault::Broken { error, heard } if matches!(error.kind(), Kind::ConnectionReset | Kind::BrokenPipe) => {
+                format!("the connection was reset {}", moment(heard))
             }
+            Fault::Closed { .. } | Fault::Broken { .. } | Fault::RequestBody => fault.to_string(),
         })
     }
-}
-
-fn io_kind(error: &hyper::Error) -> Option<io::ErrorKind> {
-    causes(error).find_map(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind)
-}
-
-fn innermost(error: &hyper::Error) -> String {
-    causes(error).last().map_or_else(|| error.to_string(), ToString::to_string)
-}
-
-fn causes(error: &hyper::Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
-    std::iter::successors(error.source(), |cause: &&(dyn Error + 'static)| Error::source(*cause))
 }
 
 #[cfg(test)]
