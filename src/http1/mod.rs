@@ -13,7 +13,7 @@
 //! | `reply` | the answer's head: bytes to status, headers and framing |
 //! | `inflow` | the answer's body: bytes to data and trailers |
 //! | `chunks`, `trailers` | the chunked coding, and the fields after it |
-//! | `piece` | what one read brings |
+//! | `piece`, `spare` | what one read brings, and header maps to put it in |
 //! | `fault` | why there is no whole answer |
 
 mod chunks;
@@ -25,6 +25,7 @@ mod outflow;
 mod piece;
 mod reply;
 mod request;
+mod spare;
 #[cfg(test)]
 mod tests;
 mod trailers;
@@ -34,3 +35,4 @@ pub use conversation::{Conversation, Heard};
 pub use fault::Fault;
 pub use reply::{MAX_HEAD_BYTES, MAX_HEAD_LINES, Reply};
 pub use request::RequestHead;
+pub use spare::recycle;

@@ -13,6 +13,7 @@ use httparse::{Error, ParserConfig, Status};
 use crate::http1::chunks::Chunks;
 use crate::http1::fault::Fault;
 use crate::http1::inflow::Inflow;
+use crate::http1::spare;
 
 /// Bound of an answer's head, in bytes.
 pub const MAX_HEAD_BYTES: usize = 64 * 1024;
@@ -27,7 +28,7 @@ pub struct Reply {
     /// The words after the status, if they are not the usual ones.
     pub reason: Option<Bytes>,
     /// Its headers as they came, but for Content-Length, which is one plain number. Transfer-Encoding is `chunked` alone,
-    /// or not there.
+    /// or not there; a line of Connection is not there if all it says is whether this connection stays.
     pub headers: HeaderMap,
     pub(super) keep_alive: bool,
     framing: Framing,
@@ -54,14 +55,20 @@ impl Reply {
         };
         let status = head.code.and_then(|code| StatusCode::from_u16(code).ok());
         let status = status.ok_or(Fault::Malformed("the status is none"))?;
-        let headers = collect(bytes, head.headers)?;
+        let (headers, stays) = collect(bytes, head.headers)?;
         let reason = head.reason.filter(|reason| Some(*reason) != status.canonical_reason());
         let reason = reason.map(|reason| bytes.slice_ref(reason.as_bytes()));
-        let reply = Self::checked(status, reason, headers, head.version == Some(1))?;
+        let reply = Self::checked(status, reason, headers, head.version == Some(1), stays)?;
         Ok(Some((reply, length)))
     }
 
-    fn checked(status: StatusCode, reason: Option<Bytes>, mut headers: HeaderMap, modern: bool) -> Result<Self, Fault> {
+    fn checked(
+        status: StatusCode,
+        reason: Option<Bytes>,
+        mut headers: HeaderMap,
+        modern: bool,
+        stays: Option<bool>,
+    ) -> Result<Self, Fault> {
         let framing = framing(&mut headers)?;
         if framing == Framing::Chunked && !modern {
             return Err(Fault::Malformed("an answer of HTTP/1.0 has a transfer coding"));
@@ -69,7 +76,7 @@ impl Reply {
         if status.is_informational() && !matches!(framing, Framing::None | Framing::Length(0)) {
             return Err(Fault::Malformed("an interim answer has a body"));
         }
-        let keep_alive = keeps_alive(&headers, modern);
+        let keep_alive = stays != Some(false) && keeps_alive(&headers, modern || stays == Some(true));
         Ok(Self { status, reason, headers, keep_alive, framing })
     }
 
@@ -97,15 +104,29 @@ const fn words(error: Error) -> &'static str {
     }
 }
 
-/// The headers, which go on to share the bytes they came in.
-fn collect(bytes: &Bytes, lines: &[httparse::Header<'_>]) -> Result<HeaderMap, Fault> {
-    let mut headers = HeaderMap::with_capacity(lines.len());
+/// The headers, which go on to share the bytes they came in, and whether a plain Connection says that this one stays.
+fn collect(bytes: &Bytes, lines: &[httparse::Header<'_>]) -> Result<(HeaderMap, Option<bool>), Fault> {
+    let mut headers = spare::take(lines.len());
+    let mut stays = None;
     for line in lines {
+        if line.name.eq_ignore_ascii_case("connection")
+            && let Some(stay) = plain_stay(line.value)
+        {
+            stays = Some(stay && stays != Some(false));
+            continue;
+        }
         let name = HeaderName::from_bytes(line.name.as_bytes()).map_err(|_| Fault::Malformed(words(Error::HeaderName)))?;
         let value = HeaderValue::from_maybe_shared(bytes.slice_ref(line.value));
         headers.append(name, value.map_err(|_| Fault::Malformed(words(Error::HeaderValue)))?);
     }
-    Ok(headers)
+    Ok((headers, stays))
+}
+
+fn plain_stay(value: &[u8]) -> Option<bool> {
+    if value.eq_ignore_ascii_case(b"keep-alive") {
+        return Some(true);
+    }
+    value.eq_ignore_ascii_case(b"close").then_some(false)
 }
 
 /// The one framing that the headers give; lengths become one plain number.

@@ -16,7 +16,7 @@ use percent_encoding::percent_decode_str;
 use crate::base::time::Timestamp;
 use crate::cluster::readiness::{self, Readiness};
 use crate::cluster::{Endpoint, Listener, RetryResult, Route, Target, Token};
-use crate::http1::RequestHead;
+use crate::http1::{self, RequestHead};
 use crate::proxy::answer::Local;
 use crate::proxy::attempt::{self, Answer, Head};
 use crate::proxy::body::{AnswerBody, Relay};
@@ -139,8 +139,12 @@ fn admit<'a>(
     let wish = cluster.wish(worker, Asked { headers: &parts.headers, path: asked.path, source });
     let host = asked.host_header;
     let prefix = if route.policy.strip_prefix { found.prefix } else { 0 };
-    parts.uri = origin_form(&parts.uri, prefix);
-    if let Some(host) = &host {
+    // Else both are as they are to be sent.
+    let absolute = parts.uri.authority().is_some();
+    if absolute || prefix > 0 {
+        parts.uri = origin_form(&parts.uri, prefix);
+    }
+    if let Some(host) = host.as_ref().filter(|_| absolute) {
         parts.headers.insert(HOST, host.clone());
     }
     forward::request(&mut parts.headers, &context.client, host.as_ref(), parts.version, &mut worker.rng.borrow_mut());
@@ -186,9 +190,6 @@ fn not_found() -> Local {
 
 /// What is sent as the request's target: path and query as received, less the prefix.
 fn origin_form(uri: &Uri, prefix: usize) -> Uri {
-    if prefix == 0 && uri.authority().is_none() {
-        return uri.clone();
-    }
     target::stripped(uri, prefix).parse().unwrap_or_else(|_| Uri::from_static("/"))
 }
 
@@ -503,6 +504,7 @@ impl<'a> Exchange<'a> {
             response.extensions_mut().insert(reason);
         }
         close_if_leaving(self.context, &mut response);
+        http1::recycle(self.head.headers);
         response
     }
 }

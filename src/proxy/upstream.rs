@@ -34,11 +34,7 @@ pub(crate) struct Upstream {
     terms: RefCell<Terms>,
     http2: Cell<bool>,
     worker: usize,
-    waiting: RefCell<Slab<Rc<Call>>>,
-    /// Requests that are sent whole and wait.
-    outstanding: RefCell<Outstanding>,
-    /// How many of those that sit are still sending their body.
-    sending: Cell<usize>,
+    waiting: RefCell<Slab<Call>>,
     refused: Cell<Timestamp>,
     reset: Cell<Timestamp>,
 }
@@ -53,20 +49,8 @@ struct Terms {
 /// Where an exchange that waits can be called.
 #[derive(Debug)]
 struct Call {
-    recalled: Cell<bool>,
-    waker: RefCell<Option<Waker>>,
-    place: RefCell<Place>,
-}
-
-/// Where an exchange stands in the line of those that the endpoint owes an answer.
-#[derive(Debug)]
-enum Place {
-    /// Its body is still on its way, so nobody owes it anything.
-    Sending(Rc<Source>),
-    /// The number of its place.
-    Line(u64),
-    /// It has left.
-    Gone,
+    recalled: bool,
+    waker: Option<Waker>,
 }
 
 /// An exchange's seat among those that wait; empty again on drop.
@@ -74,7 +58,6 @@ enum Place {
 pub(crate) struct Seat {
     upstream: Rc<Upstream>,
     key: usize,
-    call: Rc<Call>,
 }
 
 impl Upstream {
@@ -132,17 +115,9 @@ impl Upstream {
     }
 
     /// Takes a seat for an exchange that is about to wait. There are never more of them than client connections.
-    pub(crate) fn sit(self: &Rc<Self>, source: Option<&Rc<Source>>, now: Timestamp) -> Seat {
-        let place = match source.filter(|source| !source.ended()) {
-            Some(source) => {
-                self.sending.set(self.sending.get() + 1);
-                Place::Sending(Rc::clone(source))
-            }
-            None => Place::Line(self.line_up(now)),
-        };
-        let call = Rc::new(Call { recalled: Cell::new(false), waker: RefCell::default(), place: RefCell::new(place) });
-        let key = self.waiting.borrow_mut().insert(Rc::clone(&call));
-        Seat { upstream: Rc::clone(self), key, call }
+    pub(crate) fn sit(self: &Rc<Self>) -> Seat {
+        let key = self.waiting.borrow_mut().insert(Call::default());
+        Seat { upstream: Rc::clone(self), key }
     }
 
     fn line_up(&self, now: Timestamp) -> u64 {
@@ -173,8 +148,8 @@ impl Upstream {
 
     /// Calls everybody who waits.
     pub(crate) fn recall(&self) {
-        for (_, call) in self.waiting.borrow().iter() {
-            call.recalled.set(true);
+        for (_, call) in self.waiting.borrow_mut().iter_mut() {
+            call.recalled = true;
             if let Some(waker) = call.waker.take() {
                 waker.wake();
             }
@@ -227,19 +202,23 @@ impl Drop for Upstream {
 impl Seat {
     /// Ready once the exchange has been called.
     pub(crate) fn poll_recalled(&self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.call.recalled.get() {
+        let mut waiting = self.upstream.waiting.borrow_mut();
+        let call = &mut waiting[self.key];
+        if call.recalled {
             return Poll::Ready(());
         }
-        let mut waker = self.call.waker.borrow_mut();
-        if !waker.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
-            *waker = Some(cx.waker().clone());
-        }
+        let stale = match &call.waker {
+            Some(known) if known.will_wake(cx.waker()) => None,
+            _ => call.waker.replace(cx.waker().clone()),
+        };
+        drop(waiting);
+        drop(stale);
         Poll::Pending
     }
 
     /// Stays in spite of the call: the exchange may not be sent again.
     pub(crate) fn stay(&self) {
-        self.call.recalled.set(false);
+        self.upstream.waiting.borrow_mut()[self.key].recalled = false;
     }
 
     /// The endpoint has begun to answer.
@@ -262,7 +241,8 @@ impl Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.leave(Outstanding::leave);
-        drop(self.upstream.waiting.borrow_mut().try_remove(self.key));
+        // Its waker may hold the last of a task, which must not end within the borrow.
+        let call = self.upstream.waiting.borrow_mut().try_remove(self.key);
+        drop(call);
     }
 }

@@ -16,6 +16,56 @@ const ADDED: usize = 6;
 
 const PSEUDONYM: &str = "pulsegate";
 
+/// Which of the headers that matter here a message has. Most have hardly any, and one look at the names that are there costs
+/// less than looking each of these up.
+#[derive(Debug, Clone, Copy, Default)]
+struct Present {
+    /// One of [`HOP_BY_HOP`].
+    hop_by_hop: bool,
+    connection: bool,
+    te: bool,
+    via: bool,
+    /// Something that says where a request came from.
+    forwarded: bool,
+    certificate: bool,
+    /// A request id, or part of a trace context.
+    identity: bool,
+}
+
+impl Present {
+    fn of(headers: &HeaderMap) -> Self {
+        let mut present = Self::default();
+        for name in headers.keys() {
+            let name = name.as_str();
+            match name.len() {
+                2 => present.te |= name == "te",
+                3 => present.via |= name == "via",
+                7 => present.hop_by_hop |= name == "upgrade",
+                9 => present.forwarded |= name == "forwarded",
+                10 => {
+                    present.connection |= name == "connection";
+                    present.hop_by_hop |= name == "keep-alive";
+                    present.identity |= name == "tracestate";
+                }
+                11 => present.identity |= name == "traceparent",
+                12 => {
+                    present.identity |= name == "x-request-id";
+                    present.forwarded |= name == "x-forwarded-";
+                }
+                _ => present.note_long(name),
+            }
+        }
+        present.hop_by_hop |= present.te;
+        present
+    }
+
+    fn note_long(&mut self, name: &str) {
+        self.forwarded |= name.starts_with("x-forwarded-");
+        self.certificate |= name == CLIENT_CERT.as_str();
+        self.hop_by_hop |= HOP_BY_HOP.contains(&name);
+    }
+}
+
 /// What always concerns one connection only, Connection itself aside.
 const HOP_BY_HOP: [&str; 7] =
     ["keep-alive", "proxy-connection", "te", "transfer-encoding", "upgrade", "proxy-authorization", "proxy-authenticate"];
@@ -53,27 +103,28 @@ pub fn is_loop(headers: &HeaderMap) -> bool {
 
 /// Makes a client's headers into the endpoint's, but for Host and the body's framing.
 pub fn request(headers: &mut HeaderMap, client: &Client, host: Option<&HeaderValue>, version: Version, rng: &mut fastrand::Rng) {
-    let trailers = headers.contains_key(TE) && wants_trailers(headers);
-    remove_hop_by_hop(headers);
+    let present = Present::of(headers);
+    let trailers = present.te && wants_trailers(headers);
+    remove_hop_by_hop(headers, present);
     if trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
         headers.insert(CONNECTION, HeaderValue::from_static("te"));
     }
     // Room for what follows, made once.
     headers.reserve(ADDED);
-    forwarded(headers, client, host);
-    via(headers, version);
-    identify(headers, rng);
+    forwarded(headers, client, host, present);
+    via(headers, version, present);
+    identify(headers, rng, present);
 }
 
 /// Makes an endpoint's headers into the client's, but for the body's framing.
 pub fn response(headers: &mut HeaderMap) {
-    remove_hop_by_hop(headers);
+    remove_hop_by_hop(headers, Present::of(headers));
 }
 
 /// Takes out of trailers what would change how a message is read (RFC 9110, section 6.5.1).
 pub fn trailers(headers: &mut HeaderMap) {
-    remove_hop_by_hop(headers);
+    remove_hop_by_hop(headers, Present::of(headers));
     headers.remove(CONTENT_LENGTH);
     headers.remove(HOST);
 }
@@ -97,8 +148,10 @@ fn wants_trailers(headers: &HeaderMap) -> bool {
 }
 
 /// RFC 9110, section 7.6.1: the fields that Connection names, and those that always concern one connection only.
-fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    if let Some(value) = headers.get(CONNECTION) {
+fn remove_hop_by_hop(headers: &mut HeaderMap, present: Present) {
+    if present.connection
+        && let Some(value) = headers.get(CONNECTION)
+    {
         let plain = [b"keep-alive".as_slice(), b"close"].iter().any(|word| value.as_bytes().eq_ignore_ascii_case(word));
         if plain && headers.get_all(CONNECTION).iter().nth(1).is_none() {
             headers.remove(CONNECTION);
@@ -106,16 +159,11 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
             remove_named(headers);
         }
     }
-    // Most requests have none of them; looking at the few names there are costs less than looking each one up.
-    if headers.keys().any(is_hop_by_hop) {
+    if present.hop_by_hop {
         for name in HOP_BY_HOP {
             headers.remove(name);
         }
     }
-}
-
-fn is_hop_by_hop(name: &HeaderName) -> bool {
-    HOP_BY_HOP.contains(&name.as_str())
 }
 
 fn remove_named(headers: &mut HeaderMap) {
@@ -133,22 +181,23 @@ fn nominated(value: &str) -> impl Iterator<Item = HeaderName> + '_ {
     names.filter(|name| *name != HOST && *name != CONTENT_LENGTH)
 }
 
-fn forwarded(headers: &mut HeaderMap, client: &Client, host: Option<&HeaderValue>) {
-    headers.remove(&CLIENT_CERT);
-    if !client.trusted {
+fn forwarded(headers: &mut HeaderMap, client: &Client, host: Option<&HeaderValue>, present: Present) {
+    if present.certificate {
+        headers.remove(&CLIENT_CERT);
+    }
+    if present.forwarded && !client.trusted {
         remove_forwarded(headers);
     }
-    match joined(headers, &FORWARDED_FOR, &client.address) {
-        Some(extended) => headers.insert(&FORWARDED_FOR, extended),
-        None => headers.insert(&FORWARDED_FOR, client.address.clone()),
-    };
+    let kept = present.forwarded && client.trusted;
+    let before = if kept { joined(headers, &FORWARDED_FOR, &client.address) } else { None };
+    headers.insert(&FORWARDED_FOR, before.unwrap_or_else(|| client.address.clone()));
     if let Some(subject) = &client.certificate {
         headers.insert(&CLIENT_CERT, subject.clone());
     }
-    if !headers.contains_key(&FORWARDED_PROTO) {
+    if !(kept && headers.contains_key(&FORWARDED_PROTO)) {
         headers.insert(&FORWARDED_PROTO, HeaderValue::from_static(if client.secure { "https" } else { "http" }));
     }
-    if let Some(host) = host.filter(|_| !headers.contains_key(&FORWARDED_HOST)) {
+    if let Some(host) = host.filter(|_| !(kept && headers.contains_key(&FORWARDED_HOST))) {
         headers.insert(&FORWARDED_HOST, host.clone());
     }
 }
@@ -179,23 +228,30 @@ fn joined(headers: &HeaderMap, name: &HeaderName, last: &HeaderValue) -> Option<
     HeaderValue::from_bytes(&text).ok()
 }
 
-fn via(headers: &mut HeaderMap, version: Version) {
+fn via(headers: &mut HeaderMap, version: Version, present: Present) {
     let ours = HeaderValue::from_static(match version {
         Version::HTTP_10 => "1.0 pulsegate",
         Version::HTTP_2 => "2.0 pulsegate",
         _ => "1.1 pulsegate",
     });
-    let value = joined(headers, &VIA, &ours).unwrap_or(ours);
+    let before = if present.via { joined(headers, &VIA, &ours) } else { None };
+    let value = before.unwrap_or(ours);
     headers.insert(VIA, value);
 }
 
 /// A request id and a trace context: kept if well-formed, made otherwise.
-fn identify(headers: &mut HeaderMap, rng: &mut fastrand::Rng) {
-    if !single(headers, &REQUEST_ID).is_some_and(is_request_id) {
+fn identify(headers: &mut HeaderMap, rng: &mut fastrand::Rng, present: Present) {
+    let known = |name: &HeaderName, is_well_formed: fn(&[u8]) -> bool| {
+        present.identity && single(headers, name).is_some_and(is_well_formed)
+    };
+    let (id, trace) = (known(&REQUEST_ID, is_request_id), known(&TRACEPARENT, is_traceparent));
+    if !id {
         headers.insert(&REQUEST_ID, hex_value(&hex(rng.u128(..))));
     }
-    if !single(headers, &TRACEPARENT).is_some_and(is_traceparent) {
-        headers.remove(&TRACESTATE);
+    if !trace {
+        if present.identity {
+            headers.remove(&TRACESTATE);
+        }
         let mut value = *b"00-................................-................-00";
         value[3..35].copy_from_slice(&hex(rng.u128(1..)));
         value[36..52].copy_from_slice(&hex(u128::from(rng.u64(1..)))[16..]);
@@ -206,12 +262,22 @@ fn identify(headers: &mut HeaderMap, rng: &mut fastrand::Rng) {
 /// 32 hexadecimal digits. Two of these are made for most requests, so they are not made by the formatter.
 fn hex(number: u128) -> [u8; 32] {
     let mut digits = [0; 32];
-    for (pair, byte) in digits.chunks_exact_mut(2).zip(number.to_be_bytes()) {
-        pair[0] = b"0123456789abcdef"[usize::from(byte >> 4)];
-        pair[1] = b"0123456789abcdef"[usize::from(byte & 15)];
+    for (pair, byte) in digits.as_chunks_mut::<2>().0.iter_mut().zip(number.to_be_bytes()) {
+        *pair = PAIRS[usize::from(byte)];
     }
     digits
 }
+
+/// Every byte as two digits.
+const PAIRS: [[u8; 2]; 256] = {
+    let mut pairs = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        pairs[byte] = [b"0123456789abcdef"[byte >> 4], b"0123456789abcdef"[byte & 15]];
+        byte += 1;
+    }
+    pairs
+};
 
 fn hex_value(text: &[u8]) -> HeaderValue {
     HeaderValue::from_bytes(text).expect("hexadecimal digits and dashes are a header value")

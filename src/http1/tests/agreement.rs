@@ -25,8 +25,10 @@ struct Read {
 }
 
 fn lines(headers: &HeaderMap) -> Vec<(String, Vec<u8>)> {
-    // Lengths are put into a plain form by us alone, and dropped by hyper where there is no body.
-    let kept = headers.iter().filter(|(name, _)| *name != "content-length" && *name != "transfer-encoding");
+    // Lengths are put into a plain form by us alone, and dropped by hyper where there is no body; plain words about the
+    // connection are not passed on by us.
+    let own = ["content-length", "transfer-encoding", "connection"];
+    let kept = headers.iter().filter(|(name, _)| !own.contains(&name.as_str()));
     kept.map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec())).collect()
 }
 
