@@ -41,6 +41,8 @@ pub struct Conversation<S, B> {
     outflow: Outflow<B>,
     /// The connection takes nothing more of the request; an answer may still be there.
     halted: bool,
+    /// Somebody else polls for the rest of the request to be sent.
+    sent_apart: bool,
     /// Read and not yet used.
     rest: Bytes,
     /// The beginning of a head.
@@ -67,6 +69,7 @@ where
             stream: connection.stream,
             outflow,
             halted: false,
+            sent_apart: false,
             rest: Bytes::new(),
             partial: Vec::new(),
             looks: 0,
@@ -110,7 +113,9 @@ where
     /// # Errors
     /// If the answer breaks off or is malformed, or if the request's body, of which some was still to be sent, fails.
     pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
-        self.send(cx)?;
+        if !self.sent_apart {
+            self.send(cx)?;
+        }
         loop {
             match self.inflow.step(&mut self.rest)? {
                 Step::Data(data) => return Poll::Ready(Some(Ok(Frame::data(data)))),
@@ -127,6 +132,23 @@ where
             }
             self.rest = piece;
         }
+    }
+
+    /// Whether nothing more of the request will be sent.
+    #[must_use]
+    pub fn is_sent(&self) -> bool {
+        self.halted || self.outflow.is_done()
+    }
+
+    /// Sends the rest of the request; from now on only this does, and whoever reads the answer is not in charge of it any
+    /// more. Two tasks may poll the two, each the same one every time.
+    ///
+    /// # Errors
+    /// If the request's body fails.
+    pub fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+        self.sent_apart = true;
+        self.send(cx)?;
+        if self.is_sent() { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
 
     /// Whether the answer's body has been read to its end.
@@ -163,7 +185,7 @@ where
 
     /// Sends what can be sent. A connection that takes nothing more may still hold an answer that says why.
     fn send(&mut self, cx: &mut Context<'_>) -> Result<(), Fault> {
-        if self.halted || self.outflow.is_done() {
+        if self.is_sent() {
             return Ok(());
         }
         match self.outflow.poll_send(&mut self.stream, cx) {

@@ -190,7 +190,7 @@ async fn converse(exchange: &Exchange<'_>, lease: &mut Lease, connection: Connec
     })
     .await;
     match reply {
-        Ok(reply) => Ok((head(reply), Inflow::Http1(conversation))),
+        Ok(reply) => Ok((head(reply), Inflow::http1(conversation))),
         Err(fault) => {
             exchange.sent.set(conversation.has_begun());
             Err(classify(exchange, &fault))

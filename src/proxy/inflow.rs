@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 
 use crate::http1::Conversation;
 use crate::net::stream::Stream;
+use crate::proxy::early::Early;
 use crate::proxy::pool::Connection;
 use crate::proxy::source::RequestBody;
 
@@ -21,6 +22,8 @@ pub(crate) enum Inflow {
     Http1(Box<Conversation<Stream, RequestBody>>),
     /// Over HTTP/2; dropped before its end, it tells the endpoint that nobody reads on.
     Http2(Incoming),
+    /// The same, while the request is still on its way.
+    Early(Early),
 }
 
 /// The endpoint broke off, or what came was no body. The text is for the log.
@@ -29,11 +32,18 @@ pub(crate) enum Inflow {
 pub(crate) struct BrokenOff(String);
 
 impl Inflow {
+    /// The body that follows the head which has just been read.
+    pub(crate) fn http1(conversation: Box<Conversation<Stream, RequestBody>>) -> Self {
+        let whole = conversation.is_sent() || conversation.is_end();
+        if whole { Self::Http1(conversation) } else { Self::Early(Early::new(conversation)) }
+    }
+
     /// The connection, if the answer has been read, the request has been sent, and the endpoint keeps it.
     pub(crate) fn finish(self) -> Option<Connection> {
         match self {
             Self::Http1(conversation) => conversation.finish(),
             Self::Http2(_) => None,
+            Self::Early(early) => early.finish(),
         }
     }
 }
@@ -45,6 +55,7 @@ impl Body for Inflow {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
         match self.get_mut() {
             Self::Http1(conversation) => conversation.poll_frame(cx).map_err(|fault| BrokenOff(fault.to_string())),
+            Self::Early(early) => early.poll_frame(cx).map_err(|fault| BrokenOff(fault.to_string())),
             Self::Http2(body) => Pin::new(body).poll_frame(cx).map_err(|error| BrokenOff(error.to_string())),
         }
     }
@@ -53,6 +64,7 @@ impl Body for Inflow {
         match self {
             Self::Http1(conversation) => conversation.is_end(),
             Self::Http2(body) => body.is_end_stream(),
+            Self::Early(early) => early.is_end(),
         }
     }
 
@@ -60,6 +72,7 @@ impl Body for Inflow {
         match self {
             Self::Http1(conversation) => conversation.size_hint(),
             Self::Http2(body) => body.size_hint(),
+            Self::Early(early) => early.size_hint(),
         }
     }
 }

@@ -13,6 +13,7 @@ mod client_socket;
 mod connection;
 mod context;
 mod door;
+mod early;
 mod exchange;
 mod failure;
 mod frames;

@@ -178,6 +178,28 @@ fn an_early_answer_to_a_large_upload_reaches_the_client() {
     assert_eq!((reply.status(), reply.body.as_str()), (413, "big"));
 }
 
+/// A client that reads nothing until it has sent everything, and an endpoint that does not wait for that with its answer.
+#[test]
+fn a_large_answer_that_comes_early_does_not_keep_its_request_from_being_sent() {
+    const SIZE: usize = 16 << 20;
+    let rig = Rig::start(&[endpoint(|mut client| {
+        drop(client.request_head());
+        let mut answering = client.stream.get_ref().try_clone().unwrap();
+        let answer = std::thread::spawn(move || {
+            answering.write_all(format!("HTTP/1.1 200 OK\r\nContent-Length: {SIZE}\r\n\r\n").as_bytes()).unwrap();
+            answering.write_all(&vec![b'x'; SIZE]).unwrap();
+        });
+        let mut body = vec![0; SIZE];
+        client.stream.read_exact(&mut body).unwrap();
+        answer.join().unwrap();
+    })]);
+    let mut client = rig.connect();
+    client.send(&format!("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: {SIZE}\r\n\r\n"));
+    client.stream.get_ref().set_write_timeout(Some(super::rig::PATIENCE)).unwrap();
+    client.stream.get_mut().write_all(&vec![b'y'; SIZE]).unwrap();
+    assert_eq!(client.reply(false).body.len(), SIZE);
+}
+
 #[test]
 fn a_client_that_goes_away_takes_its_attempt_with_it() {
     let (gone, noticed) = std::sync::mpsc::sync_channel(1);
