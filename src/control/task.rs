@@ -161,6 +161,7 @@ impl Control {
         let kept = config.state_file.as_deref().and_then(kept_orders);
         let draft = self.draft(config, now);
         self.commit(draft, now);
+        self.wards.ourselves.begin(now);
         let memory = memory.and_then(Memory::read);
         if let Some(memory) = memory {
             self.wards.remember(memory.clusters, now);

@@ -11,7 +11,7 @@ use crate::control::doubts::Doubts;
 use crate::control::handle::NotFound;
 use crate::control::local::Ourselves;
 use crate::control::ward::Ward;
-use crate::health::signal::{Observation, ProbeResult, ReportReading, Signal};
+use crate::health::signal::{Failure, Observation, ProbeResult, ReportReading, Signal};
 use crate::health::verdict::State;
 use crate::health::{self, Entry};
 

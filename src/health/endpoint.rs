@@ -169,6 +169,7 @@ impl Endpoint {
                 }
                 return moved;
             }
+            Observation::Process(name) => return self.observe_process(name, at, context),
             Observation::Operator { state, until, reason } => self.order(*state, *until, reason.as_ref(), at),
         }
         true

@@ -1,6 +1,7 @@
 //! An endpoint's answer as probes see it: status, headers, and as much of the body as is ever looked at.
 
 use std::future::poll_fn;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName};

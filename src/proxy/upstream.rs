@@ -35,6 +35,10 @@ pub(crate) struct Upstream {
     http2: Cell<bool>,
     worker: usize,
     waiting: RefCell<Slab<Call>>,
+    /// Requests that are sent whole and wait.
+    outstanding: RefCell<Outstanding>,
+    /// How many of those that sit are still sending their body.
+    sending: Cell<usize>,
     refused: Cell<Timestamp>,
     reset: Cell<Timestamp>,
 }
@@ -51,6 +55,18 @@ struct Terms {
 struct Call {
     recalled: bool,
     waker: Option<Waker>,
+    place: Place,
+}
+
+/// Where an exchange stands in the line of those that the endpoint owes an answer.
+#[derive(Debug)]
+enum Place {
+    /// Its body is still on its way, so nobody owes it anything.
+    Sending(Rc<Source>),
+    /// The number of its place.
+    Line(u64),
+    /// It has left.
+    Gone,
 }
 
 /// An exchange's seat among those that wait; empty again on drop.
@@ -115,8 +131,15 @@ impl Upstream {
     }
 
     /// Takes a seat for an exchange that is about to wait. There are never more of them than client connections.
-    pub(crate) fn sit(self: &Rc<Self>) -> Seat {
-        let key = self.waiting.borrow_mut().insert(Call::default());
+    pub(crate) fn sit(self: &Rc<Self>, source: Option<&Rc<Source>>, now: Timestamp) -> Seat {
+        let place = match source.filter(|source| !source.ended()) {
+            Some(source) => {
+                self.sending.set(self.sending.get() + 1);
+                Place::Sending(Rc::clone(source))
+            }
+            None => Place::Line(self.line_up(now)),
+        };
+        let key = self.waiting.borrow_mut().insert(Call { recalled: false, waker: None, place });
         Seat { upstream: Rc::clone(self), key }
     }
 
@@ -136,12 +159,12 @@ impl Upstream {
         if self.sending.get() == 0 {
             return;
         }
-        for (_, call) in self.waiting.borrow().iter() {
-            let sent = match &*call.place.borrow() {
+        for (_, call) in self.waiting.borrow_mut().iter_mut() {
+            let sent = match &call.place {
                 Place::Sending(source) if source.ended() => source.progress(),
                 _ => continue,
             };
-            *call.place.borrow_mut() = Place::Line(self.line_up(sent));
+            call.place = Place::Line(self.line_up(sent));
             self.sending.set(self.sending.get() - 1);
         }
     }
@@ -228,7 +251,8 @@ impl Seat {
 
     fn leave(&self, how: impl FnOnce(&mut Outstanding, u64)) {
         let upstream = &self.upstream;
-        match std::mem::replace(&mut *self.call.place.borrow_mut(), Place::Gone) {
+        let place = std::mem::replace(&mut upstream.waiting.borrow_mut()[self.key].place, Place::Gone);
+        match place {
             Place::Line(number) => {
                 how(&mut upstream.outstanding.borrow_mut(), number);
                 upstream.tell_oldest();
@@ -241,6 +265,7 @@ impl Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
+        self.leave(Outstanding::leave);
         // Its waker may hold the last of a task, which must not end within the borrow.
         let call = self.upstream.waiting.borrow_mut().try_remove(self.key);
         drop(call);

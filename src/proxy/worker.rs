@@ -16,7 +16,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
 use crate::base::ids::EndpointId;
-use crate::cluster::{Endpoint, ListenerError, Live, RecallReceiver, Reporter};
+use crate::cluster::{BEAT, Endpoint, ListenerError, Live, RecallReceiver, Reporter};
 use crate::net::listen::ListenSocket;
 use crate::proxy::access::AccessLog;
 use crate::proxy::connection;
@@ -93,6 +93,7 @@ pub async fn worker(setup: Setup) {
     });
     let _recalls = task::Owned::spawn(recalls(Rc::clone(&worker), recall));
     let _sweeps = task::Owned::spawn(sweeps(Rc::clone(&worker)));
+    let _pulse = task::Owned::spawn(pulse(Rc::clone(&worker)));
     unless_ended(stage.clone(), async {
         let leave = keep_doors(&worker, doors, stage).await;
         tokio::select! {
@@ -188,6 +189,18 @@ async fn sweeps(worker: Rc<Worker>) {
 async fn keep_accepting(worker: Rc<Worker>, door: Rc<Door>, socket: Arc<ListenSocket>) {
     while task::spawn(accept(Rc::clone(&worker), Rc::clone(&door), Arc::clone(&socket))).await.is_err() {
         tokio::time::sleep(ACCEPT_PAUSE).await;
+    }
+}
+
+/// Shows that this worker runs, and looks after what no event tells of.
+async fn pulse(worker: Rc<Worker>) {
+    loop {
+        let due = clock::now() + BEAT;
+        tokio::time::sleep_until(clock::instant(due)).await;
+        worker.live.pulses[worker.index].beat(due, clock::now());
+        for upstream in worker.upstreams.borrow().values() {
+            upstream.look_at_bodies();
+        }
     }
 }
 

@@ -23,7 +23,6 @@ pub(super) use cluster::{Balance, BalanceWord, Cluster, ClusterTls, Endpoint, Ha
 pub(super) use health::{Health, HttpProbe, Probe, ProbeTls, Require, RequireWord, Start};
 pub(super) use listener::{ClientAuth, Limits, Listener, ListenerTls, Protocol};
 pub(super) use live::{Damping, Outlier, Silence, SlowStart};
-pub(super) use process::{Admin, Level as LogLevel, Log, LogFormat, Metrics};
 pub(super) use process::{AccessFormat, AccessLog, Admin, Level as LogLevel, Log, LogFormat, Metrics};
 pub(super) use report::{For, Format, Level, Report, Rule, Side, Unit};
 pub(super) use route::{HeaderChanges, Match, Retries, Route, Share, WhenEntry};
