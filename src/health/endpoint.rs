@@ -282,7 +282,8 @@ impl Endpoint {
             && self.outliers.expire(now, context.pace, outlier)
         {
             self.recent.clear();
-            self.history.push(Entry::new(now, Kind::Outlier, "on trial"));
+            let text = if self.outliers.is_apart() { "on trial" } else { "its trial is over" };
+            self.history.push(Entry::new(now, Kind::Outlier, text));
         }
         if self.cause.expire(now, policy.interval) {
             self.history.push(Entry::new(now, Kind::Held, "believed: it has lasted for too long"));
@@ -297,7 +298,8 @@ impl Endpoint {
 
     /// It has entered its state from another: what follows for its return. Returns whether reasons may have changed by it.
     pub(super) fn come_and_go(&mut self, from: State, policy: &Policy, n: usize, now: Timestamp) -> bool {
-        let could = from.is_well() || from == State::Suspect;
+        // Without probes a trial decides, which is late enough; one that is alone is never held out.
+        let could = (from.is_well() || from == State::Suspect) && n > 1 && !self.probes.is_empty();
         if let (true, State::Unhealthy, Some(damping)) = (could, self.state, &policy.damping) {
             self.damping.ejected(damping, now);
         }
@@ -306,6 +308,10 @@ impl Endpoint {
             return true;
         }
         self.damping.returned(now);
+        if from == State::Unhealthy {
+            self.recent.clear();
+            self.outliers.start_over();
+        }
         let was_out = match from {
             State::Unhealthy => true,
             State::Ejected => self.outliers.is_apart() || self.damping.has_held(now),
@@ -356,7 +362,7 @@ impl Endpoint {
     fn traffic_changes(&self, policy: &Policy) -> [Option<Timestamp>; 4] {
         [
             self.silence.next_change(policy.asks()),
-            self.outliers.next_change(),
+            policy.outlier.as_ref().and_then(|outlier| self.outliers.next_change(outlier)),
             self.cause.next_change(policy.interval),
             self.damping.next_change(),
         ]

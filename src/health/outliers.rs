@@ -9,7 +9,7 @@
 //!
 //! An ejection lasts `ejection`, twice as long each time, at most `ejection_max`, moved by up to a tenth so that those ejected
 //! together do not return together. Then a trial: a trickle of requests. As many as `min_requests` without more failures than the
-//! siblings have bring it back, one too many ejects it again.
+//! siblings have bring it back, and so does a whole `window` without a failure; one too many ejects it again.
 
 use std::time::Duration;
 
@@ -152,7 +152,7 @@ impl Outliers {
         Judged::Ejected(why)
     }
 
-    /// Lets time pass. `pace` is how many requests a second its full weight would bring. Returns whether a trial begins.
+    /// Lets time pass. `pace` is how many requests a second its full weight would bring. Returns whether a trial begins or ends.
     pub(super) fn expire(&mut self, now: Timestamp, pace: f64, policy: &Outlier) -> bool {
         match self.standing {
             Standing::Out { until, .. } if until <= now => {
@@ -160,15 +160,25 @@ impl Outliers {
                 self.standing = Standing::Trial { since: now, seen: Counts::default(), weight };
                 true
             }
+            Standing::Trial { since, seen, .. } if since + policy.window <= now && seen.errors == 0 => {
+                self.standing = Standing::Well;
+                true
+            }
             _ => false,
         }
     }
 
-    pub(super) const fn next_change(&self) -> Option<Timestamp> {
+    pub(super) fn next_change(&self, policy: &Outlier) -> Option<Timestamp> {
         match self.standing {
             Standing::Out { until, .. } => Some(until),
+            Standing::Trial { since, seen, .. } if seen.errors == 0 => Some(since + policy.window),
             Standing::Well | Standing::Trial { .. } => None,
         }
+    }
+
+    /// It was out for another reason: what failed then is not held against it.
+    pub(super) const fn start_over(&mut self) {
+        self.consecutive = 0;
     }
 
     /// Whether its results say nothing about how the cluster does.
@@ -302,7 +312,7 @@ mod tests {
                 outliers.look(&glance(5, 5, 5), counts(0, 0), counts(0, 0), &policy(), at(now)),
                 Judged::Ejected(_)
             ));
-            let until = outliers.next_change().unwrap();
+            let until = outliers.next_change(&policy()).unwrap();
             spans.push(until.since(at(now)).as_secs_f64());
             assert!(!outliers.expire(until - Duration::from_nanos(1), 100.0, &policy()));
             assert!(outliers.expire(until, 100.0, &policy()));
