@@ -13,7 +13,7 @@ use crate::base::units::format_duration;
 use crate::health::policy::Damping as Policy;
 use crate::health::verdict::{Code, Reason, State};
 
-/// The least time after which an endpoint that stays is forgiven.
+/// The least time after which an endpoint that stays is forgiven, or one that fails in a hold is given up.
 const FORGIVEN: Duration = Duration::from_secs(10);
 /// A new process ends a hold at most so often: it may be what makes the endpoint come and go.
 const NEW_PROCESS: Duration = Duration::from_secs(10);
@@ -100,7 +100,8 @@ impl Damping {
 
     /// When the hold ends by itself: it has been well for long enough, or has not been for as long.
     pub(super) fn next_change(&self) -> Option<Timestamp> {
-        self.hold.and_then(|hold| hold.well.or(hold.stuck).map(|from| from + hold.span))
+        self.hold
+            .and_then(|hold| hold.well.map(|from| from + hold.span).or(hold.stuck.map(|from| from + hold.span.max(FORGIVEN))))
     }
 
     /// Whether it is held out while it is well.
@@ -169,12 +170,12 @@ mod tests {
         damping.observe(true, &POLICY, at(4000));
         assert!(damping.is_holding() && damping.next_change() == Some(at(5000)));
         damping.observe(false, &POLICY, at(4500));
-        assert!(damping.is_stuck() && damping.next_change() == Some(at(6500)), "two seconds from its failure");
+        assert!(damping.is_stuck() && damping.next_change() == Some(at(14_500)), "ten seconds from its failure");
         damping.observe(false, &POLICY, at(5500));
-        assert_eq!(damping.next_change(), Some(at(6500)), "failing on is no new failure");
-        assert!(damping.expire(at(6500)) && !damping.is_stuck() && damping.next_change().is_none());
-        damping.observe(true, &POLICY, at(9000));
-        assert_eq!(damping.next_change(), Some(at(11_000)), "whenever it returns, it must be well for that long");
+        assert_eq!(damping.next_change(), Some(at(14_500)), "failing on is no new failure");
+        assert!(damping.expire(at(14_500)) && !damping.is_stuck() && damping.next_change().is_none());
+        damping.observe(true, &POLICY, at(19_000));
+        assert_eq!(damping.next_change(), Some(at(21_000)), "whenever it returns, it must be well for that long");
     }
 
     #[test]

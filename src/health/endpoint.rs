@@ -300,7 +300,8 @@ impl Endpoint {
     pub(super) fn come_and_go(&mut self, from: State, policy: &Policy, n: usize, now: Timestamp) -> bool {
         // Without probes a trial decides, which is late enough; one that is alone is never held out.
         let could = (from.is_well() || from == State::Suspect) && n > 1 && !self.probes.is_empty();
-        if let (true, State::Unhealthy, Some(damping)) = (could, self.state, &policy.damping) {
+        let out = self.state == State::Unhealthy || (self.state == State::Ejected && self.outliers.is_apart());
+        if let (true, true, Some(damping)) = (could, out, &policy.damping) {
             self.damping.ejected(damping, now);
         }
         if !self.state.is_well() {
@@ -308,10 +309,6 @@ impl Endpoint {
             return true;
         }
         self.damping.returned(now);
-        if from == State::Unhealthy {
-            self.recent.clear();
-            self.outliers.start_over();
-        }
         let was_out = match from {
             State::Unhealthy => true,
             State::Ejected => self.outliers.is_apart() || self.damping.has_held(now),

@@ -176,11 +176,6 @@ impl Outliers {
         }
     }
 
-    /// It was out for another reason: what failed then is not held against it.
-    pub(super) const fn start_over(&mut self) {
-        self.consecutive = 0;
-    }
-
     /// Whether its results say nothing about how the cluster does.
     pub(super) const fn is_apart(&self) -> bool {
         !matches!(self.standing, Standing::Well)

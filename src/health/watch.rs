@@ -145,9 +145,6 @@ impl Cluster {
             return false;
         }
         let endpoint = &self.endpoints[index];
-        if !endpoint.state.is_well() && endpoint.state != State::Ejected {
-            return false;
-        }
         let apart = endpoint.outliers.is_apart();
         let own = endpoint.recent.counts();
         let siblings = if apart { self.pool.counts } else { self.pool.counts.without(own) };
