@@ -8,6 +8,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::time::Timestamp;
 use crate::base::units::format_duration;
 use crate::health::policy::Damping as Policy;
@@ -19,7 +21,7 @@ const FORGIVEN: Duration = Duration::from_secs(10);
 const NEW_PROCESS: Duration = Duration::from_secs(10);
 
 /// How often an endpoint has gone.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Damping {
     /// Ejections that are not forgiven.
     times: u32,
@@ -32,7 +34,7 @@ pub(super) struct Damping {
     skipped: Option<Timestamp>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct Hold {
     since: Timestamp,
     span: Duration,

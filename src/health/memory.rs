@@ -12,9 +12,11 @@ use crate::base::ids::EndpointId;
 use crate::base::time::Timestamp;
 use crate::health::changes::Changes;
 use crate::health::cluster::Cluster;
+use crate::health::damping::Damping;
 use crate::health::endpoint::Endpoint;
 use crate::health::history::{Entry, Kind};
 use crate::health::operator::Operator;
+use crate::health::outliers::OutliersMemory;
 use crate::health::policy::Policy;
 use crate::health::probes::ProbesMemory;
 use crate::health::refused::Refused;
@@ -30,6 +32,8 @@ pub struct Memory {
     probes: ProbesMemory,
     refused: Refused,
     reports: ReportsMemory,
+    outliers: OutliersMemory,
+    damping: Damping,
     operator: Operator,
     history: Vec<EntryMemory>,
 }
@@ -74,6 +78,8 @@ impl Memory {
             probes: endpoint.probes.memory(),
             refused: endpoint.refused.clone(),
             reports: endpoint.reports.memory(),
+            outliers: endpoint.outliers.memory(),
+            damping: endpoint.damping.clone(),
             operator: endpoint.operator.clone(),
             history: endpoint.history.to_vec().iter().map(EntryMemory::of).collect(),
         }
@@ -83,6 +89,8 @@ impl Memory {
         endpoint.probes.remember(self.probes, policy);
         endpoint.refused = self.refused;
         endpoint.reports.remember(self.reports);
+        endpoint.outliers.remember(self.outliers);
+        endpoint.damping = self.damping;
         endpoint.operator = self.operator;
         for entry in self.history.iter().filter_map(EntryMemory::entry) {
             endpoint.history.push(entry);

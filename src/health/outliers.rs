@@ -13,6 +13,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::ids::EndpointId;
 use crate::base::time::Timestamp;
 use crate::base::units::format_duration;
@@ -84,7 +86,32 @@ pub(super) fn wilson(counts: Counts) -> (f64, f64) {
     ((middle - margin).max(0.0) / (1.0 + spread), (middle + margin).min(1.0 + spread) / (1.0 + spread))
 }
 
+/// What another process must know; how a trial goes is begun anew there, for its counts are its own.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct OutliersMemory {
+    out: Option<(Timestamp, Timestamp)>,
+    times: u32,
+    last: Option<(Timestamp, Duration)>,
+    why: String,
+}
+
 impl Outliers {
+    pub(super) fn memory(&self) -> OutliersMemory {
+        let out = match self.standing {
+            Standing::Out { since, until } => Some((since, until)),
+            Standing::Well | Standing::Trial { .. } => None,
+        };
+        OutliersMemory { out, times: self.times, last: self.last, why: self.why.clone() }
+    }
+
+    pub(super) fn remember(&mut self, memory: OutliersMemory) {
+        if let Some((since, until)) = memory.out {
+            self.standing = Standing::Out { since, until };
+        }
+        (self.times, self.last, self.why) = (memory.times, memory.last, memory.why);
+    }
+
     /// Looks at what is new. `own` and `siblings` are the counts of the window.
     pub(super) fn look(&mut self, glance: &Glance, own: Counts, siblings: Counts, policy: &Outlier, now: Timestamp) -> Judged {
         self.count_row(glance);

@@ -204,6 +204,13 @@ async fn pulse(worker: Rc<Worker>) {
     }
 }
 
+/// Accepts on a door's socket until it is closed. A bug in between costs a pause.
+async fn keep_accepting(worker: Rc<Worker>, door: Rc<Door>, socket: Arc<ListenSocket>) {
+    while task::spawn(accept(Rc::clone(&worker), Rc::clone(&door), Arc::clone(&socket))).await.is_err() {
+        tokio::time::sleep(ACCEPT_PAUSE).await;
+    }
+}
+
 /// Accepts until told to close, then takes what the system has accepted already: those clients have been let in.
 async fn accept(worker: Rc<Worker>, door: Rc<Door>, socket: Arc<ListenSocket>) {
     let listener = match socket.handle().and_then(TcpListener::from_std) {
