@@ -39,6 +39,8 @@ pub(super) const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(75);
 pub(super) const ROUTE_TIMEOUT: Duration = Duration::from_secs(15);
 /// Long enough for a server that computes between two writes, short enough to free what a dead peer holds.
 pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// People leave a page open over lunch; what keeps such a connection sends a ping far more often.
+pub(super) const UPGRADE_IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
 /// Two more endpoints: a request that three refuse is not the endpoints' fault.
 pub(super) const ATTEMPTS: u32 = 3;
 /// What another endpoint may well do better; 500 is left out, since it is mostly the request's fault.

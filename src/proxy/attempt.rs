@@ -122,6 +122,7 @@ async fn send(
     for _ in 0..UNTAKEN {
         match opening::get(&lease.upstream, snapshot, exchange.idempotent, now).await.map_err(Failure::Dial)? {
             Opened::Http1(connection) => return converse(exchange, lease, connection).await,
+            Opened::Http2(_) if exchange.upgrades => return Err(Failure::NoUpgrade),
             Opened::Http2(line) => match multiplex(exchange, lease, line, snapshot.tls.is_some()).await {
                 // The endpoint closes this connection in good order, or has enough to do on it: it says that it has not looked
                 // at the request, so the next connection is as good as this one was.

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::HeaderValue;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
@@ -48,6 +49,8 @@ pub(crate) enum Ended {
     Flooded,
     /// A time-out ended it.
     Overdue(Option<ListenerError>),
+    /// Another protocol is spoken from here on, and this has come of it.
+    Upgraded(Bytes),
     /// It is HTTP/2, and this is what has come of it.
     Http2(Vec<u8>),
 }
@@ -131,6 +134,12 @@ async fn speak(worker: Rc<Worker>, mut accepted: Accepted, stream: TcpStream) {
         // The machinery of HTTP/2 is large, and most connections do not need it.
         ended = Box::pin(side_by_side::drive(&worker, &context, socket.clone(), first)).await;
     }
+    if let Ended::Upgraded(first) = ended {
+        if let Some(tunnel) = context.activity.take_tunnel() {
+            Box::pin(tunnel.run(socket, first)).await;
+        }
+        return;
+    }
     end(&worker, &context, socket, ended).await;
 }
 
@@ -146,7 +155,7 @@ async fn end(worker: &Worker, context: &Context, socket: Shared, ended: Ended) {
     match ended {
         Ended::Closed if context.activity.is_cut_short() => socket.reset(),
         Ended::Closed if context.activity.is_unread() => linger(socket).await,
-        Ended::Closed | Ended::Http2(_) | Ended::Overdue(None) => {}
+        Ended::Closed | Ended::Http2(_) | Ended::Upgraded(_) | Ended::Overdue(None) => {}
         Ended::Refused => {
             worker.count(&context.door, ListenerError::BadRequest);
             linger(socket).await;

@@ -4,7 +4,7 @@
 //! first byte of a head (or from accept) to its end, `keepalive_timeout` between exchanges. Over HTTP/2 every exchange has
 //! a context of its own, since they run side by side, and tells the connection when it begins and ends.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use crate::base::time::Timestamp;
 use crate::config::model::ListenerLimits;
 use crate::proxy::door::Door;
 use crate::proxy::streams::Streams;
+use crate::proxy::tunnel::Tunnel;
 use crate::runtime::clock;
 use crate::runtime::timer::Deadline;
 use crate::traffic::forward::Client;
@@ -49,6 +50,8 @@ pub(crate) struct Activity {
     cut_short: Cell<bool>,
     /// Whether a piece of an answer has been handed over and no other has been asked for since.
     handed: Cell<bool>,
+    /// What takes over when HTTP has ended on the connection.
+    tunnel: RefCell<Option<Box<Tunnel>>>,
     /// The connection, if this is one stream of it.
     streams: Option<Rc<Streams>>,
 }
@@ -98,6 +101,7 @@ impl Context {
             old: Cell::new(false),
             cut_short: Cell::new(false),
             handed: Cell::new(false),
+            tunnel: RefCell::new(None),
             streams,
         };
         Self { door, client, deadline: Deadline::unset(), activity, limits: limits.clone() }
@@ -105,6 +109,21 @@ impl Context {
 }
 
 impl Activity {
+    /// When the answer that is being given has gone out, the connection is this tunnel's.
+    pub(crate) fn leave_http(&self, tunnel: Tunnel) {
+        self.tunnel.replace(Some(Box::new(tunnel)));
+    }
+
+    /// Whether HTTP has ended.
+    pub(crate) fn has_left_http(&self) -> bool {
+        self.tunnel.borrow().is_some()
+    }
+
+    /// What takes over.
+    pub(crate) fn take_tunnel(&self) -> Option<Box<Tunnel>> {
+        self.tunnel.take()
+    }
+
     /// What is going on.
     pub(crate) fn state(&self) -> State {
         self.state.get()

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll};
 
-use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, RETRY_AFTER, SET_COOKIE, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, RETRY_AFTER, SET_COOKIE, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
 use http::uri::{Authority, Scheme};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
@@ -25,6 +25,7 @@ use crate::proxy::failure::Failure;
 use crate::proxy::ledger::Ledger;
 use crate::proxy::place::Place;
 use crate::proxy::source::{Fault, RequestBody, Source};
+use crate::proxy::tunnel::Tunnel;
 use crate::proxy::upstream::Upstream;
 use crate::proxy::view::{ClusterView, Picked, Tried, View, Wish};
 use crate::proxy::worker::Worker;
@@ -50,6 +51,8 @@ pub(crate) struct Exchange<'a> {
     started: Timestamp,
     pub(crate) idempotent: bool,
     pub(crate) sent: Cell<bool>,
+    /// Whether the client wants to speak another protocol from here on.
+    pub(crate) upgrades: bool,
     tried: Vec<Tried>,
     /// The endpoint of the latest try.
     picked: Option<Picked>,
@@ -69,6 +72,7 @@ pub(crate) async fn serve(
     let is_head = request.method() == Method::HEAD;
     let (mut parts, incoming) = request.into_parts();
     ledger.asked(&parts);
+    let protocol = wanted_protocol(&parts, &incoming);
     let admitted = admit(&worker, &context, (view, listener), &mut parts, &mut ledger);
     let admitted = match admitted {
         Ok(admitted) => admitted,
@@ -79,6 +83,10 @@ pub(crate) async fn serve(
             return Ok(own(ledger, &local, &parts.headers, is_head));
         }
     };
+    if let Some(protocol) = protocol {
+        parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        parts.headers.insert(UPGRADE, protocol);
+    }
     let cluster = Rc::clone(admitted.cluster);
     let mut exchange = Exchange::new(&worker, &context, admitted, parts, incoming, started);
     let outcome = exchange.run(&cluster, &mut ledger).await;
@@ -184,6 +192,19 @@ fn redirect(host: &str, uri: &Uri) -> Local {
     }
 }
 
+/// The protocol that the client wants to speak from here on. HTTP/2 without TLS is none: a client that means it begins with it,
+/// and one that asks an endpoint for it would get past us (RFC 9113, section 3.1).
+fn wanted_protocol(request: &Parts, body: &Incoming) -> Option<HeaderValue> {
+    let named = |value: &HeaderValue| {
+        value.to_str().is_ok_and(|text| text.split(',').any(|token| token.trim().eq_ignore_ascii_case("upgrade")))
+    };
+    let asks = request.version == Version::HTTP_11 && request.headers.get_all(CONNECTION).iter().any(named);
+    let mut protocols = request.headers.get_all(UPGRADE).iter();
+    let protocol = protocols.next().filter(|_| asks && body.is_end_stream())?;
+    let plain = protocol.to_str().is_ok_and(|text| !text.to_ascii_lowercase().contains("h2c"));
+    (plain && protocols.next().is_none()).then(|| protocol.clone())
+}
+
 fn not_found() -> Local {
     Local::new(StatusCode::NOT_FOUND, Token::DestinationNotFound, "no route of this listener matches the request".to_owned())
 }
@@ -235,8 +256,10 @@ impl<'a> Exchange<'a> {
         head.version = Version::HTTP_11;
         context.activity.body_limit.set(route.policy.idle_timeout);
         let idempotent = retry::is_idempotent(&head.method);
+        // Nothing else leaves this header in.
+        let upgrades = head.headers.contains_key(UPGRADE);
         let (sent, tried) = (Cell::new(false), Vec::new());
-        Self { worker, context, route, target, wish, head, source, started, idempotent, sent, tried, picked: None }
+        Self { worker, context, route, target, wish, head, source, started, idempotent, sent, upgrades, tried, picked: None }
     }
 
     /// Picks and tries until there is an answer to pass on, or nothing more to try.
@@ -250,7 +273,7 @@ impl<'a> Exchange<'a> {
             };
             self.tried.push(Tried { id: picked.upstream.endpoint.id, number: picked.number });
             let tried = attempt::run(self, Place::take(cluster, &picked), &picked.roster.snapshot, now).await;
-            let ended = tried.and_then(Self::check_answer);
+            let ended = tried.and_then(|answer| self.check_answer(answer));
             match &ended {
                 Ok(answer) => cluster.settle(&picked, now, answer.head.status.is_server_error()),
                 Err(failure) if failure.blames_endpoint() => {
@@ -275,9 +298,10 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    /// Refuses an answer that ends HTTP on its connection.
-    fn check_answer(answer: Answer) -> Result<Answer, Failure> {
-        if answer.head.status == StatusCode::SWITCHING_PROTOCOLS { Err(Failure::Upgrade) } else { Ok(answer) }
+    /// Refuses an answer that ends HTTP on its connection, if nobody asked for that.
+    fn check_answer(&self, answer: Answer) -> Result<Answer, Failure> {
+        let unasked = answer.head.status == StatusCode::SWITCHING_PROTOCOLS && !self.upgrades;
+        if unasked { Err(Failure::Upgrade) } else { Ok(answer) }
     }
 
     /// Counts a failure and tells control of what it wants to know.
@@ -477,8 +501,32 @@ impl<'a> Exchange<'a> {
         self.context.activity.leave_unread(unread);
     }
 
+    /// Passes on that another protocol is spoken from here on. Its bytes are the connection's.
+    fn switch(self, answer: Answer, mut ledger: Ledger) -> Response<AnswerBody> {
+        let Answer { head: Head { status, mut headers, .. }, inflow, lease } = answer;
+        ledger.answered(status.as_u16(), None);
+        let protocol = headers.remove(UPGRADE);
+        forward::response(&mut headers);
+        forward::apply(&self.route.policy.response_headers, &mut headers);
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        if let Some(protocol) = protocol {
+            headers.insert(UPGRADE, protocol);
+        }
+        if let Some((stream, first)) = inflow.into_stream() {
+            let tunnel = Tunnel::new(stream, first, self.route.policy.upgrade_idle_timeout, lease);
+            self.context.activity.leave_http(tunnel);
+        }
+        let mut response = Response::new(AnswerBody::bare(ledger));
+        *response.status_mut() = status;
+        *response.headers_mut() = headers;
+        response
+    }
+
     /// Passes an endpoint's answer on.
     fn relay(self, answer: Answer, mut ledger: Ledger) -> Response<AnswerBody> {
+        if answer.head.status == StatusCode::SWITCHING_PROTOCOLS {
+            return self.switch(answer, ledger);
+        }
         let Answer { head: Head { status, mut headers, reason }, inflow, lease } = answer;
         ledger.answered(status.as_u16(), None);
         forward::response(&mut headers);

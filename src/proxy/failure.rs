@@ -35,6 +35,9 @@ pub(crate) enum Failure {
     /// The endpoint switched protocols, which nobody had asked for.
     #[error("the endpoint switched protocols unasked")]
     Upgrade,
+    /// The client wants to switch protocols, which an HTTP/2 connection cannot.
+    #[error("HTTP/2 cannot switch protocols")]
+    NoUpgrade,
     /// One try's time was over.
     #[error("no answer within {0:?}, the time of one try")]
     TryTimeout(Duration),
@@ -56,13 +59,15 @@ impl Failure {
             Self::Dial(_) => Some(Ending::Connect),
             Self::Reset(_) | Self::NotTaken | Self::Protocol(_) => Some(Ending::Reset),
             Self::TryTimeout(_) | Self::Recalled => Some(Ending::Silence),
-            Self::HeadTooLarge | Self::TransferCoding | Self::Upgrade | Self::Timeout(_) | Self::Body(_) => None,
+            Self::HeadTooLarge | Self::TransferCoding | Self::Upgrade | Self::NoUpgrade | Self::Timeout(_) | Self::Body(_) => {
+                None
+            }
         }
     }
 
     /// Whether the endpoint is at fault, as far as we can tell.
     pub(crate) const fn blames_endpoint(&self) -> bool {
-        !matches!(self, Self::Body(_) | Self::NotTaken | Self::Dial(DialError::Local(_)))
+        !matches!(self, Self::Body(_) | Self::NoUpgrade | Self::NotTaken | Self::Dial(DialError::Local(_)))
     }
 
     /// What the client is told.
@@ -99,6 +104,10 @@ impl Failure {
             Self::TransferCoding => gateway(
                 Token::HttpResponseTransferCoding,
                 "the endpoint's answer has a transfer coding other than chunked".to_owned(),
+            ),
+            Self::NoUpgrade => gateway(
+                Token::HttpUpgradeFailed,
+                "endpoints that speak HTTP/2 cannot switch protocols; the cluster's protocol must be http1".to_owned(),
             ),
             Self::Upgrade => gateway(Token::HttpUpgradeFailed, "the endpoint switched protocols unasked".to_owned()),
             Self::TryTimeout(limit) => timeout(

@@ -38,6 +38,15 @@ impl Inflow {
         if whole { Self::Http1(conversation) } else { Self::Early(Early::new(conversation)) }
     }
 
+    /// The stream that brought the answer, which is HTTP's no more, and what has been read of it.
+    pub(crate) fn into_stream(self) -> Option<(Stream, Bytes)> {
+        match self {
+            Self::Http1(conversation) => Some(conversation.into_stream()),
+            // The request is still on its way: nobody asked for another protocol with a body.
+            Self::Http2(_) | Self::Early(_) => None,
+        }
+    }
+
     /// The connection, if the answer has been read, the request has been sent, and the endpoint keeps it.
     pub(crate) fn finish(self) -> Option<Connection> {
         match self {

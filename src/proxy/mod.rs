@@ -32,6 +32,7 @@ mod source;
 mod streams;
 #[cfg(test)]
 mod tests;
+mod tunnel;
 mod upstream;
 mod view;
 mod worker;

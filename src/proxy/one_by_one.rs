@@ -1,6 +1,6 @@
 //! Serves a connection on which exchanges come one by one: HTTP/1.
 
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 
@@ -34,12 +34,12 @@ pub(crate) async fn drive(worker: &Rc<Worker>, context: &Rc<Context>, socket: Sh
         Some(guess) => ClientSocket::guessing(socket.clone(), Rc::clone(context), guess),
         None => ClientSocket::new(socket.clone(), Rc::clone(context), Vec::new()),
     };
-    let mut connection = pin!(parser(&context.limits).serve_connection(TokioIo::new(io), service));
+    let mut connection = parser(&context.limits).serve_connection(TokioIo::new(io), service);
     let mut leaving = pin!(leave(&context.door));
     let mut left = false;
     let activity = &context.activity;
-    std::future::poll_fn(|cx| {
-        if let Poll::Ready(result) = connection.as_mut().poll(cx) {
+    let ended = std::future::poll_fn(|cx| {
+        if let Poll::Ready(result) = Pin::new(&mut connection).poll(cx) {
             let refused = matches!(&result, Err(error) if error.is_parse());
             return Poll::Ready(if refused { Ended::Refused } else { Ended::Closed });
         }
@@ -54,13 +54,17 @@ pub(crate) async fn drive(worker: &Rc<Worker>, context: &Rc<Context>, socket: Sh
             left = true;
             // A request that has arrived already is still answered.
             if socket.waiting() == Waiting::Nothing || activity.state() != State::Idle {
-                connection.as_mut().graceful_shutdown();
+                Pin::new(&mut connection).graceful_shutdown();
             }
             cx.waker().wake_by_ref();
         }
         Poll::Pending
     })
-    .await
+    .await;
+    if matches!(ended, Ended::Closed) && activity.has_left_http() {
+        return Ended::Upgraded(connection.into_parts().read_buf);
+    }
+    ended
 }
 
 /// The parser of heads, with the listener's bounds.

@@ -185,13 +185,6 @@ async fn sweeps(worker: Rc<Worker>) {
     }
 }
 
-/// Accepts on a door's socket until it is closed. A bug in between costs a pause.
-async fn keep_accepting(worker: Rc<Worker>, door: Rc<Door>, socket: Arc<ListenSocket>) {
-    while task::spawn(accept(Rc::clone(&worker), Rc::clone(&door), Arc::clone(&socket))).await.is_err() {
-        tokio::time::sleep(ACCEPT_PAUSE).await;
-    }
-}
-
 /// Shows that this worker runs, and looks after what no event tells of.
 async fn pulse(worker: Rc<Worker>) {
     loop {

@@ -114,6 +114,8 @@ pub struct RoutePolicy {
     pub timeout: Option<Duration>,
     /// Between bytes of a body, either way.
     pub idle_timeout: Option<Duration>,
+    /// Between bytes of a connection that has left HTTP behind, either way.
+    pub upgrade_idle_timeout: Option<Duration>,
     /// Whether the matched prefix is taken off the path.
     pub strip_prefix: bool,
     /// Towards the endpoint.

@@ -21,3 +21,4 @@ mod reports;
 mod support;
 mod trust;
 mod upgrades;
+mod websockets;

@@ -32,6 +32,9 @@ pub(in crate::config) struct Route {
     /// Between bytes of a body, either way, or none.
     #[schemars(extend("default" = format_duration(defaults::IDLE_TIMEOUT)))]
     pub(in crate::config) idle_timeout: Option<SpanOrNone>,
+    /// Between bytes of a connection that has left HTTP behind, such as a WebSocket, either way, or none.
+    #[schemars(extend("default" = format_duration(defaults::UPGRADE_IDLE_TIMEOUT)))]
+    pub(in crate::config) upgrade_idle_timeout: Option<SpanOrNone>,
     /// Whether the matched path_prefix is taken off the path.
     #[schemars(extend("default" = false))]
     pub(in crate::config) strip_prefix: Option<bool>,

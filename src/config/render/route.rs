@@ -14,6 +14,7 @@ pub(super) fn route(route: &RoutePolicy) -> Value {
         "name": &*route.name,
         "timeout": wait(route.timeout),
         "idle_timeout": wait(route.idle_timeout),
+        "upgrade_idle_timeout": wait(route.upgrade_idle_timeout),
         "strip_prefix": route.strip_prefix,
         "retries": retries(&route.retries),
     });

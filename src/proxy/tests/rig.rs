@@ -130,6 +130,7 @@ fn settings() -> Settings {
         action: Action::to("app"),
         timeout: Some(PATIENCE),
         idle_timeout: Some(PATIENCE),
+        upgrade_idle_timeout: Some(PATIENCE),
         strip_prefix: false,
         request_headers: Default::default(),
         response_headers: Default::default(),
