@@ -163,6 +163,8 @@ pub enum ListenerError {
     IdleTimeout,
     /// There were `limits.connections` already.
     ConnectionLimit,
+    /// A trusted proxy did not say who connects, on a listener with `proxy_protocol`.
+    ProxyHeader,
     /// Accepting failed.
     Accept,
     /// The upstream broke off in the middle of a body.
@@ -179,12 +181,13 @@ pub enum ListenerError {
 
 impl ListenerError {
     /// Every reason, with its label.
-    pub const ALL: [(Self, &'static str); 11] = [
+    pub const ALL: [(Self, &'static str); 12] = [
         (Self::BadRequest, "bad_request"),
         (Self::HeadTimeout, "head_timeout"),
         (Self::ClientGone, "client_gone"),
         (Self::IdleTimeout, "idle_timeout"),
         (Self::ConnectionLimit, "connection_limit"),
+        (Self::ProxyHeader, "proxy_header"),
         (Self::Accept, "accept"),
         (Self::UpstreamAborted, "upstream_aborted"),
         (Self::Handshake, "handshake"),

@@ -20,6 +20,8 @@ pub(super) const ACCESS_LOG: &str = "stdout";
 /// A half-finished edit should not act until somebody says so.
 pub(super) const WATCH: bool = false;
 
+/// Only what was configured to send the header does.
+pub(super) const PROXY_PROTOCOL: bool = false;
 /// Far more than a service behind one proxy sees, and about 1 GiB of memory if every head were full.
 pub(super) const CONNECTIONS: u32 = 10_000;
 /// A handshake takes well under a millisecond of a core: so many under way are clients that dawdle, or an attack.

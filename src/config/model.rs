@@ -150,6 +150,8 @@ pub struct Listener {
     pub protocol: Protocol,
     /// TLS, if there is any.
     pub tls: Option<ListenerTls>,
+    /// Whether trusted proxies say in a header of the PROXY protocol who connects.
+    pub proxy_protocol: bool,
     /// Whose X-Forwarded-* is believed.
     pub trusted_proxies: Vec<ipnet::IpNet>,
     /// The path that is answered here as readyz is, if there is one.

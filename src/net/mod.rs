@@ -5,6 +5,7 @@
 pub mod dial;
 pub mod handover;
 pub mod listen;
+pub mod proxy_header;
 pub mod resolve;
 pub mod secure;
 pub mod shared;

@@ -13,6 +13,7 @@ use tokio_rustls::TlsStream;
 
 use crate::cluster::{Listener, ListenerError};
 use crate::config::model::{self, Protocol};
+use crate::net::proxy_header;
 use crate::net::shared::Shared;
 use crate::net::stream::Stream;
 use crate::proxy::context::{Context, State};
@@ -73,6 +74,12 @@ impl Accepted {
         Ok(Self { door, listener: Arc::clone(&listener.config), peer, handshake })
     }
 
+    /// Whether it begins with who connects.
+    fn is_announced(&self) -> bool {
+        let ip = self.peer.ip().to_canonical();
+        self.listener.proxy_protocol && self.listener.trusted_proxies.iter().any(|net| net.contains(&ip))
+    }
+
     /// What is known of the client; `certificate` is the one that has been verified.
     fn client(&self, stream: &Stream) -> Client {
         let ip = self.peer.ip().to_canonical();
@@ -109,7 +116,17 @@ pub(crate) async fn serve(worker: Rc<Worker>, accepted: Accepted, stream: TcpStr
     drop(place);
 }
 
-async fn speak(worker: Rc<Worker>, mut accepted: Accepted, stream: TcpStream) {
+async fn speak(worker: Rc<Worker>, mut accepted: Accepted, mut stream: TcpStream) {
+    if accepted.is_announced() {
+        // The handshake of TLS, if there is one, and the first head have their own time.
+        let limit = accepted.listener.limits.head_timeout;
+        match tokio::time::timeout(limit, proxy_header::take(&mut stream)).await {
+            Ok(Ok(Some(source))) => accepted.peer = source,
+            Ok(Ok(None)) => {}
+            Ok(Err(_)) => return worker.count(&accepted.door, ListenerError::ProxyHeader),
+            Err(_) => return worker.count(&accepted.door, ListenerError::HeadTimeout),
+        }
+    }
     let mut protocol = accepted.listener.protocol;
     let stream = match accepted.handshake.take() {
         None => Stream::from(stream),

@@ -15,6 +15,7 @@ mod hangs;
 mod misbehaving;
 mod operator;
 mod outages;
+mod proxy_protocol;
 mod refused;
 mod reloads;
 mod reports;

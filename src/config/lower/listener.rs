@@ -53,11 +53,16 @@ fn listener(at: &At<'_>, raw: &raw::Listener, clusters: &ClusterNames<'_>) -> Op
     let name: Arc<str> = raw.name.as_deref().or(text).unwrap_or_default().into();
     let trusted_proxies = trusted(&at.key("trusted_proxies"), raw.trusted_proxies.as_deref().unwrap_or_default());
     let health_path = raw.health_path.as_deref().and_then(|path| match_path(&at.key("health_path"), path));
+    let proxy_protocol = raw.proxy_protocol.unwrap_or(defaults::PROXY_PROTOCOL);
+    if proxy_protocol && !at.has("trusted_proxies") {
+        let hint = "such as 10.0.0.0/8: the header is believed from nobody else".to_owned();
+        at.key("proxy_protocol").wrong("trusted_proxies beside it", hint);
+    }
     let limits = limits(&at.key("limits"), raw.limits.as_ref());
     let tls = raw.tls.as_ref().and_then(|tls| listener_tls(&at.key("tls"), tls));
     let protocol = raw.protocol.map_or_else(Protocol::default, protocol);
     let routes = cluster_or_routes(at, raw, &name, clusters);
-    Some(Listener { name, address: address?, protocol, tls, trusted_proxies, health_path, limits, routes })
+    Some(Listener { name, address: address?, protocol, tls, proxy_protocol, trusted_proxies, health_path, limits, routes })
 }
 
 /// What is spoken on a connection.

@@ -22,6 +22,10 @@ pub(in crate::config) struct Listener {
     pub(in crate::config) protocol: Option<Protocol>,
     /// TLS with these certificates; without it, requests come in the clear.
     pub(in crate::config) tls: Option<ListenerTls>,
+    /// Whether proxies in trusted_proxies begin a connection with a header of the PROXY protocol, version 1 or 2. Who is not
+    /// among them speaks for himself.
+    #[schemars(extend("default" = defaults::PROXY_PROTOCOL))]
+    pub(in crate::config) proxy_protocol: Option<bool>,
     /// Addresses and networks of proxies whose X-Forwarded-* headers are believed.
     pub(in crate::config) trusted_proxies: Option<List<String>>,
     /// A path that is answered here as /readyz is on the admin interface, before any route.

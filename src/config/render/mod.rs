@@ -87,6 +87,7 @@ pub(super) fn listener(listener: &Listener) -> Value {
         "name": &*listener.name,
         "address": listener.address.to_string(),
         "protocol": listener.protocol.as_str(),
+        "proxy_protocol": listener.proxy_protocol,
         "trusted_proxies": listener.trusted_proxies.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "limits": limits(&listener.limits),
         "routes": listener.routes.iter().map(route::route).collect::<Vec<_>>(),

@@ -147,6 +147,7 @@ fn settings() -> Settings {
         address: ListenAddress::parse("127.0.0.1:0").unwrap(),
         protocol: model::Protocol::Auto,
         tls: None,
+        proxy_protocol: false,
         trusted_proxies: Vec::new(),
         health_path: None,
         limits: model::ListenerLimits {

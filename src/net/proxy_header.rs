@@ -1,0 +1,141 @@
+//! What a proxy in front says of who connects, before anything else: the PROXY protocol, versions 1 and 2
+//! (haproxy.org, doc/proxy-protocol.txt).
+//!
+//! It is looked at without being taken until it is whole, so that not one byte of what follows is taken with it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use ppp::{PartialResult, v1, v2};
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+
+/// Longest header, in bytes: version 2 has room for extensions, and this is room for several of them.
+const MOST: usize = 4096;
+/// Longest header of version 1, its line end included.
+const MOST_V1: usize = 107;
+/// Between two looks at a header that comes in pieces.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// What a header says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Said {
+    /// So many bytes of header; the address is that of who connects, or the proxy speaks for itself.
+    Whole(usize, Option<SocketAddr>),
+    /// There must be more.
+    Part,
+    /// It is none.
+    Wrong,
+}
+
+/// Takes the header off a stream. `None`: the proxy speaks for itself, or does not know who connects.
+///
+/// # Errors
+/// If what comes is no header, or the stream ends. It has no time-out of its own.
+pub async fn take(stream: &mut TcpStream) -> io::Result<Option<SocketAddr>> {
+    let mut seen = vec![0; MOST];
+    let mut known = 0;
+    loop {
+        let length = stream.peek(&mut seen).await?;
+        match read(&seen[..length]) {
+            Said::Whole(length, source) => {
+                stream.read_exact(&mut seen[..length]).await?;
+                return Ok(source);
+            }
+            Said::Part if length > 0 && length < MOST => {
+                if length == known {
+                    // What is there stays there, so the stream is readable all the while.
+                    tokio::time::sleep(PAUSE).await;
+                }
+                known = length;
+            }
+            Said::Part | Said::Wrong => {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "no header of the PROXY protocol"));
+            }
+        }
+    }
+}
+
+fn read(bytes: &[u8]) -> Said {
+    let mark = b"PROXY ";
+    if bytes.starts_with(&mark[..mark.len().min(bytes.len())]) { read_v1(bytes) } else { read_v2(bytes) }
+}
+
+fn read_v1(bytes: &[u8]) -> Said {
+    let Some(end) = bytes.windows(2).take(MOST_V1 - 1).position(|pair| pair == b"\r\n") else {
+        return if bytes.len() < MOST_V1 { Said::Part } else { Said::Wrong };
+    };
+    let length = end + 2;
+    match v1::Header::try_from(&bytes[..length]).map(|header| header.addresses) {
+        Ok(v1::Addresses::Tcp4(ip)) => Said::Whole(length, Some(SocketAddr::new(ip.source_address.into(), ip.source_port))),
+        Ok(v1::Addresses::Tcp6(ip)) => Said::Whole(length, Some(SocketAddr::new(ip.source_address.into(), ip.source_port))),
+        Ok(v1::Addresses::Unknown) => Said::Whole(length, None),
+        Err(_) => Said::Wrong,
+    }
+}
+
+fn read_v2(bytes: &[u8]) -> Said {
+    match v2::Header::try_from(bytes) {
+        Ok(header) => {
+            let source = match (header.command, &header.addresses) {
+                (v2::Command::Proxy, v2::Addresses::IPv4(ip)) => Some(SocketAddr::new(ip.source_address.into(), ip.source_port)),
+                (v2::Command::Proxy, v2::Addresses::IPv6(ip)) => Some(SocketAddr::new(ip.source_address.into(), ip.source_port)),
+                _ => None,
+            };
+            Said::Whole(header.header.len(), source)
+        }
+        Err(error) if error.is_incomplete() => Said::Part,
+        Err(_) => Said::Wrong,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_are_read_to_their_end_and_no_further() {
+        let address = |text: &str| Some(text.parse::<SocketAddr>().unwrap());
+        let v2 = |command: u8, family: u8, rest: &[u8]| {
+            let mut header = b"\r\n\r\n\0\r\nQUIT\n".to_vec();
+            header.extend([command, family, 0, u8::try_from(rest.len()).unwrap()]);
+            header.extend(rest);
+            header
+        };
+        let four = [192, 0, 2, 7, 10, 0, 0, 1, 0x30, 0x39, 0, 80];
+        let mut six = [0; 36];
+        (six[15], six[33]) = (1, 9);
+        for (header, wanted) in [
+            (b"PROXY TCP4 192.0.2.7 10.0.0.1 12345 80\r\n".to_vec(), address("192.0.2.7:12345")),
+            (b"PROXY TCP6 2001:db8::1 ::1 9 80\r\n".to_vec(), address("[2001:db8::1]:9")),
+            (b"PROXY UNKNOWN\r\n".to_vec(), None),
+            (v2(0x21, 0x11, &four), address("192.0.2.7:12345")),
+            (v2(0x21, 0x21, &six), address("[::1]:9")),
+            (v2(0x20, 0x00, &[]), None),
+        ] {
+            let mut all = header.clone();
+            all.extend(b"GET / HTTP/1.1\r\n\xff");
+            assert_eq!(read(&all), Said::Whole(header.len(), wanted), "{header:?}");
+            for cut in 0..header.len() {
+                assert_eq!(read(&header[..cut]), Said::Part, "{cut} of {header:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_header_is_refused() {
+        for wrong in [
+            b"GET / HTTP/1.1\r\n\r\n".to_vec(),
+            b"PROXY TCP4 300.0.0.1 10.0.0.1 1 80\r\n".to_vec(),
+            b"PROXY TCP4 192.0.2.7 10.0.0.1 1\r\n".to_vec(),
+            b"PROXY TCP4 192.0.2.7 10.0.0.1 1 70000\r\n".to_vec(),
+            b"PROXY X\r\n".to_vec(),
+            [b"PROXY UNKNOWN ".to_vec(), vec![b'x'; 200]].concat(),
+            b"\r\n\r\n\0\r\nQUIT\n\x31\x11\0\0".to_vec(),
+            b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03\0\0\0\0\0\0\0\0\0\0\0".to_vec(),
+        ] {
+            assert_eq!(read(&wrong), Said::Wrong, "{wrong:?}");
+        }
+    }
+}
