@@ -12,6 +12,8 @@ use crate::base::time::{Timestamp, WallTime};
 const HEADSTART: Duration = Duration::from_secs(400 * 86_400);
 
 static ORIGIN: OnceLock<Origin> = OnceLock::new();
+/// The distance between the clocks that is in force, in milliseconds.
+static APART: AtomicI64 = AtomicI64::new(i64::MIN);
 
 /// A moment, in the system's words and in ours.
 #[derive(Debug, Clone, Copy)]
@@ -34,12 +36,16 @@ fn instant_now() -> Instant {
 pub struct Reading {
     stamp: Timestamp,
     shared_nanos: u64,
+    /// How far the calendar is from the clock, so that a moment is shown as the same time by both.
+    #[serde(default)]
+    apart: Option<i64>,
 }
 
 /// Reads both clocks, for another process to go on with.
 #[must_use]
 pub fn reading() -> Reading {
-    Reading { stamp: now(), shared_nanos: shared_nanos() }
+    let apart = i64::try_from(wall().unix_millis()).unwrap_or(i64::MAX).saturating_sub(millis(now()));
+    Reading { stamp: now(), shared_nanos: shared_nanos(), apart: Some(anchored(apart)) }
 }
 
 /// Has the clock of this process go on from another one's, so that moments mean the same in both. Once, and before anything
@@ -47,7 +53,11 @@ pub fn reading() -> Reading {
 #[must_use]
 pub fn go_on_from(other: Reading) -> bool {
     let passed = Duration::from_nanos(shared_nanos().saturating_sub(other.shared_nanos));
-    ORIGIN.set(Origin { instant: instant_now(), stamp: other.stamp + passed }).is_ok()
+    let taken = ORIGIN.set(Origin { instant: instant_now(), stamp: other.stamp + passed }).is_ok();
+    if let Some(apart) = other.apart.filter(|_| taken) {
+        APART.store(apart, Relaxed);
+    }
+    taken
 }
 
 fn shared_nanos() -> u64 {
@@ -99,7 +109,6 @@ fn millis(at: Timestamp) -> i64 {
 
 /// The distance between the clocks that is in force, given the one just measured.
 fn anchored(measured: i64) -> i64 {
-    static APART: AtomicI64 = AtomicI64::new(i64::MIN);
     let known = APART.load(Relaxed);
     if measured.saturating_sub(known).abs() <= STEP {
         return known;
@@ -131,7 +140,7 @@ mod tests {
     #[test]
     fn a_clock_that_runs_goes_on_from_nobody() {
         let before = now();
-        assert!(!go_on_from(Reading { stamp: Timestamp::ZERO, shared_nanos: 0 }));
+        assert!(!go_on_from(Reading { stamp: Timestamp::ZERO, shared_nanos: 0, apart: None }));
         assert!(now() >= before);
     }
 
