@@ -102,7 +102,7 @@ fn a_broken_answer_is_broken_for_the_client_too() {
     assert!(all.ends_with("short"), "{all}");
     assert_eq!(rig.statuses(1), [(200, 1)]);
     let world = rig.live.world().load_full();
-    assert_eq!(world.listeners[0].cells[0].errors[6].get(), 1);
+    assert_eq!(world.listeners[0].cells[0].errors[crate::cluster::ListenerError::UpstreamAborted as usize].get(), 1);
 }
 
 #[test]
