@@ -16,7 +16,7 @@ use crate::proxy::attempt::Lease;
 use crate::proxy::inflow::Inflow;
 use crate::proxy::ledger::Ledger;
 use crate::proxy::source::Source;
-use crate::runtime::clock;
+use crate::runtime::{clock, task};
 use crate::traffic::forward;
 
 /// Why a body that had begun could not be finished; the client's connection is closed so that it notices.
@@ -91,6 +91,9 @@ impl AnswerBody {
         if let Inner::Relayed(relay) = std::mem::replace(&mut self.inner, Inner::Done) {
             self.ledger.context().handed(relay.idle_timeout, now);
             relay.lease.finish(relay.inflow, now);
+            if let Some(source) = relay.source.filter(|source| source.lacks_end()) {
+                drop(task::spawn(source.hear_end()));
+            }
         }
         self.ledger.complete(now);
     }

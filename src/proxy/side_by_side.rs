@@ -9,6 +9,7 @@ use std::future::Future;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll};
+use std::time::Duration;
 
 use http::header::{CONNECTION, COOKIE};
 use http::{HeaderMap, HeaderValue, Request, Response};
@@ -72,10 +73,11 @@ pub(crate) async fn drive(worker: &Rc<Worker>, context: &Rc<Context>, socket: Sh
         if streams.idle.poll_reached(cx).is_ready() {
             return Poll::Ready(Ended::Overdue(None));
         }
-        if !left && leaving.as_mut().poll(cx).is_ready() {
+        if !left && let Poll::Ready(idle_grace) = leaving.as_mut().poll(cx) {
             left = true;
-            // The client is told which requests are still answered (RFC 9113, section 6.8), so there is nothing to wait for.
+            // The client is told at once which requests are still answered (RFC 9113, section 6.8), and need not listen.
             connection.as_mut().graceful_shutdown();
+            streams.leave(idle_grace);
             cx.waker().wake_by_ref();
         }
         Poll::Pending
@@ -108,12 +110,14 @@ fn ended(error: &hyper::Error) -> Ended {
     }
 }
 
-/// Ends when connections begin to be closed.
-async fn leave(door: &Door) {
+/// Ends when connections are to be closed; gives how long those without an exchange may stay.
+async fn leave(door: &Door) -> Duration {
     let mut stage = door.stage();
-    // Who could say so is gone: then nobody will.
-    if stage.wait_for(|stage| *stage != Stage::Serving).await.is_err() {
-        std::future::pending::<()>().await;
+    let stage = stage.wait_for(|stage| *stage != Stage::Serving).await.map(|stage| *stage);
+    match stage {
+        Ok(Stage::Closing(leave)) => leave.idle_grace,
+        // Everything is cut off, or who could say so is gone.
+        Ok(Stage::Serving | Stage::Ended) | Err(_) => Duration::ZERO,
     }
 }
 

@@ -17,10 +17,13 @@ use hyper::body::Incoming;
 
 use crate::base::time::Timestamp;
 use crate::runtime::clock;
-use crate::runtime::timer::Deadline;
+use crate::runtime::timer::{self, Deadline};
 
 /// How long a client that asked `Expect: 100-continue` is kept from sending if the endpoint says nothing.
 const EXPECT_WAIT: Duration = Duration::from_secs(1);
+
+/// How long the end of a body that is all there is waited for.
+const END_WAIT: Duration = Duration::from_secs(1);
 
 /// What went wrong with a request's body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,6 +126,20 @@ impl Source {
     /// The gate, if the client waits for 100.
     pub(crate) fn gate(&self) -> Option<&Arc<Gate>> {
         self.gate.as_ref()
+    }
+
+    /// Whether all of it has come but for the word that it has ended, which HTTP/2 sends apart.
+    pub(crate) fn lacks_end(&self) -> bool {
+        !self.ended() && self.incoming.borrow().size_hint().exact() == Some(0)
+    }
+
+    /// Waits a moment for that word. Whoever is about to send it had better not be told that it is not wanted.
+    pub(crate) async fn hear_end(self: Rc<Self>) {
+        let end = std::future::poll_fn(|cx| Pin::new(&mut *self.incoming.borrow_mut()).poll_frame(cx));
+        tokio::select! {
+            _ = end => {}
+            () = timer::sleep(END_WAIT) => {}
+        }
     }
 
     fn poll(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {

@@ -93,6 +93,13 @@ impl Streams {
         }
     }
 
+    /// The connection is to be closed. While no exchange is going on, it stays only so long.
+    pub(crate) fn leave(&self, idle_grace: Duration) {
+        if !self.is_active() {
+            self.idle.set(clock::now() + idle_grace);
+        }
+    }
+
     /// Bytes have come.
     pub(crate) fn read(&self, bytes: &[u8]) {
         let mut frames = self.frames.get();

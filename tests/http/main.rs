@@ -2,12 +2,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
 
+mod certificates;
 mod clients;
 mod connections;
 mod continues;
 mod curl;
 mod framing;
+mod grpc;
 mod headers;
+mod http2;
+mod http2_bytes;
 mod leaving;
 mod methods;
 mod origin;
@@ -18,5 +22,7 @@ mod replies;
 mod routes;
 mod smuggling;
 mod targets;
+mod tls;
+mod tls_upstream;
 mod transfers;
 mod wire;

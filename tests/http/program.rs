@@ -26,6 +26,8 @@ pub(crate) struct Proxy {
     log: Arc<Mutex<Vec<String>>>,
     listeners: Vec<(String, SocketAddr)>,
     admin: SocketAddr,
+    /// It has been told to end, and cannot be asked any more.
+    ends: std::cell::Cell<bool>,
 }
 
 impl Proxy {
@@ -75,7 +77,7 @@ clusters:
         let log = Arc::new(Mutex::new(said));
         let written = Arc::clone(&log);
         std::thread::spawn(move || lines.for_each(|line| written.lock().unwrap().push(line)));
-        Self { child, file, log, listeners, admin }
+        Self { child, file, log, listeners, admin, ends: std::cell::Cell::new(false) }
     }
 
     /// Where the first listener listens.
@@ -122,6 +124,21 @@ clusters:
         panic!("{name} {labels:?} is {last}, not {wanted}\n{}", self.said());
     }
 
+    /// Has it drain, as an operator would.
+    pub(crate) fn drain(&self) {
+        let mut admin = Peer::connect(self.admin);
+        let request = format!("POST /api/v1/drain HTTP/1.1\r\nHost: {}\r\nContent-Length: 0\r\n\r\n", self.admin);
+        let answer = admin.ask(&request);
+        assert!(answer.status() < 300, "{answer:?}");
+        self.ends.set(true);
+    }
+
+    /// What the admin interface answers a GET with.
+    pub(crate) fn status(&self) -> String {
+        let mut admin = Peer::connect(self.admin);
+        admin.ask(&format!("GET /api/v1/status HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.admin)).body
+    }
+
     /// The most memory it has had so far, in MiB.
     pub(crate) fn peak_memory(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
@@ -137,7 +154,11 @@ clusters:
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        let healthy = (!std::thread::panicking()).then(|| self.metric("pulsegate_panics_total", &[]));
+        let panics = || match self.ends.get() {
+            true => u64::from(self.said().contains("a bug ended")),
+            false => self.metric("pulsegate_panics_total", &[]),
+        };
+        let healthy = (!std::thread::panicking()).then(panics);
         // It may have ended by itself, which the metric has told.
         drop(self.child.kill());
         drop(self.child.wait());
