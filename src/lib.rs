@@ -1,6 +1,6 @@
 //! Pulsegate: a reverse proxy that sends requests only to healthy endpoints, and can say why.
 //!
-//! Rooms, from the bottom up; a room names only rooms above it in this list, and `probe` and `proxy` never each other:
+//! Rooms, from the bottom up; a room names only rooms above it in this list, and those that share a line never each other:
 //!
 //! | room | owns |
 //! |---|---|
@@ -17,7 +17,7 @@
 //! | `cluster` | the live objects that both planes share |
 //! | `net` | how we listen and dial |
 //! | `http1` | HTTP/1.1 towards endpoints: one request and its answer |
-//! | `probe`, `proxy` | active probes; the data plane |
+//! | `probe`, `fleet`, `proxy` | active probes; votes between proxies; the data plane |
 //! | `control` | the single writer of health; reload |
 //! | `admin` | API, metrics page, events |
 //! | `sample` | endpoints of our own, for the demo |
@@ -37,6 +37,7 @@ pub mod cli;
 pub mod cluster;
 pub mod config;
 pub mod control;
+pub mod fleet;
 pub mod health;
 pub mod http1;
 pub mod net;

@@ -55,6 +55,7 @@ fn arrangement() -> Arrangement {
             references: false,
             max_ejected: share(50.0),
             panic: Panic::Off,
+            quorum: false,
         },
         timing: Timing { interval, timeout: ms(200), fast_interval: ms(250), down_interval: interval, jitter: share(10.0) },
         endpoints: 3,

@@ -161,6 +161,7 @@ fn policy(rng: &mut fastrand::Rng) -> Policy {
         references: false,
         max_ejected: tenths(rng),
         panic: if rng.bool() { Panic::Off } else { Panic::Below(tenths(rng)) },
+        quorum: false,
     }
 }
 
@@ -456,7 +457,11 @@ impl Evidence {
                 self.any = true;
             }
             Observation::Answered => self.refusals = 0,
-            Observation::Report(_) | Observation::Reset | Observation::Process(_) | Observation::Operator { .. } => {}
+            Observation::Report(_)
+            | Observation::Reset
+            | Observation::Process(_)
+            | Observation::Fleet(_)
+            | Observation::Operator { .. } => {}
         }
     }
 }

@@ -51,6 +51,7 @@ Pulsegate
   POST /api/v1/clusters/C/{freeze|thaw}
   GET  /api/v1/events
   GET  /api/v1/config
+  GET  /api/v1/fleet
   POST /api/v1/reload[?dry_run=true]
   POST /api/v1/drain
 ";

@@ -29,6 +29,8 @@ pub(super) enum Action {
     Events,
     /// The configuration without its secrets.
     Config,
+    /// The proxies that agree on health.
+    Fleet,
     /// An operator's order about an endpoint.
     Operate(EndpointPath, OperatorState, Order),
     /// An operator's order about every endpoint of a cluster.
@@ -121,6 +123,7 @@ fn route_api(method: &Method, segments: &[&str], query: &str) -> Result<Action, 
         ["status"] => reading(method, Action::Status),
         ["events"] => reading(method, Action::Events),
         ["config"] => reading(method, Action::Config),
+        ["fleet"] => reading(method, Action::Fleet),
         ["clusters", cluster, "endpoints", endpoint] => reading(method, Action::Explain(endpoint_path(cluster, endpoint))),
         ["clusters", cluster, "endpoints", endpoint, verb] => {
             let state = operator_state(verb).ok_or(Refusal::NotFound)?;
@@ -238,6 +241,7 @@ mod tests {
         get("/api/v1/status", Action::Status);
         get("/api/v1/events", Action::Events);
         get("/api/v1/config", Action::Config);
+        get("/api/v1/fleet", Action::Fleet);
         get("/api/v1/clusters/app/endpoints/127.0.0.1:80", Action::Explain(endpoint("127.0.0.1:80")));
         get("/api/v1/clusters/app/endpoints/%5B%3A%3A1%5D%3A80", Action::Explain(endpoint("[::1]:80")));
         get("/api/v1/clusters/a%2Fb/endpoints/x:1", Action::Explain(endpoint_path("a/b", "x:1")));

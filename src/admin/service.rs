@@ -15,7 +15,7 @@ use super::answer::{self, Answer, Problem};
 use super::guard::{self, Denied};
 use super::metrics::{self, Exposition};
 use super::router::{self, Action, EndpointPath, Order, Refusal, Surface};
-use super::shape::{self, Explanation, Status};
+use super::shape::{self, Explanation, Fleet, Status};
 use super::{INDEX, events};
 use crate::base::units::parse_duration;
 use crate::cluster::Endpoint;
@@ -99,6 +99,7 @@ impl Service {
                 events::stream(self.handle.events(), last, &self.readers)?
             }
             Action::Config => answer::json(StatusCode::OK, &to_json(&self.handle.config())),
+            Action::Fleet => answer::json(StatusCode::OK, &self.fleet()?),
             Action::Operate(path, state, order) => self.operate(&path, state, order, body).await?,
             Action::OperateAll(cluster, state, order) => self.operate_all(&cluster, state, order, body).await?,
             Action::Freeze(cluster, frozen) => self.freeze(&cluster, frozen).await?,
@@ -108,6 +109,11 @@ impl Service {
                 answer::json(StatusCode::ACCEPTED, &json!({ "phase": self.handle.live().phase().as_str() }))
             }
         })
+    }
+
+    fn fleet(&self) -> Result<Fleet, Problem> {
+        let missing = || Problem::new(StatusCode::NOT_FOUND, "the configuration has no fleet");
+        self.handle.fleet().map(|fleet| Fleet::of(&fleet)).ok_or_else(missing)
     }
 
     fn ready(&self, cluster: Option<&str>) -> Result<Answer, Problem> {

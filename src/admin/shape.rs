@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::time::Timestamp;
 use crate::cluster::{self, Live};
+use crate::control::{FleetView, MemberView};
+use crate::health::electorate::Vote;
 use crate::health::{self, verdict};
 use crate::runtime::clock;
 
@@ -62,6 +64,62 @@ pub struct Endpoint {
     pub report: BTreeMap<String, f64>,
     /// In the order of the configuration.
     pub probes: Vec<Probe>,
+}
+
+/// The proxies that agree on health: `GET /api/v1/fleet`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Fleet {
+    /// The fleet's name.
+    pub name: String,
+    /// This proxy's own name.
+    #[serde(rename = "self")]
+    pub own: String,
+    /// How many proxies there are in all, as configured.
+    pub size: usize,
+    /// Whether a majority of them is heard.
+    pub quorum: bool,
+    /// This proxy first, then the others in the order of the configuration.
+    pub members: Vec<Member>,
+}
+
+/// One proxy of the fleet.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Member {
+    /// What it calls itself; empty until it has been heard.
+    pub name: String,
+    /// Where it listens.
+    pub address: String,
+    /// `alive`, `dead` or `refused`.
+    pub state: String,
+    /// By cluster and endpoint, `up` or `down`; empty while it is not alive.
+    pub votes: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+impl Fleet {
+    /// The shape of a fleet.
+    pub(super) fn of(fleet: &FleetView) -> Self {
+        Self {
+            name: fleet.name.to_string(),
+            own: fleet.own.to_string(),
+            size: fleet.size,
+            quorum: fleet.quorum,
+            members: fleet.members.iter().map(Member::of).collect(),
+        }
+    }
+}
+
+impl Member {
+    fn of(member: &MemberView) -> Self {
+        let votes = |votes: &BTreeMap<Arc<str>, Vote>| {
+            votes.iter().map(|(endpoint, vote)| (endpoint.to_string(), vote.as_str().to_owned())).collect()
+        };
+        Self {
+            name: member.name.to_string(),
+            address: member.address.clone(),
+            state: member.state.as_str().to_owned(),
+            votes: member.votes.iter().map(|(cluster, all)| (cluster.to_string(), votes(all))).collect(),
+        }
+    }
 }
 
 /// One reason of a verdict.

@@ -3,6 +3,7 @@
 //! Whoever reloads wants to read what will change before it does. The differences are those of the effective configurations: a default that is written out is none.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
@@ -10,8 +11,8 @@ use crate::config::model::{Config, Listener};
 use crate::config::render::{self, to_json};
 
 /// The settings of the whole process.
-const PROCESS: [&str; 9] =
-    ["admin", "metrics", "workers", "drain_delay", "drain_timeout", "watch", "state_file", "access_log", "log"];
+const PROCESS: [&str; 10] =
+    ["admin", "metrics", "workers", "drain_delay", "drain_timeout", "watch", "state_file", "access_log", "log", "fleet"];
 /// Lists whose items have a name of their own, by the key that holds it.
 const NAMED: [(&str, &str, &str); 5] = [
     ("routes", "route", "name"),
@@ -32,6 +33,10 @@ pub fn changes(old: &Config, new: &Config) -> Vec<String> {
     }
     if old.admin.token != new.admin.token && before["admin"] == after["admin"] {
         changes.push("admin.token changed".to_owned());
+    }
+    let keys = |config: &Config| config.fleet.as_ref().map(|fleet| Arc::clone(&fleet.keys));
+    if keys(old) != keys(new) && before["fleet"] == after["fleet"] {
+        changes.push("fleet.keys changed".to_owned());
     }
     listener_changes(&old.listeners, &new.listeners, &mut changes);
     for listener in &new.listeners {

@@ -37,6 +37,25 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// Groups of endpoints.
     pub clusters: Vec<Cluster>,
+    /// The proxies that agree on health, if there are others.
+    pub fleet: Option<Fleet>,
+}
+
+/// The proxies that agree on health.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fleet {
+    /// The fleet's name.
+    pub name: Arc<str>,
+    /// This proxy's own name.
+    pub own: Arc<str>,
+    /// Where votes of the others come in.
+    pub address: ListenAddress,
+    /// Where the others listen.
+    pub peers: Vec<EndpointAddress>,
+    /// How many proxies there are in all, at least one more than there are peers.
+    pub size: usize,
+    /// What votes are signed with: the first one signs, all are believed. At least one.
+    pub keys: Arc<[Secret]>,
 }
 
 /// The admin interface.

@@ -6,12 +6,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::cluster::{Dropped, Live};
 use crate::config::Config;
 use crate::control::events::EventStream;
+use crate::control::fleet::FleetView;
 use crate::control::tallies::Tallies;
 use crate::health::Entry;
 use crate::health::signal::OperatorState;
@@ -97,6 +98,7 @@ pub(super) struct Shared {
     pub(super) dropped: Arc<Dropped>,
     pub(super) lag: Arc<ProbeLag>,
     pub(super) drain: watch::Sender<bool>,
+    pub(super) fleet: ArcSwapOption<FleetView>,
 }
 
 /// A way to control. Cheap to clone.
@@ -142,6 +144,12 @@ impl Handle {
     #[must_use]
     pub fn probe_lag(&self) -> &ProbeLag {
         &self.shared.lag
+    }
+
+    /// The proxies that agree on health, if there are others.
+    #[must_use]
+    pub fn fleet(&self) -> Option<Arc<FleetView>> {
+        self.shared.fleet.load_full()
     }
 
     /// The transitions, from where the reader wants.

@@ -16,12 +16,14 @@
 //! | `orders`, `keeper`, `memory` | what operators ordered, the file it is kept in, and all that another process is told |
 //! | `outside` | what a reload changes beyond control |
 //! | `names` | lookups of endpoints' names |
+//! | `fleet` | what goes out to the other proxies, and what theirs does here |
 //! | `events`, `tallies` | the last transitions, and what control counts |
 
 mod announcer;
 mod doubts;
 mod draft;
 mod events;
+mod fleet;
 mod handle;
 mod keeper;
 mod local;
@@ -43,6 +45,7 @@ mod watched;
 mod world;
 
 pub use events::{Event, EventStream, KEPT, Unseen};
+pub use fleet::{FleetView, MemberView};
 pub use handle::{Handle, NotFound, ReloadOutcome};
 pub use outside::{Nothing, Outside};
 pub use tallies::Tallies;

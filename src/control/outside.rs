@@ -3,7 +3,10 @@
 //! A reload is all or nothing, so whatever can fail is got ready before anything takes effect: an address that is taken
 //! refuses the reload, and does not leave it half made.
 
+use std::sync::Arc;
+
 use crate::config::Config;
+use crate::net::listen::ListenSocket;
 
 /// The rest of the process, as a reload sees it. It is called on control's thread and must not wait.
 pub trait Outside: Send + std::fmt::Debug {
@@ -18,6 +21,9 @@ pub trait Outside: Send + std::fmt::Debug {
 
     /// Lets go of what was prepared.
     fn abandon(&mut self);
+
+    /// The socket that votes of the fleet come in by, if there is a fleet.
+    fn votes(&self) -> Option<Arc<ListenSocket>>;
 }
 
 /// Nothing but control: for tests.
@@ -32,4 +38,8 @@ impl Outside for Nothing {
     fn commit(&mut self, _: &Config) {}
 
     fn abandon(&mut self) {}
+
+    fn votes(&self) -> Option<Arc<ListenSocket>> {
+        None
+    }
 }

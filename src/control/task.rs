@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::base::ids::EndpointId;
@@ -17,6 +17,7 @@ use crate::config::Config;
 use crate::control::announcer::Announcer;
 use crate::control::draft::{Bench, Draft, Identities};
 use crate::control::events::EventLog;
+use crate::control::fleet::Fleet;
 use crate::control::handle::{Handle, NotFound, Order, ReloadOutcome, Shared};
 use crate::control::keeper::{self, Keeper};
 use crate::control::memory::Memory;
@@ -28,6 +29,7 @@ use crate::control::tallies::Tallies;
 use crate::control::wards::Wards;
 use crate::control::watched::Watcher;
 use crate::control::world::world;
+use crate::fleet::Word;
 use crate::health::signal::{Observation, OperatorState, Signal};
 use crate::probe::ProbeLag;
 use crate::runtime::{clock, thread};
@@ -77,6 +79,7 @@ pub fn start(setup: Setup) -> io::Result<(Handle, JoinHandle<()>)> {
         dropped: setup.dropped,
         lag: Arc::default(),
         drain: watch::Sender::new(false),
+        fleet: ArcSwapOption::empty(),
     });
     let (handle, orders) = Handle::new(Arc::clone(&shared), events.stream());
     let announcer = Announcer::new(shared, events, setup.recalls);
@@ -104,6 +107,7 @@ struct Control {
     signals: SignalQueue,
     results: mpsc::Receiver<Signal>,
     resolved: mpsc::Receiver<EndpointId>,
+    fleet: Fleet,
     /// Who waits for first verdicts.
     settling: Vec<oneshot::Sender<()>>,
     outside: Box<dyn Outside>,
@@ -123,6 +127,8 @@ enum Heard {
     Signal(Signal),
     Resolved(EndpointId),
     Configuration(Box<Read>),
+    /// Of another proxy.
+    Fleet(Word),
     Time,
 }
 
@@ -146,6 +152,7 @@ impl Control {
             signals,
             results,
             resolved,
+            fleet: Fleet::default(),
             settling: Vec::new(),
             outside,
             orders_kept: Orders::default(),
@@ -170,6 +177,23 @@ impl Control {
             self.orders_kept = kept.unwrap_or_default();
         }
         self.renew_orders(now);
+    }
+
+    /// Takes our seat in the fleet, or another one, or leaves it.
+    fn join_fleet(&mut self) {
+        let config = self.wards.announcer.shared.config.load();
+        if self.fleet.is_seated_by(config.fleet.as_ref()) {
+            return;
+        }
+        self.fleet = Fleet::default();
+        self.wards.announcer.shared.fleet.store(None);
+        if let (Some(fleet), Some(socket)) = (&config.fleet, self.outside.votes()) {
+            match socket.open().and_then(|()| socket.handle()).and_then(|socket| Fleet::join(fleet, socket)) {
+                Ok(joined) => self.fleet = joined,
+                Err(error) => tracing::error!(%error, "the fleet's socket cannot be used; votes of others are not heard"),
+            }
+        }
+        self.wards.retake_votes(clock::now());
     }
 
     /// Has orders that stand carried out where they are not: for endpoints that are new here.
@@ -252,6 +276,7 @@ impl Control {
             Some(signal) = self.results.recv() => Heard::Result(signal),
             Some(signal) = self.signals.recv() => Heard::Signal(signal),
             Some(id) = self.resolved.recv() => Heard::Resolved(id),
+            word = self.fleet.next() => Heard::Fleet(word),
             read = self.reloads.read() => Heard::Configuration(Box::new(read)),
             () = tokio::time::sleep_until(wake) => Heard::Time,
         }
@@ -264,19 +289,21 @@ impl Control {
             Heard::Signal(signal) => self.hear_signals(signal),
             Heard::Resolved(id) => self.hear_resolved(id),
             Heard::Configuration(read) => self.compare(*read),
+            Heard::Fleet(word) => self.fleet.hear(word, clock::now()),
             Heard::Time => {}
         }
         self.tick(clock::now());
     }
 
     fn wake(&mut self) -> Timestamp {
-        let wards = self.wards.wake().unwrap_or(Timestamp::NEVER);
+        let wards = self.wards.wake().into_iter().chain(self.fleet.wake()).min().unwrap_or(Timestamp::NEVER);
         self.reloads.draft().map_or(wards, |draft| wards.min(draft.wake()))
     }
 
     /// What is due by now, whatever woke us.
     fn tick(&mut self, now: Timestamp) {
         self.wards.tick(now);
+        self.fleet.tick(&mut self.wards, now);
         if let Some(draft) = self.reloads.draft() {
             draft.tick(now, &self.wards.announcer);
             if draft.is_ready(now) {
@@ -395,6 +422,7 @@ impl Control {
         self.renew_orders(now);
         self.when_kept(|| {});
         self.outside.commit(&self.wards.announcer.shared.config.load());
+        self.join_fleet();
         self.end_reload(request, ReloadOutcome::Applied { changes });
     }
 

@@ -62,6 +62,7 @@ impl Bed {
             dropped: Arc::<Dropped>::default(),
             lag: Arc::default(),
             drain: watch::Sender::new(false),
+            fleet: arc_swap::ArcSwapOption::empty(),
         });
         let log = EventLog::new();
         let events = log.stream();

@@ -1,6 +1,6 @@
 //! One cluster in control's care: what is believed of it, what is published of it, and who watches its endpoints.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::base::ids::{ClusterId, EndpointId};
@@ -10,6 +10,7 @@ use crate::config::model;
 use crate::control::announcer::{Announcer, forbids_waiting};
 use crate::control::pacer::Pacer;
 use crate::control::watched::{Watched, Watcher};
+use crate::health::electorate::Vote;
 use crate::health::signal::{Observation, Signal};
 use crate::health::{self, Changes, Entry, Glance, Local, Pace};
 use crate::net::secure;
@@ -29,6 +30,8 @@ pub(super) struct Ward {
     references: Vec<Watched>,
     /// Endpoints nobody should wait for any more, once the snapshot that says so is out.
     recalls: Vec<EndpointId>,
+    /// Whether anything changed since the votes were taken.
+    touched: bool,
 }
 
 impl Ward {
@@ -48,7 +51,8 @@ impl Ward {
         let snapshot = snapshot(&config, &health, &roster, &affinity);
         let cluster = Arc::new(Cluster::new(id, Arc::clone(&config.name), snapshot));
         let (pacer, recalls) = (Pacer::default(), Vec::new());
-        let mut ward = Self { config, cluster, health, watched, index, roster, affinity, pacer, references, recalls };
+        let mut ward =
+            Self { config, cluster, health, watched, index, roster, affinity, pacer, references, recalls, touched: true };
         ward.show_all();
         ward
     }
@@ -109,6 +113,20 @@ impl Ward {
     pub(super) fn apply(&mut self, signal: &Signal, now: Timestamp, announcer: &Announcer) {
         let changes = self.health.apply(signal, now);
         self.act(changes, now, announcer);
+    }
+
+    /// What we say of every endpoint of which anything is known, if anything changed since the last call.
+    pub(super) fn take_votes(&mut self) -> Option<BTreeMap<Arc<str>, Vote>> {
+        if !std::mem::take(&mut self.touched) {
+            return None;
+        }
+        let spoken = |(id, vote): (EndpointId, Option<Vote>)| Some((self.endpoint(id)?.address.text(), vote?));
+        Some(self.health.votes().filter_map(spoken).collect())
+    }
+
+    /// Has the votes taken anew.
+    pub(super) const fn retake_votes(&mut self) {
+        self.touched = true;
     }
 
     /// Lets time pass, and publishes what is due.
@@ -221,6 +239,7 @@ impl Ward {
     }
 
     fn act(&mut self, changes: Changes, now: Timestamp, announcer: &Announcer) {
+        self.touched |= !changes.touched.is_empty();
         if changes.admission_changed {
             self.pacer.ask(now);
         }

@@ -11,6 +11,7 @@ use crate::control::doubts::Doubts;
 use crate::control::handle::NotFound;
 use crate::control::local::Ourselves;
 use crate::control::ward::Ward;
+use crate::health::electorate::{Count, Votes};
 use crate::health::signal::{Failure, Observation, ProbeResult, ReportReading, Signal};
 use crate::health::verdict::State;
 use crate::health::{self, Entry};
@@ -114,6 +115,31 @@ impl Wards {
         }
     }
 
+    /// What we saw of the clusters in which anything changed since the last call, for the rest of the fleet.
+    pub(super) fn take_votes(&mut self) -> Votes {
+        self.list.iter_mut().filter_map(|ward| Some((Arc::clone(&ward.cluster.name), ward.take_votes()?))).collect()
+    }
+
+    /// Has the votes of every cluster taken anew, and forgets what others said.
+    pub(super) fn retake_votes(&mut self, now: Timestamp) {
+        for ward in &mut self.list {
+            ward.retake_votes();
+        }
+        self.hear_fleet(|_, _| Count::default(), now);
+    }
+
+    /// Takes in what the rest of the fleet says of every endpoint.
+    pub(super) fn hear_fleet(&mut self, count: impl Fn(&str, &str) -> Count, now: Timestamp) {
+        for ward in self.list.iter_mut().filter(|ward| ward.config.health.quorum) {
+            let roster = Arc::clone(ward.endpoints());
+            for endpoint in roster.iter() {
+                let observation = Observation::Fleet(count(&ward.cluster.name, endpoint.address.as_str()));
+                let signal = Signal { cluster: endpoint.cluster_id, endpoint: endpoint.id, at: now, observation };
+                ward.apply(&signal, now, &self.announcer);
+            }
+        }
+    }
+
     /// When [`Self::tick`] has something to do.
     pub(super) fn wake(&self) -> Option<Timestamp> {
         self.list.iter().filter_map(Ward::wake).chain(self.doubts.next()).chain(self.ourselves.next()).min()
@@ -214,7 +240,8 @@ pub(super) fn count(endpoint: &Endpoint, observation: &Observation, announcer: &
                 ReportReading::None => none.inc(),
             }
         }
-        Observation::Refused
+        Observation::Fleet(_)
+        | Observation::Refused
         | Observation::Reset
         | Observation::Answered
         | Observation::Process(_)

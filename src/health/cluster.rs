@@ -16,6 +16,7 @@ use crate::base::time::Timestamp;
 use crate::health::admission::{Admission, Cut, Rank, Tally};
 use crate::health::budget::{Budget, Stand};
 use crate::health::changes::{Changes, Member};
+use crate::health::electorate::Vote;
 use crate::health::endpoint::{Context, Endpoint, Soft};
 use crate::health::history::{Entry, Kind};
 use crate::health::policy::Policy;
@@ -217,6 +218,11 @@ impl Cluster {
     #[must_use]
     pub const fn is_frozen(&self) -> bool {
         self.frozen.is_some()
+    }
+
+    /// What we say of every endpoint to the rest of the fleet, from our own evidence.
+    pub fn votes(&self) -> impl Iterator<Item = (EndpointId, Option<Vote>)> + '_ {
+        self.endpoints.iter().map(|endpoint| (endpoint.id(), endpoint.vote))
     }
 
     /// Who gets traffic.

@@ -13,12 +13,14 @@ use crate::health::budget::Stand;
 use crate::health::cause::Cause;
 use crate::health::changes::Member;
 use crate::health::damping::Damping;
+use crate::health::electorate::Vote;
 use crate::health::history::{Entry, History, Kind};
 use crate::health::latency::Latency;
 use crate::health::operator::Operator;
 use crate::health::outliers::Outliers;
 use crate::health::policy::Policy;
 use crate::health::probes::Probes;
+use crate::health::quorum::{Quorum, Ruling};
 use crate::health::ramp::Ramp;
 use crate::health::recent::Recent;
 use crate::health::refused::Refused;
@@ -53,6 +55,9 @@ pub(super) struct Endpoint {
     process: Option<Arc<str>>,
     /// When the newest request had been sent that was answered well.
     success_sent: Timestamp,
+    quorum: Quorum,
+    /// What we say of it to the others of the fleet.
+    pub(super) vote: Option<Vote>,
     pub(super) operator: Operator,
     pub(super) history: History,
     /// The fold of what is observed; stands still while the cluster is frozen.
@@ -121,6 +126,8 @@ impl Endpoint {
             cold: false,
             process: None,
             success_sent: Timestamp::ZERO,
+            quorum: Quorum::default(),
+            vote: None,
             operator: Operator::default(),
             history: History::default(),
             judged: Judged { base: State::Unknown, claim: None, reasons: Vec::new() },
@@ -170,6 +177,7 @@ impl Endpoint {
                 return moved;
             }
             Observation::Process(name) => return self.observe_process(name, at, context),
+            Observation::Fleet(count) => return self.quorum.hear(*count),
             Observation::Operator { state, until, reason } => self.order(*state, *until, reason.as_ref(), at),
         }
         true
@@ -400,6 +408,10 @@ impl Endpoint {
             reasons.extend(self.damping.reason());
         }
         reasons.extend(policy.slow_start.as_ref().and_then(|slow_start| self.ramp.reason(slow_start)));
+        self.vote = vote(base(&reasons), &reasons);
+        if policy.quorum {
+            self.consult(&mut reasons, now);
+        }
         reasons.sort_by_key(|(state, _)| *state);
         let base = base(&reasons).unwrap_or(State::Healthy);
         // While it is held for coming and going without being well, that is no claim: it is out by itself.
@@ -407,6 +419,22 @@ impl Endpoint {
         let soft = reasons.iter().filter(|one| is_soft(one) && !(idle && one.1.code == Code::Damped));
         let claim = soft.map(|(state, reason)| (reason.since, *state)).reduce(|a, b| (a.0.min(b.0), a.1.min(b.1)));
         self.judged = Judged { base, claim, reasons };
+    }
+
+    /// Lets the votes of the fleet rule over what we found ourselves.
+    fn consult(&mut self, reasons: &mut Vec<(State, Reason)>, now: Timestamp) {
+        let ruling = self.quorum.rule(self.vote, blames_path(reasons), now);
+        for (state, reason) in reasons.iter_mut() {
+            match (ruling, *state) {
+                (Ruling::LocalUnreachable, State::Unhealthy) => *state = State::Suspect,
+                (Ruling::Withheld, State::Ejected) => {
+                    *state = State::Degraded;
+                    reason.detail.push_str(&self.quorum.waiting());
+                }
+                _ => {}
+            }
+        }
+        reasons.extend(self.quorum.reason());
     }
 
     /// What the budget must know. An endpoint that is out for another cause asks for nothing.
@@ -427,6 +455,7 @@ impl Endpoint {
         match (base, self.soft) {
             (State::Unhealthy, _) if self.state == State::Ejected && self.damping.is_stuck() => State::Ejected,
             (State::Unhealthy, _) => State::Unhealthy,
+            (State::Ejected, _) => State::Ejected,
             (_, Soft::Granted) => self.judged.claim.map_or(State::Ejected, |(_, state)| state),
             (State::Healthy, Soft::Withheld) => State::Degraded,
             (base, _) => base,
@@ -494,6 +523,7 @@ impl Endpoint {
         let rising = if self.probes.well() == Some(false) { self.probes.is_rising() } else { self.probes.rising() > 0 };
         let question = self.silence.is_suspect()
             || self.cause.is_held()
+            || self.quorum.in_doubt()
             || self.probes.well().is_none()
             || self.probes.is_falling()
             || self.probes.is_rising();
@@ -508,7 +538,23 @@ impl Endpoint {
 
 /// Whether a reason asks for an ejection that is capped: by outliers, report rules, silence and coming and going.
 fn is_soft((state, reason): &(State, Reason)) -> bool {
-    *state == State::Ejected || (*state == State::Suspect && reason.code == Code::Silence)
+    (*state == State::Ejected && reason.code != Code::Quorum) || (*state == State::Suspect && reason.code == Code::Silence)
+}
+
+/// What we say of it from our own evidence, given the state that asks for nobody's leave.
+fn vote(base: Option<State>, reasons: &[(State, Reason)]) -> Option<Vote> {
+    match base {
+        Some(State::Unhealthy) => Some(Vote::Down),
+        Some(State::Unknown | State::Suspect) => None,
+        _ if reasons.iter().any(|(state, _)| *state == State::Ejected) => Some(Vote::Soft),
+        _ => Some(Vote::Up),
+    }
+}
+
+/// Whether it is unhealthy for nothing but what the way to it may be to blame for.
+fn blames_path(reasons: &[(State, Reason)]) -> bool {
+    let mut unhealthy = reasons.iter().filter(|(state, _)| *state == State::Unhealthy);
+    unhealthy.all(|(_, reason)| matches!(reason.code, Code::ProbeTimeout | Code::ProbeError))
 }
 
 /// How long traffic may outweigh a probe that is lost again and again.

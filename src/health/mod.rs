@@ -14,6 +14,8 @@
 //! | `cause` | whether so many turn bad together that it must be confirmed |
 //! | `references` | whether it is our own link |
 //! | `ramp`, `damping` | how it returns: step by step, and later each time |
+//! | `electorate` | who of the fleet said what, and whether a majority is heard |
+//! | `quorum` | what the fleet's votes make of one endpoint's own verdict |
 //! | `operator` | what the operator ordered |
 //! | `endpoint` | the fold of all of these for one endpoint |
 //! | `budget` | who of those that should be ejected for soft reasons may be |
@@ -33,6 +35,7 @@ mod changes;
 pub mod check;
 mod cluster;
 mod damping;
+pub mod electorate;
 mod endpoint;
 mod glance;
 mod history;
@@ -42,6 +45,7 @@ mod operator;
 mod outliers;
 pub mod policy;
 mod probes;
+mod quorum;
 mod ramp;
 mod recent;
 mod references;

@@ -230,4 +230,6 @@ pub struct Policy {
     pub max_ejected: Ratio,
     /// When sicker tiers are let in.
     pub panic: Panic,
+    /// Whether an ejection for a time-out or a soft reason needs a majority of the fleet.
+    pub quorum: bool,
 }

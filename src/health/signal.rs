@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::ids::{ClusterId, EndpointId};
 use crate::base::time::Timestamp;
 use crate::base::units::format_duration;
+use crate::health::electorate::Count;
 use crate::health::verdict::Code;
 use crate::report::Report;
 
@@ -151,6 +152,8 @@ pub enum Observation {
     Answered,
     /// It said which process it is: what it names itself by changes with every start.
     Process(Arc<str>),
+    /// What the others of the fleet say of it changed.
+    Fleet(Count),
     /// The operator spoke.
     Operator {
         /// The wanted state.

@@ -51,6 +51,7 @@ pub(super) fn policy() -> Policy {
         references: false,
         max_ejected: share(50.0),
         panic: Panic::Off,
+        quorum: false,
     }
 }
 

@@ -256,4 +256,8 @@ impl Outside for Premises {
     fn abandon(&mut self) {
         self.lock().prepared = None;
     }
+
+    fn votes(&self) -> Option<Arc<ListenSocket>> {
+        self.lock().sockets.fleet()
+    }
 }

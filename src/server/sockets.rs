@@ -28,6 +28,7 @@ pub(super) struct Sockets {
     listeners: Vec<Held>,
     admin: Option<Held>,
     metrics: Option<Held>,
+    fleet: Option<Held>,
     /// Inherited ones, for the first configuration.
     spare: Vec<Spare>,
 }
@@ -82,6 +83,7 @@ impl Sockets {
         };
         let mut plan = Self { admin: hold("admin", &"admin".into(), config.admin.address, 1), ..Self::default() };
         plan.metrics = config.metrics.and_then(|address| hold("metrics", &"metrics".into(), address, 1));
+        plan.fleet = config.fleet.as_ref().and_then(|fleet| hold("fleet", &"fleet".into(), fleet.address, 1));
         for listener in &config.listeners {
             let who = format!("listener {}", listener.name);
             plan.listeners.extend(hold(&who, &listener.name, listener.address, workers));
@@ -116,7 +118,7 @@ impl Sockets {
     }
 
     fn all(&self) -> impl Iterator<Item = &Held> {
-        self.listeners.iter().chain(&self.admin).chain(&self.metrics)
+        self.listeners.iter().chain(&self.admin).chain(&self.metrics).chain(&self.fleet)
     }
 
     /// Every address that this process has, or has been given.
@@ -146,6 +148,11 @@ impl Sockets {
     /// The socket of the metrics listener, and where it is.
     pub(super) fn metrics(&self) -> Option<(Arc<ListenSocket>, SocketAddr)> {
         self.metrics.as_ref().and_then(Held::only)
+    }
+
+    /// The socket that votes of the fleet come in by.
+    pub(super) fn fleet(&self) -> Option<Arc<ListenSocket>> {
+        self.fleet.as_ref().and_then(Held::only).map(|(socket, _)| socket)
     }
 
     /// Lets everybody connect to the sockets of the listeners.

@@ -68,6 +68,9 @@ metrics! {
     ACCESS_LOG_DROPPED = Counter "pulsegate_access_log_dropped_total" [] "Lines of the access log that found its queue full.";
     LOG_DROPPED = Counter "pulsegate_log_dropped_total" [] "Log lines that found the queue full, since nobody took them from standard error.";
     PANICS = Counter "pulsegate_panics_total" [] "Bugs that ended one task; each is in the log.";
+    FLEET_PEERS = Gauge "pulsegate_fleet_peers" ["state"] "Other proxies of the fleet by state.";
+    FLEET_QUORUM = Gauge "pulsegate_fleet_quorum" [] "1 while a majority of the fleet is heard.";
+    FLEET_MESSAGES = Counter "pulsegate_fleet_messages_total" ["result"] "Messages of other proxies, by what became of them.";
     BUILD_INFO = Gauge "pulsegate_build_info" ["version"] "1, with the version.";
 }
 

@@ -11,6 +11,7 @@ mod access_log;
 mod affinity;
 mod balancing;
 mod drains;
+mod fleet;
 mod hangs;
 mod misbehaving;
 mod operator;

@@ -21,7 +21,7 @@ const ORDER: &[&[&str]] = &[
     &["cluster"],
     &["net"],
     &["http1"],
-    &["probe", "proxy"],
+    &["probe", "fleet", "proxy"],
     &["control"],
     &["admin"],
     &["sample"],

@@ -6,6 +6,7 @@
 mod clusters;
 mod endpoints;
 mod family;
+mod fleet;
 mod listeners;
 
 use std::collections::HashMap;
@@ -64,7 +65,7 @@ struct Cells {
 
 impl Cells {
     /// The metrics it makes; the others of the list are counted by control.
-    const METRICS: [&'static Metric; 28] = [
+    const METRICS: [&'static Metric; 31] = [
         &names::REQUESTS,
         &names::REQUEST_DURATION,
         &names::LOCAL_RESPONSES,
@@ -92,6 +93,9 @@ impl Cells {
         &names::ACCESS_LOG_DROPPED,
         &names::LOG_DROPPED,
         &names::PANICS,
+        &names::FLEET_PEERS,
+        &names::FLEET_QUORUM,
+        &names::FLEET_MESSAGES,
         &names::BUILD_INFO,
     ];
 
@@ -111,7 +115,11 @@ impl Collector for Cells {
 
     fn collect(&self) -> Vec<MetricFamily> {
         let handle = &self.handle;
-        families(&handle.live().world().load(), &handle.config(), handle.dropped(), handle.probe_lag())
+        let mut all = families(&handle.live().world().load(), &handle.config(), handle.dropped(), handle.probe_lag());
+        if let Some(fleet) = handle.fleet() {
+            all.extend(fleet::families(&fleet));
+        }
+        all
     }
 }
 

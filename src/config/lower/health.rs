@@ -90,6 +90,7 @@ pub(super) fn health(at: &At<'_>, raw: Option<&OrOff<raw::Health>>) -> Health {
         references: !references.is_empty(),
         max_ejected,
         panic: panic(&at.key("panic"), raw.panic.as_ref()),
+        quorum: raw.quorum.unwrap_or(false),
     };
     advice::health(at, raw, pace.timeout, &policy, &probes);
     Health { policy, probes, report: spec, report_timing, references }
@@ -114,6 +115,7 @@ fn unprobed() -> Health {
         references: false,
         max_ejected: defaults::constant(defaults::MAX_EJECTED),
         panic: Panic::Off,
+        quorum: false,
     };
     let report_timing = pace.timing(pace.interval, pace.timeout);
     Health { policy, probes: Vec::new(), report: None, report_timing, references: Vec::new() }

@@ -7,6 +7,7 @@ mod advice;
 mod affinity;
 mod at;
 mod cluster;
+mod fleet;
 mod header;
 mod health;
 mod host;
@@ -52,8 +53,10 @@ pub(super) fn lower(page: &Page<'_>, root: &Root) -> Config {
         log: process::log(root.log.as_ref()),
         listeners: listener::listeners(&top.key("listeners"), root.listeners.as_deref().unwrap_or_default(), &clusters),
         clusters: cluster::clusters(&top.key("clusters"), root.clusters.as_deref().unwrap_or_default()),
+        fleet: root.fleet.as_ref().and_then(|raw| fleet::fleet(&top.key("fleet"), raw)),
     };
     listener::clashes(&top, root);
+    fleet::needed(&top, root);
     let nothing = |key: &str| !top.has(key) || top.key(key).is_empty_list();
     if nothing("listeners") && nothing("clusters") {
         top.wrong_as("neither listeners nor clusters", "a listener and a cluster", None);

@@ -67,6 +67,9 @@ pub(in crate::config) struct Health {
     /// Let sicker endpoints in when fewer than this share are available; 0% means when none is; off means never.
     #[schemars(extend("default" = "off"))]
     pub(in crate::config) panic: Option<OrOff<Percent>>,
+    /// Whether an ejection for a time-out or a soft reason needs a majority of the fleet.
+    #[schemars(extend("default" = false))]
+    pub(in crate::config) quorum: Option<bool>,
 }
 
 /// Whether a probe uses the cluster's TLS.

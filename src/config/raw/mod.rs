@@ -5,6 +5,7 @@
 //! What settings mean, and which go together, is left to lowering.
 
 mod cluster;
+mod fleet;
 mod health;
 mod listener;
 mod live;
@@ -20,6 +21,7 @@ use crate::base::units::format_duration;
 use crate::config::defaults;
 
 pub(super) use cluster::{Balance, BalanceWord, Cluster, ClusterTls, Endpoint, HashOn, HashWord, Pool, Sticky};
+pub(super) use fleet::Fleet;
 pub(super) use health::{Health, HttpProbe, Probe, ProbeTls, Require, RequireWord, Start};
 pub(super) use listener::{ClientAuth, Limits, Listener, ListenerTls, Protocol};
 pub(super) use live::{Damping, Outlier, Silence, SlowStart};
@@ -64,4 +66,6 @@ pub(super) struct Root {
     pub(super) listeners: Option<List<Listener>>,
     /// Groups of interchangeable endpoints. One that no route names is only watched.
     pub(super) clusters: Option<List<Cluster>>,
+    /// The proxies that agree on health.
+    pub(super) fleet: Option<Fleet>,
 }

@@ -13,8 +13,8 @@ use serde_json::{Map, Value, json};
 use crate::balance::Algorithm;
 use crate::base::units::format_duration;
 use crate::config::model::{
-    AccessFormat, AccessLog, AccessTarget, Admin, Certificate, Cluster, ClusterTls, Config, Endpoint, Listener, ListenerLimits,
-    ListenerTls, Log, LogFormat,
+    AccessFormat, AccessLog, AccessTarget, Admin, Certificate, Cluster, ClusterTls, Config, Endpoint, Fleet, Listener,
+    ListenerLimits, ListenerTls, Log, LogFormat,
 };
 use crate::traffic::affinity::{Balance, HashOn};
 
@@ -44,6 +44,9 @@ pub fn to_json(config: &Config) -> Value {
     if let Some(file) = &config.state_file {
         all["state_file"] = json!(file.display().to_string());
     }
+    if let Some(fleet) = &config.fleet {
+        all["fleet"] = self::fleet(fleet);
+    }
     if let Some(workers) = config.workers {
         all["workers"] = json!(workers);
     }
@@ -69,6 +72,17 @@ fn access_log(log: &AccessLog) -> Value {
         AccessFormat::Combined => "combined",
     };
     json!({ "path": path, "format": format })
+}
+
+fn fleet(fleet: &Fleet) -> Value {
+    json!({
+        "name": &*fleet.name,
+        "self": &*fleet.own,
+        "address": fleet.address.to_string(),
+        "peers": fleet.peers.iter().map(|peer| peer.as_str()).collect::<Vec<_>>(),
+        "size": fleet.size,
+        "keys": REDACTED,
+    })
 }
 
 fn log(log: &Log) -> Value {

@@ -10,12 +10,14 @@
 //! | `proxy` | the program under test and its command line |
 //! | `client` | HTTP as a client speaks it |
 //! | `load` | requests at a rate, and what became of them |
+//! | `network` | hosts of our own, and cables between them that can be cut |
 //! | `page` | the metrics page |
 
 mod client;
 mod folder;
 mod load;
 pub(crate) mod misbehaving;
+mod network;
 mod page;
 mod patience;
 mod port;
@@ -26,6 +28,7 @@ mod service;
 pub(crate) use client::{Answer, Client, ask, get, post};
 pub(crate) use folder::Folder;
 pub(crate) use load::{Load, alone};
+pub(crate) use network::Network;
 pub(crate) use page::Page;
 pub(crate) use patience::{PATIENCE, until};
 pub(crate) use port::Port;

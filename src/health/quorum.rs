@@ -1,0 +1,154 @@
+//! What the fleet's votes make of one endpoint's own verdict.
+//!
+//! With `quorum: true` nobody takes an endpoint out alone for evidence that may be the fault of the path to it: a time-out, a
+//! slow or failing answer, a heartbeat that does not come. A refused connection or a wrong answer is a fact and needs nobody's
+//! consent. Who alone cannot reach an endpoint stops sending to it, and says so; who hears too few to agree with goes by
+//! its own evidence.
+//!
+//! | own evidence | the fleet | verdict |
+//! |---|---|---|
+//! | time-out | a majority says down | unhealthy, as without a fleet |
+//! | time-out | no majority, or too few are heard | suspect, `local_unreachable` |
+//! | ejected softly | a majority would have it out | claims its ejection |
+//! | ejected softly | no majority, or too few are heard | degraded |
+//! | up | a majority says down | ejected, `quorum` |
+//! | up | a majority would have it out, mostly softly | degraded, `quorum` |
+//! | up | anything else | up |
+
+use crate::base::time::Timestamp;
+use crate::health::electorate::{Count, Vote};
+use crate::health::verdict::{Code, Reason, State};
+
+/// The votes on one endpoint, as far as they concern its verdict.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Quorum {
+    count: Count,
+    /// Since when the fleet's word differs from our own evidence.
+    since: Option<Timestamp>,
+    last: Ruling,
+}
+
+/// What the votes make of the own verdict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Ruling {
+    /// The own evidence stands.
+    #[default]
+    Own,
+    /// We alone cannot reach it.
+    LocalUnreachable,
+    /// An ejection that waits for others to agree.
+    Withheld,
+    /// The others have it out, and we would not.
+    Ejected,
+    /// The others would eject it softly, and we would not.
+    Contested,
+}
+
+impl Quorum {
+    /// Takes in what the others say. Returns whether that is news.
+    pub(super) fn hear(&mut self, count: Count) -> bool {
+        std::mem::replace(&mut self.count, count) != count
+    }
+
+    /// What becomes of the own vote. `path` tells whether it rests on nothing but what the path may be to blame for.
+    pub(super) fn rule(&mut self, own: Option<Vote>, path: bool, now: Timestamp) -> Ruling {
+        let ruling = self.ruling(own, path);
+        if ruling != self.last {
+            self.since = Some(now);
+            self.last = ruling;
+        }
+        ruling
+    }
+
+    fn ruling(&self, own: Option<Vote>, path: bool) -> Ruling {
+        let count = &self.count;
+        if count.majority == 0 {
+            return Ruling::Own;
+        }
+        match own {
+            Some(Vote::Down) if path && !count.agreed_down(own) => Ruling::LocalUnreachable,
+            Some(Vote::Soft) if !count.agreed_out(own) => Ruling::Withheld,
+            Some(Vote::Up | Vote::Soft) | None if count.agreed_down(own) => Ruling::Ejected,
+            Some(Vote::Up) | None if count.agreed_out(own) => Ruling::Contested,
+            _ => Ruling::Own,
+        }
+    }
+
+    /// Whether others doubt it: then it is worth a look at the fast pace.
+    pub(super) const fn in_doubt(&self) -> bool {
+        self.count.in_doubt()
+    }
+
+    /// The reason that the last ruling gives, and the state that it asks for, if it is one of ours.
+    pub(super) fn reason(&self) -> Option<(State, Reason)> {
+        let (count, since) = (&self.count, self.since?);
+        let state = match self.last {
+            Ruling::Own | Ruling::Withheld => return None,
+            Ruling::LocalUnreachable => State::Suspect,
+            Ruling::Ejected => State::Ejected,
+            Ruling::Contested => State::Degraded,
+        };
+        let (code, detail) = match state {
+            State::Suspect if count.quorate() => {
+                (Code::LocalUnreachable, format!("no answer here, but {} of {} proxies heard say up", count.up, count.heard))
+            }
+            State::Suspect => {
+                let detail =
+                    format!("no answer here, and only {} proxies heard; {} make a majority", count.heard, count.majority);
+                (Code::LocalUnreachable, detail)
+            }
+            _ => {
+                let out = count.down + count.soft;
+                (Code::Quorum, format!("{out} other proxies say down, {} make a majority", count.majority))
+            }
+        };
+        Some((state, Reason { code, probe: None, detail, since, until: None }))
+    }
+
+    /// What to say of an ejection that waits for others.
+    pub(super) fn waiting(&self) -> String {
+        let agreeing = self.count.out(Some(Vote::Soft));
+        format!("; {agreeing} of the {} proxies that it takes agree", self.count.majority)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn count(up: usize, down: usize, soft: usize) -> Count {
+        Count { up, down, soft, heard: 1 + up + down + soft, majority: 2, own_counts: true }
+    }
+
+    #[test]
+    fn rulings() {
+        use Ruling::{Contested, Ejected, LocalUnreachable, Own, Withheld};
+        let (up, down, soft) = (Some(Vote::Up), Some(Vote::Down), Some(Vote::Soft));
+        for (own, path, votes, wanted) in [
+            (down, true, count(0, 1, 0), Own),
+            (down, true, count(2, 0, 0), LocalUnreachable),
+            (down, true, count(0, 0, 0), LocalUnreachable),
+            (down, true, count(1, 0, 1), LocalUnreachable),
+            (down, false, count(2, 0, 0), Own),
+            (soft, false, count(0, 0, 1), Own),
+            (soft, false, count(1, 1, 0), Own),
+            (soft, false, count(0, 2, 0), Ejected),
+            (soft, false, count(2, 0, 0), Withheld),
+            (soft, false, count(0, 0, 0), Withheld),
+            (up, false, count(0, 2, 0), Ejected),
+            (up, false, count(0, 1, 1), Contested),
+            (up, false, count(1, 1, 0), Own),
+            (None, false, count(0, 2, 0), Ejected),
+            (None, false, count(2, 0, 0), Own),
+            (down, true, Count { own_counts: false, ..count(1, 1, 0) }, LocalUnreachable),
+            (down, true, Count::default(), Own),
+            (soft, false, Count::default(), Own),
+        ] {
+            let mut quorum = Quorum::default();
+            quorum.hear(votes);
+            assert_eq!(quorum.rule(own, path, Timestamp::ZERO), wanted, "{own:?} {path} {votes:?}");
+            let ours = matches!(wanted, LocalUnreachable | Ejected | Contested);
+            assert_eq!(quorum.reason().is_some(), ours, "{wanted:?}");
+        }
+    }
+}
