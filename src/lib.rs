@@ -17,7 +17,7 @@
 //! | `cluster` | the live objects that both planes share |
 //! | `net` | how we listen and dial |
 //! | `http1` | HTTP/1.1 towards endpoints: one request and its answer |
-//! | `probe`, `fleet`, `proxy` | active probes; votes between proxies; the data plane |
+//! | `discovery`, `probe`, `fleet`, `proxy` | endpoints that are found; active probes; votes between proxies; the data plane |
 //! | `control` | the single writer of health; reload |
 //! | `admin` | API, metrics page, events |
 //! | `sample` | endpoints of our own, for the demo |
@@ -37,6 +37,7 @@ pub mod cli;
 pub mod cluster;
 pub mod config;
 pub mod control;
+pub mod discovery;
 pub mod fleet;
 pub mod health;
 pub mod http1;

@@ -10,6 +10,7 @@ use crate::base::time::Timestamp;
 use crate::cluster::{Cluster, Endpoint, Listener, Live, Route, Snapshot, Target, Upstream, World};
 use crate::config::Config;
 use crate::health::verdict::{Code, EndpointView, ProbeView, Reason, State};
+use crate::traffic::limits::Limits;
 use crate::traffic::route::RouteTable;
 
 /// Workers of a hand-made world.
@@ -78,6 +79,7 @@ pub(super) fn cluster(endpoints: Vec<Arc<Endpoint>>) -> Arc<Cluster> {
             protocol: crate::config::model::Protocol::Http1,
         },
         tls: None,
+        limits: Limits::none(),
         panic: false,
         frozen: false,
     };

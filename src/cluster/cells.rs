@@ -3,6 +3,7 @@
 use crate::base::time::Timestamp;
 use crate::cluster::Token;
 use crate::telemetry::cell::{Counter, Gauge, Histogram, SketchCells, StatusCounters};
+use crate::traffic::limits::Limit;
 
 /// How trying a connection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,6 +136,8 @@ pub struct ClusterCells {
     pub durations: Histogram,
     /// Retries, in the order of [`RetryResult::ALL`].
     pub retries: [Counter; 3],
+    /// Requests turned away, in the order of [`Limit::ALL`].
+    pub rejected: [Counter; Limit::ALL.len()],
 }
 
 /// One worker's counts about one route.

@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use arc_swap::ArcSwap;
 use crossbeam_utils::CachePadded;
@@ -10,7 +9,7 @@ use crossbeam_utils::CachePadded;
 use crate::base::address::EndpointAddress;
 use crate::base::ids::{ClusterId, EndpointId};
 use crate::base::time::Timestamp;
-use crate::cluster::{EndpointCells, ProbeCells};
+use crate::cluster::{Count, EndpointCells, ProbeCells};
 use crate::health::verdict::{EndpointView, State};
 use crate::telemetry::cell::Counter;
 use crate::telemetry::lanes::Lanes;
@@ -29,7 +28,9 @@ pub struct Endpoint {
     pub cluster: Arc<str>,
     /// Its address as configured.
     pub address: EndpointAddress,
-    in_flight: CachePadded<AtomicU32>,
+    in_flight: CachePadded<Count>,
+    /// Connections to it, from every worker, idle ones included.
+    pub connections: Count,
     resolved: ArcSwap<Addresses>,
     workers: Lanes<EndpointCells>,
     view: ArcSwap<EndpointView>,
@@ -49,7 +50,8 @@ impl Endpoint {
             cluster_id,
             cluster,
             address,
-            in_flight: CachePadded::new(AtomicU32::new(0)),
+            in_flight: CachePadded::default(),
+            connections: Count::default(),
             resolved: ArcSwap::from_pointee(resolved),
             workers: Lanes::default(),
             view: ArcSwap::from_pointee(unknown(now)),
@@ -61,17 +63,23 @@ impl Endpoint {
     /// Attempts in flight, from every worker.
     #[must_use]
     pub fn in_flight(&self) -> u32 {
-        self.in_flight.load(Relaxed)
+        self.in_flight.get()
     }
 
     /// Counts an attempt in; [`Self::leave`] must follow.
     pub fn enter(&self) {
-        self.in_flight.fetch_add(1, Relaxed);
+        self.in_flight.enter(None);
+    }
+
+    /// Counts an attempt in unless there are as many as `limit` allows; if it did, [`Self::leave`] must follow.
+    #[must_use]
+    pub fn enter_below(&self, limit: Option<u32>) -> bool {
+        self.in_flight.enter(limit)
     }
 
     /// Counts an attempt out.
     pub fn leave(&self) {
-        self.in_flight.fetch_sub(1, Relaxed);
+        self.in_flight.leave();
     }
 
     /// A worker's own cells; workers are numbered from 0.

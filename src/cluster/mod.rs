@@ -6,6 +6,7 @@
 mod affinity;
 mod cells;
 mod endpoint;
+mod gate;
 mod pulse;
 pub mod readiness;
 mod recall;
@@ -17,6 +18,7 @@ mod world;
 pub use affinity::Affinity;
 pub use cells::{ClusterCells, Connect, EndpointCells, ListenerCells, ListenerError, ProbeCells, RetryResult, RouteCells};
 pub use endpoint::{Addresses, Endpoint};
+pub use gate::{Count, Gate};
 pub use pulse::{BEAT, Pulse};
 pub use recall::{Recall, RecallReceiver, RecallSender};
 pub use route::{Route, Target, Token};

@@ -23,6 +23,8 @@ pub enum Token {
     ConnectionRefused,
     /// Reset or closed before an answer.
     ConnectionTerminated,
+    /// A limit of ours was met.
+    ConnectionLimitReached,
     /// Not connected in time.
     ConnectionTimeout,
     /// The endpoint's certificate is not believed.
@@ -49,13 +51,14 @@ pub enum Token {
 
 impl Token {
     /// Every token, with its spelling.
-    pub const ALL: [(Self, &'static str); 17] = [
+    pub const ALL: [(Self, &'static str); 18] = [
         (Self::DestinationNotFound, "destination_not_found"),
         (Self::DestinationUnavailable, "destination_unavailable"),
         (Self::DnsError, "dns_error"),
         (Self::DestinationIpUnroutable, "destination_ip_unroutable"),
         (Self::ConnectionRefused, "connection_refused"),
         (Self::ConnectionTerminated, "connection_terminated"),
+        (Self::ConnectionLimitReached, "connection_limit_reached"),
         (Self::ConnectionTimeout, "connection_timeout"),
         (Self::TlsCertificateError, "tls_certificate_error"),
         (Self::TlsProtocolError, "tls_protocol_error"),

@@ -1,7 +1,7 @@
 //! One cluster as it was published: who gets traffic, at which weight, and the picker over them.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -9,10 +9,12 @@ use crossbeam_utils::CachePadded;
 
 use crate::balance::Picker;
 use crate::base::ids::ClusterId;
-use crate::cluster::{Affinity, ClusterCells, Endpoint};
+use crate::base::time::WallTime;
+use crate::cluster::{Affinity, ClusterCells, Count, Endpoint, Gate};
 use crate::config::model::Protocol;
 use crate::telemetry::lanes::Lanes;
 use crate::tls::Towards;
+use crate::traffic::limits::Limits;
 
 /// How connections to a cluster's endpoints are made and kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +53,8 @@ pub struct Snapshot {
     pub upstream: Upstream,
     /// TLS towards the endpoints, if there is any.
     pub tls: Option<Arc<Towards>>,
+    /// How much may go there at once.
+    pub limits: Limits,
     /// How many endpoints are available.
     pub available: usize,
     /// Whether sicker tiers are let in.
@@ -84,7 +88,10 @@ pub struct Cluster {
     /// Its name.
     pub name: Arc<str>,
     /// Attempts in flight, where balancing asks for their sum.
-    load: CachePadded<AtomicU32>,
+    load: CachePadded<Count>,
+    gate: Gate,
+    /// When discovery has last brought endpoints, in milliseconds since 1970; 0 for never.
+    discovered: AtomicU64,
     snapshot: ArcSwap<Snapshot>,
     workers: Lanes<ClusterCells>,
 }
@@ -93,23 +100,48 @@ impl Cluster {
     /// A cluster with its first snapshot.
     #[must_use]
     pub fn new(id: ClusterId, name: Arc<str>, snapshot: Snapshot) -> Self {
-        Self { id, name, load: CachePadded::default(), snapshot: ArcSwap::from_pointee(snapshot), workers: Lanes::default() }
+        Self {
+            id,
+            name,
+            load: CachePadded::default(),
+            gate: Gate::default(),
+            discovered: AtomicU64::new(0),
+            snapshot: ArcSwap::from_pointee(snapshot),
+            workers: Lanes::default(),
+        }
     }
 
     /// Attempts in flight, from every worker, since balancing has asked for their sum.
     #[must_use]
     pub fn load(&self) -> u32 {
-        self.load.load(Relaxed)
+        self.load.get()
     }
 
     /// Counts an attempt in; [`Self::leave`] must follow.
     pub fn enter(&self) {
-        self.load.fetch_add(1, Relaxed);
+        self.load.enter(None);
     }
 
     /// Counts an attempt out.
     pub fn leave(&self) {
-        self.load.fetch_sub(1, Relaxed);
+        self.load.leave();
+    }
+
+    /// Notes that discovery has brought endpoints; control only.
+    pub fn discovered(&self, at: WallTime) {
+        self.discovered.store(at.unix_millis(), Relaxed);
+    }
+
+    /// When discovery has last brought endpoints, if it has.
+    #[must_use]
+    pub fn last_discovered(&self) -> Option<WallTime> {
+        Some(self.discovered.load(Relaxed)).filter(|at| *at > 0).map(WallTime::from_unix_millis)
+    }
+
+    /// Who is let through, and who waits.
+    #[must_use]
+    pub const fn gate(&self) -> &Gate {
+        &self.gate
     }
 
     /// The snapshot's place, for readers that cache it.

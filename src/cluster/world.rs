@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
+use tokio::sync::Notify;
 
 use crate::cluster::{Cluster, ListenerCells, Pulse, Route};
 use crate::config::model;
@@ -81,6 +82,7 @@ pub struct Live {
     phase: AtomicU8,
     /// Whether each worker runs.
     pub pulses: Lanes<Pulse>,
+    hunger: Notify,
 }
 
 impl Default for Live {
@@ -93,7 +95,18 @@ impl Live {
     /// An empty world.
     #[must_use]
     pub fn new() -> Self {
-        Self { world: ArcSwap::default(), phase: AtomicU8::new(Phase::Starting as u8), pulses: Lanes::default() }
+        Self {
+            world: ArcSwap::default(),
+            phase: AtomicU8::new(Phase::Starting as u8),
+            pulses: Lanes::default(),
+            hunger: Notify::new(),
+        }
+    }
+
+    /// Where workers are asked to close connections that idle, since others wait for leave to open one.
+    #[must_use]
+    pub const fn hunger(&self) -> &Notify {
+        &self.hunger
     }
 
     /// The world's place, for readers that cache it.

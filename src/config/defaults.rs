@@ -59,6 +59,11 @@ pub(super) const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(4);
 /// Enough for 64 exchanges at once per worker and endpoint without a new connection.
 pub(super) const POOL_IDLE_CONNECTIONS: u32 = 64;
 
+/// Enough for a short burst, and not more than can be answered before clients lose patience.
+pub(super) const PENDING: u32 = 1024;
+/// A second of waiting is slow; more is mostly for clients that have left.
+pub(super) const QUEUE_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// What services call it most often.
 pub(super) const HEALTH_PATH: &str = "/health";
 /// A failure is seen within seconds, and an endpoint answers half a probe a second.

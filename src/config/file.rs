@@ -4,9 +4,10 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
+use crate::config::model::Endpoint;
 use crate::config::parse::MAX_TEXT;
 use crate::config::problem::{Problem, Problems};
-use crate::config::read::{Loaded, Source, read_text};
+use crate::config::read::{Loaded, Source, read_endpoints, read_text};
 
 /// Loads a configuration file, with the variables of this process's environment.
 ///
@@ -18,6 +19,18 @@ pub fn load(path: &Path) -> Result<Loaded, Problems> {
     let folder = path.parent().unwrap_or_else(|| Path::new(""));
     let source = Source { file: &name, folder, env: &|name| std::env::var(name).ok(), read: &read };
     read_text(&text, &source)
+}
+
+/// Loads a file with a list of endpoints in YAML or JSON, as a cluster has it.
+///
+/// # Errors
+/// All problems of the file, or the one that it cannot be read.
+pub fn load_endpoints(path: &Path) -> Result<Vec<Endpoint>, Problems> {
+    let name = path.display().to_string();
+    let text = read(path).map_err(|error| unreadable(&name, &error))?;
+    let folder = path.parent().unwrap_or_else(|| Path::new(""));
+    let nothing = |_: &Path| Err(io::ErrorKind::NotFound.into());
+    read_endpoints(&text, &Source { file: &name, folder, env: &|_| None, read: &nothing })
 }
 
 /// Reads a file whole, but not more than a configuration may have.

@@ -23,7 +23,7 @@ mod schema;
 mod tree;
 mod walk;
 
-pub use file::load;
+pub use file::{load, load_endpoints};
 pub use model::Config;
 pub use problem::{MAX_PROBLEMS, Problem, Problems};
 pub use read::{Loaded, from_text, quick};

@@ -1,5 +1,7 @@
 //! The configuration after lowering: valid, complete, free of serde.
 
+use std::net::SocketAddr;
+use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +12,7 @@ use crate::health::policy::{Policy, Timing};
 use crate::report;
 use crate::tls::{Application, Identity, Terms, Towards, Trust};
 use crate::traffic::affinity::{Balance, Sticky};
+use crate::traffic::limits::Limits;
 use crate::traffic::policy::RoutePolicy;
 
 /// A whole configuration.
@@ -291,12 +294,14 @@ pub struct ListenerLimits {
 pub struct Cluster {
     /// Its name, the label in metrics.
     pub name: Arc<str>,
-    /// Its endpoints, at least one.
+    /// Its endpoints, at least one; if they are discovered, those found so far.
     pub endpoints: Vec<Endpoint>,
     /// What is spoken to them.
     pub protocol: Protocol,
     /// TLS towards them, if there is any.
     pub tls: Option<ClusterTls>,
+    /// Where they are found, if they are not listed.
+    pub discovery: Option<Discovery>,
     /// How requests are spread.
     pub balance: Balance,
     /// The cookie that keeps a client with its endpoint, if there is one.
@@ -305,6 +310,8 @@ pub struct Cluster {
     pub connect_timeout: Duration,
     /// Idle connections kept.
     pub pool: Pool,
+    /// How much may go there at once.
+    pub limits: Limits,
     /// How health is judged.
     pub health: Policy,
     /// The probes; names and order are those of `health.probes`.
@@ -328,6 +335,26 @@ pub struct ClusterTls {
     pub server_name: Option<Arc<str>>,
     /// What these come to.
     pub towards: Arc<Towards>,
+}
+
+/// Where endpoints are found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Discovery {
+    /// Behind a name.
+    Dns(DnsName),
+    /// In a file with a list of them.
+    File(Arc<Path>),
+}
+
+/// A name whose records are endpoints.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DnsName {
+    /// The name.
+    pub name: Arc<str>,
+    /// The port of every endpoint; `None` if SRV records tell.
+    pub port: Option<u16>,
+    /// The name server to ask; `None` for those of the system.
+    pub nameserver: Option<SocketAddr>,
 }
 
 /// An endpoint.

@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path as FilePath;
 
 use crate::config::lower::{Page, lower};
-use crate::config::model::Config;
+use crate::config::model::{Config, Endpoint};
 use crate::config::parse::{Fault, parse};
 use crate::config::path::{Path, Step};
 use crate::config::problem::{Finding, Problem, Problems};
@@ -57,6 +57,24 @@ pub(super) fn read_text(text: &str, source: &Source<'_>) -> Result<Loaded, Probl
         Some(tree) => read_tree(&tree, faults, source),
         None => Err(Problems::new(faults)),
     }
+}
+
+/// Reads a list of endpoints, as a cluster has it, from a text. Every problem has its place in the text.
+///
+/// # Errors
+/// All problems of the text.
+pub(super) fn read_endpoints(text: &str, source: &Source<'_>) -> Result<Vec<Endpoint>, Problems> {
+    let parsed = parse(text, source.env);
+    let faults: Vec<Problem> = parsed.faults.into_iter().map(|fault| from_fault(source.file, fault)).collect();
+    let Some(list) = parsed.tree else { return Err(Problems::new(faults)) };
+    // The same words as for a list in a configuration, since it is read as one.
+    let at = list.at;
+    let entry = |key: &str, node: Node| Entry { key: key.to_owned(), at, node };
+    let name = Node::new(at, Value::Text("discovered".to_owned()));
+    let cluster = Node::new(at, Value::Map(vec![entry("name", name), entry("endpoints", list)]));
+    let whole = Node::new(at, Value::Map(vec![entry("clusters", Node::new(at, Value::List(vec![cluster])))]));
+    let loaded = read_tree(&whole, faults, source)?;
+    Ok(loaded.config.clusters.into_iter().flat_map(|cluster| cluster.endpoints).collect())
 }
 
 fn read_tree(tree: &Node, mut problems: Vec<Problem>, source: &Source<'_>) -> Result<Loaded, Problems> {

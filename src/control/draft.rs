@@ -87,7 +87,7 @@ enum Plan {
 
 /// What will change of a cluster that stays.
 #[derive(Debug)]
-struct Kept {
+pub(super) struct Kept {
     id: ClusterId,
     config: model::Cluster,
     joining: Vec<Watched>,
@@ -140,7 +140,7 @@ impl Draft {
     pub(super) fn resolved(&self, id: EndpointId) {
         match self.joining.get(&id).map(|place| &self.plans[*place]) {
             Some(Plan::New(ward)) => ward.probe_now(id),
-            Some(Plan::Kept(kept)) => kept.joining.iter().filter(|one| one.endpoint.id == id).for_each(Watched::probe_now),
+            Some(Plan::Kept(kept)) => kept.resolved(id),
             None => {}
         }
     }
@@ -166,8 +166,8 @@ impl Draft {
     /// Whether it may take effect.
     pub(super) fn is_ready(&self, now: Timestamp) -> bool {
         let settled = |plan: &Plan| match plan {
-            Plan::New(ward) => ward.settled(),
-            Plan::Kept(kept) => kept.trial.settled(),
+            Plan::New(ward) => ward.has_first_verdicts(),
+            Plan::Kept(kept) => kept.settled(),
         };
         now >= self.deadline || self.plans.iter().all(settled)
     }
@@ -212,15 +212,12 @@ fn plan(cluster: &model::Cluster, wards: &Wards, bench: &mut Bench<'_>) -> Plan 
         let references = bench.references(id, cluster);
         return Plan::New(Box::new(Ward::new(id, cluster.clone(), watched, references, bench.now)));
     };
-    let id = ward.cluster.id;
-    let known: HashSet<&str> = ward.endpoints().iter().map(|endpoint| endpoint.address.as_str()).collect();
-    let joins = |settings: &&model::Endpoint| !known.contains(settings.address.as_str());
-    let joining: Vec<Watched> =
-        cluster.endpoints.iter().filter(joins).map(|settings| bench.endpoint(id, cluster, settings)).collect();
-    let trial = believe(cluster, &joining, bench.now);
-    let same = |other: &model::Cluster| (&other.references, other.report_timing) == (&cluster.references, cluster.report_timing);
-    let references = (!same(&ward.config)).then(|| bench.references(id, cluster));
-    Plan::Kept(Box::new(Kept { id, config: cluster.clone(), joining, references, trial, heard: VecDeque::new() }))
+    // What has been discovered stays until something else is.
+    if cluster.discovery.is_some() && cluster.discovery == ward.config.discovery {
+        let endpoints = ward.config.endpoints.clone();
+        return Plan::Kept(Box::new(Kept::new(&model::Cluster { endpoints, ..cluster.clone() }, ward, bench)));
+    }
+    Plan::Kept(Box::new(Kept::new(cluster, ward, bench)))
 }
 
 impl Plan {
@@ -233,7 +230,37 @@ impl Plan {
 }
 
 impl Kept {
-    fn hear(&mut self, signal: Signal, now: Timestamp, announcer: &Announcer) {
+    /// Starts to look at the endpoints that `cluster` has and `ward` has not.
+    pub(super) fn new(cluster: &model::Cluster, ward: &Ward, bench: &mut Bench<'_>) -> Self {
+        let id = ward.cluster.id;
+        let known: HashSet<&str> = ward.endpoints().iter().map(|endpoint| endpoint.address.as_str()).collect();
+        let joins = |settings: &&model::Endpoint| !known.contains(settings.address.as_str());
+        let joining: Vec<Watched> =
+            cluster.endpoints.iter().filter(joins).map(|settings| bench.endpoint(id, cluster, settings)).collect();
+        let trial = believe(cluster, &joining, bench.now);
+        let same =
+            |other: &model::Cluster| (&other.references, other.report_timing) == (&cluster.references, cluster.report_timing);
+        let references = (!same(&ward.config)).then(|| bench.references(id, cluster));
+        Self { id, config: cluster.clone(), joining, references, trial, heard: VecDeque::new() }
+    }
+
+    /// Whether everybody who joins has had a first verdict.
+    pub(super) const fn settled(&self) -> bool {
+        self.trial.settled()
+    }
+
+    /// The settings that will come into force.
+    pub(super) const fn config(&self) -> &model::Cluster {
+        &self.config
+    }
+
+    /// An endpoint's name leads somewhere for the first time.
+    pub(super) fn resolved(&self, id: EndpointId) {
+        self.joining.iter().filter(|one| one.endpoint.id == id).for_each(Watched::probe_now);
+    }
+
+    /// Takes in a signal about an endpoint that joins.
+    pub(super) fn hear(&mut self, signal: Signal, now: Timestamp, announcer: &Announcer) {
         if let Some(watched) = self.joining.iter().find(|watched| watched.endpoint.id == signal.endpoint) {
             count(&watched.endpoint, &signal.observation, announcer);
         }
@@ -244,7 +271,8 @@ impl Kept {
         self.heard.push_back(signal);
     }
 
-    fn commit(self, ward: &mut Ward, watcher: &Watcher, now: Timestamp, announcer: &Announcer) {
+    /// Takes effect on the cluster.
+    pub(super) fn commit(self, ward: &mut Ward, watcher: &Watcher, now: Timestamp, announcer: &Announcer) {
         if ward.config == self.config {
             return;
         }

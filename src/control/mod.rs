@@ -15,6 +15,7 @@
 //! | `reload`, `source`, `draft`, `world` | the way of a reload, from the file to the next world |
 //! | `orders`, `keeper`, `memory` | what operators ordered, the file it is kept in, and all that another process is told |
 //! | `outside` | what a reload changes beyond control |
+//! | `moves` | endpoints that were discovered, on their way in and out |
 //! | `names` | lookups of endpoints' names |
 //! | `fleet` | what goes out to the other proxies, and what theirs does here |
 //! | `events`, `tallies` | the last transitions, and what control counts |
@@ -28,6 +29,7 @@ mod handle;
 mod keeper;
 mod local;
 mod memory;
+mod moves;
 mod names;
 mod orders;
 mod outside;

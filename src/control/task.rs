@@ -21,6 +21,7 @@ use crate::control::fleet::Fleet;
 use crate::control::handle::{Handle, NotFound, Order, ReloadOutcome, Shared};
 use crate::control::keeper::{self, Keeper};
 use crate::control::memory::Memory;
+use crate::control::moves::Moves;
 use crate::control::orders::Orders;
 use crate::control::outside::Outside;
 use crate::control::reload::{Comparison, Reloads, Request, compare};
@@ -29,6 +30,7 @@ use crate::control::tallies::Tallies;
 use crate::control::wards::Wards;
 use crate::control::watched::Watcher;
 use crate::control::world::world;
+use crate::discovery::Found;
 use crate::fleet::Word;
 use crate::health::signal::{Observation, OperatorState, Signal};
 use crate::probe::ProbeLag;
@@ -38,6 +40,8 @@ use crate::runtime::{clock, thread};
 const RESULTS: usize = 1024;
 /// How many names may have resolved without being probed yet.
 const RESOLVED: usize = 64;
+/// How many findings of discovery may wait.
+const DISCOVERED: usize = 64;
 /// How many signals are taken in before anything else has its turn.
 const BATCH: usize = 256;
 
@@ -101,6 +105,8 @@ pub fn start(setup: Setup) -> io::Result<(Handle, JoinHandle<()>)> {
 struct Control {
     wards: Wards,
     reloads: Reloads,
+    moves: Moves,
+    discovered: mpsc::Receiver<Found>,
     identities: Identities,
     watcher: Watcher,
     orders: mpsc::Receiver<Order>,
@@ -126,6 +132,7 @@ enum Heard {
     /// Of a worker.
     Signal(Signal),
     Resolved(EndpointId),
+    Discovered(Found),
     Configuration(Box<Read>),
     /// Of another proxy.
     Fleet(Word),
@@ -142,10 +149,13 @@ impl Control {
     ) -> Self {
         let (result, results) = mpsc::channel(RESULTS);
         let (name, resolved) = mpsc::channel(RESOLVED);
+        let (found, discovered) = mpsc::channel(DISCOVERED);
         let lag: Arc<ProbeLag> = Arc::clone(&announcer.shared.lag);
         Self {
             wards: Wards::new(announcer),
             reloads: Reloads::new(source),
+            moves: Moves::new(found),
+            discovered,
             identities: Identities::default(),
             watcher: Watcher { signals: result, resolved: name, lag },
             orders,
@@ -276,6 +286,7 @@ impl Control {
             Some(signal) = self.results.recv() => Heard::Result(signal),
             Some(signal) = self.signals.recv() => Heard::Signal(signal),
             Some(id) = self.resolved.recv() => Heard::Resolved(id),
+            Some(found) = self.discovered.recv() => Heard::Discovered(found),
             word = self.fleet.next() => Heard::Fleet(word),
             read = self.reloads.read() => Heard::Configuration(Box::new(read)),
             () = tokio::time::sleep_until(wake) => Heard::Time,
@@ -288,6 +299,7 @@ impl Control {
             Heard::Result(signal) => self.hear_results(signal),
             Heard::Signal(signal) => self.hear_signals(signal),
             Heard::Resolved(id) => self.hear_resolved(id),
+            Heard::Discovered(found) => self.moves.hear(found, &self.wards),
             Heard::Configuration(read) => self.compare(*read),
             Heard::Fleet(word) => self.fleet.hear(word, clock::now()),
             Heard::Time => {}
@@ -296,7 +308,8 @@ impl Control {
     }
 
     fn wake(&mut self) -> Timestamp {
-        let wards = self.wards.wake().into_iter().chain(self.fleet.wake()).min().unwrap_or(Timestamp::NEVER);
+        let fleet = self.fleet.wake().unwrap_or(Timestamp::NEVER);
+        let wards = self.wards.wake().unwrap_or(Timestamp::NEVER).min(self.moves.wake()).min(fleet);
         self.reloads.draft().map_or(wards, |draft| wards.min(draft.wake()))
     }
 
@@ -309,6 +322,10 @@ impl Control {
             if draft.is_ready(now) {
                 self.apply_draft(now);
             }
+        }
+        if self.reloads.draft().is_none() {
+            let mut bench = Bench { identities: &mut self.identities, watcher: &self.watcher, now };
+            self.moves.advance(&mut self.wards, &mut bench, &self.watcher);
         }
         if !self.settling.is_empty() && self.wards.settled() {
             for answer in self.settling.drain(..) {
@@ -336,15 +353,16 @@ impl Control {
 
     fn hear(&mut self, signal: Signal) {
         let now = clock::now();
-        if let Some(stray) = self.wards.apply(signal, now)
-            && let Some(draft) = self.reloads.draft()
-        {
-            draft.apply(stray, now, &self.wards.announcer);
+        let Some(stray) = self.wards.apply(signal, now) else { return };
+        match self.reloads.draft() {
+            Some(draft) => draft.apply(stray, now, &self.wards.announcer),
+            None => self.moves.apply(stray, now, &self.wards.announcer),
         }
     }
 
     fn hear_resolved(&mut self, id: EndpointId) {
         self.wards.resolved(id);
+        self.moves.resolved(id);
         if let Some(draft) = self.reloads.draft() {
             draft.resolved(id);
         }
@@ -400,6 +418,7 @@ impl Control {
                     self.end_reload(request, ReloadOutcome::Applied { changes });
                 }
                 Ok(()) => {
+                    self.moves.put_off();
                     let draft = self.draft(*config, clock::now());
                     self.reloads.drafted(request, changes, draft);
                 }
@@ -428,6 +447,7 @@ impl Control {
 
     fn commit(&mut self, draft: Draft, now: Timestamp) {
         let config = draft.commit(&mut self.wards, &self.watcher, now);
+        self.moves.follow(&config);
         let shared = &self.wards.announcer.shared;
         let next = world(&config, self.wards.clusters(), &shared.live.world().load());
         shared.live.publish(next);

@@ -101,8 +101,14 @@ impl Ward {
         self.config.health.probes.is_empty()
     }
 
-    pub(super) const fn settled(&self) -> bool {
+    /// Whether every endpoint has had its first verdict.
+    pub(super) const fn has_first_verdicts(&self) -> bool {
         self.health.settled()
+    }
+
+    /// The same, and endpoints that are to be discovered have been.
+    pub(super) fn settled(&self) -> bool {
+        self.has_first_verdicts() && (self.config.discovery.is_none() || !self.roster.is_empty())
     }
 
     pub(super) fn history(&self, id: EndpointId) -> Vec<Entry> {
@@ -382,6 +388,7 @@ fn snapshot(
             protocol: config.protocol,
         },
         tls: config.tls.as_ref().map(|tls| Arc::clone(&tls.towards)),
+        limits: config.limits,
         available: admission.available,
         panic: admission.panic,
         frozen: health.is_frozen(),

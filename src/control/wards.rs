@@ -3,14 +3,16 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::base::ids::EndpointId;
+use crate::base::ids::{ClusterId, EndpointId};
 use crate::base::time::Timestamp;
 use crate::cluster::{Cluster, Endpoint};
 use crate::control::announcer::Announcer;
 use crate::control::doubts::Doubts;
+use crate::control::draft::Kept;
 use crate::control::handle::NotFound;
 use crate::control::local::Ourselves;
 use crate::control::ward::Ward;
+use crate::control::watched::Watcher;
 use crate::health::electorate::{Count, Votes};
 use crate::health::signal::{Failure, Observation, ProbeResult, ReportReading, Signal};
 use crate::health::verdict::State;
@@ -42,6 +44,15 @@ impl Wards {
         self.list = list;
         let places = self.list.iter().enumerate();
         self.places = places.flat_map(|(place, ward)| ward.ids().map(move |id| (id, place))).collect();
+    }
+
+    /// Changes the endpoints of one cluster. What left is forgotten.
+    pub(super) fn change(&mut self, id: ClusterId, change: Kept, watcher: &Watcher, now: Timestamp) {
+        let Some(ward) = self.list.iter_mut().find(|ward| ward.cluster.id == id) else { return };
+        ward.stop_outdated_probes(change.config());
+        change.commit(ward, watcher, now, &self.announcer);
+        let list = std::mem::take(&mut self.list);
+        self.install(list);
     }
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Ward> {

@@ -35,12 +35,12 @@ pub(crate) struct Lease {
     /// The place on a connection that it shares with others.
     ride: Option<Ride>,
     /// Given back after the connection.
-    _place: Place,
+    place: Place,
 }
 
 impl Lease {
     fn new(place: Place, settings: Settings) -> Self {
-        Self { upstream: Rc::clone(&place.upstream), settings, connected: false, ride: None, _place: place }
+        Self { upstream: Rc::clone(&place.upstream), settings, connected: false, ride: None, place }
     }
 
     fn connect(&mut self) {
@@ -50,8 +50,11 @@ impl Lease {
 
     /// The answer is complete: its connection may be used again, unless something is left on it.
     pub(crate) fn finish(self, inflow: Inflow, now: Timestamp) {
-        if let Some(connection) = inflow.finish() {
+        if let Some(connection) = inflow.finish()
+            && self.place.cluster.keeps_connection()
+        {
             self.upstream.pool.put(connection, self.settings, now, self.upstream.cells());
+            self.place.cluster.pooled();
         }
     }
 }
@@ -120,7 +123,7 @@ async fn send(
     now: Timestamp,
 ) -> Result<(Head, Inflow), Failure> {
     for _ in 0..UNTAKEN {
-        match opening::get(&lease.upstream, snapshot, exchange.idempotent, now).await.map_err(Failure::Dial)? {
+        match opening::get(&lease.upstream, &mut lease.place, snapshot, exchange.idempotent, now).await? {
             Opened::Http1(connection) => return converse(exchange, lease, connection).await,
             Opened::Http2(_) if exchange.upgrades => return Err(Failure::NoUpgrade),
             Opened::Http2(line) => match multiplex(exchange, lease, line, snapshot.tls.is_some()).await {

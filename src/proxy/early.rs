@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
 use crate::http1::{Conversation, Fault};
-use crate::net::stream::Stream;
+use crate::proxy::metered::Metered;
 use crate::proxy::pool::Connection;
 use crate::proxy::source::RequestBody;
 use crate::runtime::task;
@@ -26,14 +26,14 @@ pub(crate) struct Early {
 #[derive(Debug)]
 struct Shared {
     /// Gone when the answer has been read, and with it the rest of the request.
-    conversation: RefCell<Option<Box<Conversation<Stream, RequestBody>>>>,
+    conversation: RefCell<Option<Box<Conversation<Metered, RequestBody>>>>,
     failed: Cell<bool>,
     /// Who reads the answer.
     reader: RefCell<Option<Waker>>,
 }
 
 impl Early {
-    pub(crate) fn new(conversation: Box<Conversation<Stream, RequestBody>>) -> Self {
+    pub(crate) fn new(conversation: Box<Conversation<Metered, RequestBody>>) -> Self {
         let conversation = RefCell::new(Some(conversation));
         let shared = Rc::new(Shared { conversation, failed: Cell::new(false), reader: RefCell::default() });
         let sender = Rc::clone(&shared);

@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::convert::Infallible;
 use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll};
+use std::time::Duration;
 
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, RETRY_AFTER, SET_COOKIE, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
@@ -21,22 +22,27 @@ use crate::proxy::answer::Local;
 use crate::proxy::attempt::{self, Answer, Head};
 use crate::proxy::body::{AnswerBody, Relay};
 use crate::proxy::context::Context;
-use crate::proxy::failure::Failure;
+use crate::proxy::failure::{self, Failure};
 use crate::proxy::ledger::Ledger;
-use crate::proxy::place::Place;
+use crate::proxy::place::{Place, Ticket};
+use crate::proxy::queue::Waiter;
 use crate::proxy::source::{Fault, RequestBody, Source};
 use crate::proxy::tunnel::Tunnel;
 use crate::proxy::upstream::Upstream;
 use crate::proxy::view::{ClusterView, Picked, Tried, View, Wish};
 use crate::proxy::worker::Worker;
-use crate::runtime::clock;
+use crate::runtime::{clock, timer};
 use crate::traffic::affinity::Asked;
+use crate::traffic::limits::Limit;
 use crate::traffic::retry::{self, Ending};
 use crate::traffic::route::Target as Wanted;
 use crate::traffic::{affinity, budget, forward, grpc, target};
 
 /// When to come back after a 503, in seconds: about as long as a probe takes to notice that somebody is back.
 const RETRY_AFTER_SECONDS: u32 = 1;
+
+/// How long an exchange waits that has lost its leave to open a connection to somebody else.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// One exchange on its way through attempts.
 #[derive(Debug)]
@@ -266,13 +272,23 @@ impl<'a> Exchange<'a> {
     async fn run(&mut self, cluster: &Rc<ClusterView>, ledger: &mut Ledger) -> Result<Answer, Local> {
         self.cells().recent_requests.inc(self.started);
         let mut last_answer = None;
+        let mut again_until = None;
         let mut now = self.started;
         loop {
-            let Some(picked) = cluster.pick(self.worker, &self.wish, &self.tried, now) else {
-                return last_answer.ok_or_else(|| self.nobody(cluster));
+            let (picked, place) = match self.seat(cluster, ledger, now, last_answer.is_none()).await {
+                Some(Ok(seat)) => seat,
+                Some(Err(limit)) => return last_answer.ok_or_else(|| self.turned_away(cluster, limit, ledger)),
+                None => return last_answer.ok_or_else(|| self.nobody(cluster)),
             };
-            self.tried.push(Tried { id: picked.upstream.endpoint.id, number: picked.number });
-            let tried = attempt::run(self, Place::take(cluster, &picked), &picked.roster.snapshot, now).await;
+            self.tried.push(picked.tried());
+            let tried = attempt::run(self, place, &picked.roster.snapshot, now).await;
+            if let Err(Failure::Limit(limit)) = tried {
+                self.tried.pop();
+                if !self.may_look_again(&mut again_until, picked.roster.snapshot.limits.queue_timeout).await {
+                    return last_answer.ok_or_else(|| self.turned_away(cluster, limit, ledger));
+                }
+                continue;
+            }
             let ended = tried.and_then(|answer| self.check_answer(answer));
             match &ended {
                 Ok(answer) => cluster.settle(&picked, now, answer.head.status.is_server_error()),
@@ -296,6 +312,61 @@ impl<'a> Exchange<'a> {
             }
             now = clock::now();
         }
+    }
+
+    /// A place at an endpoint, waited for if a limit has been met and `may_wait`; `None` if nobody gets traffic.
+    async fn seat(
+        &self,
+        cluster: &Rc<ClusterView>,
+        ledger: &mut Ledger,
+        now: Timestamp,
+        may_wait: bool,
+    ) -> Option<Result<(Picked, Place), Limit>> {
+        let limits = cluster.roster(self.worker).snapshot.limits;
+        if !limits.are_any() {
+            return cluster.seat(self.worker, &self.wish, &self.tried, now);
+        }
+        let mut look = || {
+            if let Some(limit) = limits.requests.filter(|_| !ledger.has_ticket()) {
+                match Ticket::take(cluster, limit) {
+                    Ok(ticket) => ledger.hold(ticket),
+                    Err(limit) => return Some(Err(limit)),
+                }
+            }
+            cluster.seat(self.worker, &self.wish, &self.tried, clock::now())
+        };
+        let met = match look() {
+            Some(Err(met)) if may_wait => met,
+            other => return other,
+        };
+        let until = self.started.max(clock::now()) + limits.queue_timeout;
+        let waiter = match Waiter::queue(cluster, limits, met, until.min(self.due(self.started))) {
+            Ok(waiter) => waiter,
+            Err(limit) => return Some(Err(limit)),
+        };
+        // An endpoint may also leave while one waits for it.
+        let found = waiter.wait(self.worker, || match look() {
+            Some(Err(_)) => None,
+            seat_or_nobody => Some(seat_or_nobody),
+        });
+        found.await.unwrap_or_else(|limit| Some(Err(limit)))
+    }
+
+    /// The leave to open a connection was gone again when it was needed: waits a moment, unless that has gone on too long.
+    async fn may_look_again(&self, until: &mut Option<Timestamp>, limit: Duration) -> bool {
+        let now = clock::now();
+        let until = *until.get_or_insert(now + limit);
+        let may = now < until;
+        if may {
+            timer::sleep(LOOK_AGAIN).await;
+        }
+        may
+    }
+
+    /// A limit has been met.
+    fn turned_away(&self, cluster: &ClusterView, limit: Limit, ledger: &Ledger) -> Local {
+        ledger.rejected(limit);
+        failure::limit_reached(limit, Some(&cluster.roster(self.worker).snapshot.limits))
     }
 
     /// Refuses an answer that ends HTTP on its connection, if nobody asked for that.

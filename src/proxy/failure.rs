@@ -9,6 +9,7 @@ use crate::cluster::Token;
 use crate::net::dial::DialError;
 use crate::proxy::answer::Local;
 use crate::proxy::source::Fault;
+use crate::traffic::limits::{Limit, Limits};
 use crate::traffic::retry::Ending;
 
 /// Why an attempt ended without an answer that can be passed on.
@@ -47,6 +48,9 @@ pub(crate) enum Failure {
     /// The verdict on the endpoint forbids waiting any longer, and a retry has been paid for.
     #[error("recalled, since the verdict on the endpoint forbids waiting")]
     Recalled,
+    /// The connection that was free when the endpoint was picked turned out not to be.
+    #[error("no leave to open a connection: {0:?}")]
+    Limit(Limit),
     /// The client's body failed; the endpoint is not to blame.
     #[error("the request's body failed: {0:?}")]
     Body(Fault),
@@ -59,15 +63,19 @@ impl Failure {
             Self::Dial(_) => Some(Ending::Connect),
             Self::Reset(_) | Self::NotTaken | Self::Protocol(_) => Some(Ending::Reset),
             Self::TryTimeout(_) | Self::Recalled => Some(Ending::Silence),
-            Self::HeadTooLarge | Self::TransferCoding | Self::Upgrade | Self::NoUpgrade | Self::Timeout(_) | Self::Body(_) => {
-                None
-            }
+            Self::HeadTooLarge
+            | Self::TransferCoding
+            | Self::Upgrade
+            | Self::NoUpgrade
+            | Self::Timeout(_)
+            | Self::Body(_)
+            | Self::Limit(_) => None,
         }
     }
 
     /// Whether the endpoint is at fault, as far as we can tell.
     pub(crate) const fn blames_endpoint(&self) -> bool {
-        !matches!(self, Self::Body(_) | Self::NoUpgrade | Self::NotTaken | Self::Dial(DialError::Local(_)))
+        !matches!(self, Self::Body(_) | Self::NoUpgrade | Self::NotTaken | Self::Limit(_) | Self::Dial(DialError::Local(_)))
     }
 
     /// What the client is told.
@@ -121,6 +129,7 @@ impl Failure {
                 Local::new(StatusCode::SERVICE_UNAVAILABLE, Token::DestinationUnavailable, "the endpoint went away".to_owned())
                     .retry_after(1)
             }
+            Self::Limit(limit) => limit_reached(*limit, None),
             Self::Body(Fault::Gone) => {
                 // Nobody reads it; the status is what the exchange is counted under.
                 let left = StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST);
@@ -138,4 +147,19 @@ impl Failure {
             .closing(),
         }
     }
+}
+
+/// What the client is told that a limit turned away.
+pub(crate) fn limit_reached(limit: Limit, limits: Option<&Limits>) -> Local {
+    let key = limit.as_str();
+    let number = limits.and_then(|limits| match limit {
+        Limit::Connections => limits.connections.map(|n| n.to_string()),
+        Limit::Requests => limits.requests.map(|n| n.to_string()),
+        Limit::Pending => Some(limits.pending.to_string()),
+        Limit::QueueTimeout => Some(format_duration(limits.queue_timeout)),
+        Limit::EndpointConnections => limits.endpoint_connections.map(|n| n.to_string()),
+        Limit::EndpointRequests => limits.endpoint_requests.map(|n| n.to_string()),
+    });
+    let detail = format!("the cluster is at its limit: limits.{key}{}", number.map(|n| format!(", {n}")).unwrap_or_default());
+    Local::new(StatusCode::SERVICE_UNAVAILABLE, Token::ConnectionLimitReached, detail).retry_after(1)
 }

@@ -10,8 +10,8 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use crate::http1::Conversation;
-use crate::net::stream::Stream;
 use crate::proxy::early::Early;
+use crate::proxy::metered::Metered;
 use crate::proxy::pool::Connection;
 use crate::proxy::source::RequestBody;
 
@@ -19,7 +19,7 @@ use crate::proxy::source::RequestBody;
 #[derive(Debug)]
 pub(crate) enum Inflow {
     /// Over HTTP/1.1, with the connection that brings it and what is left of the request.
-    Http1(Box<Conversation<Stream, RequestBody>>),
+    Http1(Box<Conversation<Metered, RequestBody>>),
     /// Over HTTP/2; dropped before its end, it tells the endpoint that nobody reads on.
     Http2(Incoming),
     /// The same, while the request is still on its way.
@@ -33,7 +33,7 @@ pub(crate) struct BrokenOff(String);
 
 impl Inflow {
     /// The body that follows the head which has just been read.
-    pub(crate) fn http1(conversation: Box<Conversation<Stream, RequestBody>>) -> Self {
+    pub(crate) fn http1(conversation: Box<Conversation<Metered, RequestBody>>) -> Self {
         let whole = conversation.is_sent() || conversation.is_end();
         if whole { Self::Http1(conversation) } else { Self::Early(Early::new(conversation)) }
     }

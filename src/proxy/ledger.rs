@@ -13,8 +13,10 @@ use crate::cluster::{Cluster, Endpoint, ListenerError, RetryResult, RouteCells, 
 use crate::proxy::access::Record;
 use crate::proxy::context::Context;
 use crate::proxy::door::Sight;
+use crate::proxy::place::Ticket;
 use crate::proxy::worker::Worker;
 use crate::runtime::clock;
+use crate::traffic::limits::Limit;
 
 /// The status that a client which left first is counted under.
 const CLIENT_LEFT: u16 = 499;
@@ -32,11 +34,12 @@ pub(crate) struct Ledger {
     ended: Option<Timestamp>,
     /// What the access log will say, if there is one.
     record: Option<Box<Record>>,
+    ticket: Option<Ticket>,
 }
 
 impl Ledger {
     pub(crate) const fn open(worker: Rc<Worker>, context: Rc<Context>, sight: Sight, started: Timestamp) -> Self {
-        Self { worker, context, sight, route: None, started, status: CLIENT_LEFT, ended: None, record: None }
+        Self { worker, context, sight, route: None, started, status: CLIENT_LEFT, ended: None, record: None, ticket: None }
     }
 
     /// Notes what was asked for, where there is an access log.
@@ -89,6 +92,23 @@ impl Ledger {
         }
     }
 
+    /// Holds on to a place among the requests of the cluster until the exchange has ended.
+    pub(crate) fn hold(&mut self, ticket: Ticket) {
+        self.ticket = Some(ticket);
+    }
+
+    /// Whether it holds such a place.
+    pub(crate) const fn has_ticket(&self) -> bool {
+        self.ticket.is_some()
+    }
+
+    /// A limit turned the request away.
+    pub(crate) fn rejected(&self, limit: Limit) {
+        if let Some(cluster) = self.cluster() {
+            cluster.cells(self.worker.index).rejected[limit as usize].inc();
+        }
+    }
+
     /// A retry has ended, or was not allowed.
     pub(crate) fn retried(&self, result: RetryResult) {
         if let Some(cluster) = self.cluster() {
@@ -125,6 +145,7 @@ impl Ledger {
         if self.ended.replace(now).is_some() {
             return;
         }
+        self.ticket = None;
         self.tell(status, now);
         self.route_cells().statuses.inc(status);
         if let Some(cluster) = self.cluster() {

@@ -20,7 +20,7 @@ use crate::base::time::Timestamp;
 use crate::cluster::{EndpointCells, Upstream as Settings};
 use crate::http1::MAX_HEAD_BYTES;
 use crate::net::dial::DialError;
-use crate::net::stream::Stream;
+use crate::proxy::metered::Metered;
 use crate::proxy::source::RequestBody;
 use crate::proxy::upstream::Upstream;
 use crate::runtime::{clock, task};
@@ -98,12 +98,23 @@ impl Lines {
         });
     }
 
+    /// Lets go of one that is idle. Whether there was one.
+    pub(crate) fn close_idle(&self, cells: &EndpointCells) -> bool {
+        let mut closed = false;
+        self.retain(cells, |line| {
+            let closes = !closed && line.active.get() == 0;
+            closed |= closes;
+            !closes
+        });
+        closed
+    }
+
     /// Lets go of all of them; exchanges under way keep theirs until they end.
     pub(crate) fn clear(&self, cells: &EndpointCells) {
         self.retain(cells, |_| false);
     }
 
-    fn retain(&self, cells: &EndpointCells, keep: impl Fn(&Line) -> bool) {
+    fn retain(&self, cells: &EndpointCells, mut keep: impl FnMut(&Line) -> bool) {
         self.0.borrow_mut().retain(|line| {
             let kept = keep(line);
             if !kept {
@@ -117,7 +128,7 @@ impl Lines {
 
 impl Line {
     /// Begins to speak HTTP/2 on a stream.
-    pub(crate) async fn open(stream: Stream, now: Timestamp) -> Result<Rc<Self>, DialError> {
+    pub(crate) async fn open(stream: Metered, now: Timestamp) -> Result<Rc<Self>, DialError> {
         let heard = Rc::<Cell<u64>>::default();
         let io = TokioIo::new(Listening { stream, heard: Rc::clone(&heard) });
         let mut builder = Builder::new(Tasks);
@@ -209,7 +220,7 @@ impl Drop for Ride {
 /// A stream that counts how often anything is heard.
 #[derive(Debug)]
 struct Listening {
-    stream: Stream,
+    stream: Metered,
     heard: Rc<Cell<u64>>,
 }
 

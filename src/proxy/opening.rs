@@ -15,11 +15,15 @@ use crate::config::model::Protocol;
 use crate::net::dial::{self, DialError};
 use crate::net::secure::{secure, speaks_http2};
 use crate::net::stream::Stream;
+use crate::proxy::failure::Failure;
 use crate::proxy::lines::Line;
+use crate::proxy::metered::{Metered, Permit};
+use crate::proxy::place::Place;
 use crate::proxy::pool::Connection;
 use crate::proxy::upstream::Upstream;
 use crate::runtime::{clock, task};
 use crate::tls::Towards;
+use crate::traffic::limits::Limit;
 
 /// How many connections one exchange has made at most. An endpoint that allows no exchange on any of them is at fault.
 const ROUNDS: usize = 3;
@@ -44,56 +48,68 @@ pub(crate) struct Dialling {
 /// A connection for an exchange that begins now: one that is there, or a new one.
 pub(crate) async fn get(
     upstream: &Rc<Upstream>,
+    place: &mut Place,
     snapshot: &Snapshot,
     repeatable: bool,
     now: Timestamp,
-) -> Result<Opened, DialError> {
+) -> Result<Opened, Failure> {
     let settings = snapshot.upstream;
     upstream.adopt(settings, snapshot.tls.as_ref());
     if settings.protocol == Protocol::Http1 {
-        return own(upstream, snapshot, repeatable, now).await;
+        return own(upstream, place, snapshot, repeatable, now).await;
     }
     for _ in 0..ROUNDS {
         if let Some(line) = upstream.lines.take() {
+            place.needs_no_permit();
             return Ok(Opened::Http2(line));
         }
         if settings.protocol == Protocol::Auto && !upstream.speaks_http2() {
-            return own(upstream, snapshot, repeatable, now).await;
+            return own(upstream, place, snapshot, repeatable, now).await;
         }
-        dialled(upstream, snapshot).wait().await?;
+        dialled(upstream, place, snapshot).map_err(Failure::Limit)?.wait().await.map_err(Failure::Dial)?;
     }
-    Err(DialError::Other(std::io::Error::other("the endpoint allows no exchange on its connections")))
+    let why = std::io::Error::other("the endpoint allows no exchange on its connections");
+    Err(Failure::Dial(DialError::Other(why)))
 }
 
-async fn own(upstream: &Rc<Upstream>, snapshot: &Snapshot, repeatable: bool, now: Timestamp) -> Result<Opened, DialError> {
-    match upstream.pool.take(repeatable, now, upstream.cells()) {
-        Some(connection) => Ok(Opened::Http1(connection)),
-        None => open(upstream, snapshot.upstream, snapshot.tls.as_ref()).await,
+async fn own(
+    upstream: &Rc<Upstream>,
+    place: &mut Place,
+    snapshot: &Snapshot,
+    repeatable: bool,
+    now: Timestamp,
+) -> Result<Opened, Failure> {
+    if let Some(connection) = upstream.pool.take(repeatable, now, upstream.cells()) {
+        place.needs_no_permit();
+        return Ok(Opened::Http1(connection));
     }
+    let permit = place.permit(&snapshot.limits).map_err(Failure::Limit)?;
+    open(upstream, snapshot.upstream, snapshot.tls.as_ref(), permit).await.map_err(Failure::Dial)
 }
 
 /// The connection that is being made, or a new one.
-fn dialled(upstream: &Rc<Upstream>, snapshot: &Snapshot) -> Rc<Dialling> {
-    let mut dialling = upstream.dialling.borrow_mut();
-    if let Some(dialling) = &*dialling {
-        return Rc::clone(dialling);
+fn dialled(upstream: &Rc<Upstream>, place: &mut Place, snapshot: &Snapshot) -> Result<Rc<Dialling>, Limit> {
+    if let Some(dialling) = &*upstream.dialling.borrow() {
+        place.needs_no_permit();
+        return Ok(Rc::clone(dialling));
     }
+    let permit = place.permit(&snapshot.limits)?;
     let fresh = Rc::new(Dialling { outcome: RefCell::new(None), ended: Notify::new(), task: RefCell::new(None) });
-    let (upstream, settings, tls) = (Rc::clone(upstream), snapshot.upstream, snapshot.tls.clone());
+    let (dialler, settings, tls) = (Rc::clone(upstream), snapshot.upstream, snapshot.tls.clone());
     let told = Rc::clone(&fresh);
     let task = task::Owned::spawn(async move {
-        let outcome = open(&upstream, settings, tls.as_ref()).await.map(|opened| {
+        let outcome = open(&dialler, settings, tls.as_ref(), permit).await.map(|opened| {
             if let Opened::Http1(connection) = opened {
-                upstream.pool.put(connection, settings, clock::now(), upstream.cells());
+                dialler.pool.put(connection, settings, clock::now(), dialler.cells());
             }
         });
-        *upstream.dialling.borrow_mut() = None;
+        *dialler.dialling.borrow_mut() = None;
         *told.outcome.borrow_mut() = Some(outcome);
         told.ended.notify_waiters();
     });
     *fresh.task.borrow_mut() = Some(task);
-    *dialling = Some(Rc::clone(&fresh));
-    fresh
+    *upstream.dialling.borrow_mut() = Some(Rc::clone(&fresh));
+    Ok(fresh)
 }
 
 impl Dialling {
@@ -111,9 +127,14 @@ impl Dialling {
 }
 
 /// A new connection.
-async fn open(upstream: &Rc<Upstream>, settings: Settings, tls: Option<&Arc<Towards>>) -> Result<Opened, DialError> {
+async fn open(
+    upstream: &Rc<Upstream>,
+    settings: Settings,
+    tls: Option<&Arc<Towards>>,
+    permit: Permit,
+) -> Result<Opened, DialError> {
     let timeout = settings.connect_timeout;
-    let opened = tokio::time::timeout(timeout, make(upstream, settings.protocol, tls)).await;
+    let opened = tokio::time::timeout(timeout, make(upstream, settings.protocol, tls, permit)).await;
     let opened = opened.unwrap_or(Err(DialError::Timeout(timeout)));
     upstream.cells().connected(match &opened {
         Ok(_) => Connect::Ok,
@@ -125,7 +146,12 @@ async fn open(upstream: &Rc<Upstream>, settings: Settings, tls: Option<&Arc<Towa
     opened
 }
 
-async fn make(upstream: &Rc<Upstream>, protocol: Protocol, tls: Option<&Arc<Towards>>) -> Result<Opened, DialError> {
+async fn make(
+    upstream: &Rc<Upstream>,
+    protocol: Protocol,
+    tls: Option<&Arc<Towards>>,
+    permit: Permit,
+) -> Result<Opened, DialError> {
     let endpoint = &upstream.endpoint;
     let stream = dial::connect_any(&endpoint.addresses()).await?;
     let stream = match tls {
@@ -141,6 +167,7 @@ async fn make(upstream: &Rc<Upstream>, protocol: Protocol, tls: Option<&Arc<Towa
         (Protocol::Auto | Protocol::Http2, Some(_)) => speaks_http2(&stream),
     };
     upstream.set_speaks_http2(http2);
+    let stream = Metered::new(stream, permit);
     if !http2 {
         return if protocol == Protocol::Http2 {
             Err(DialError::Tls("the endpoint does not offer HTTP/2".to_owned()))

@@ -10,13 +10,13 @@ use crate::base::time::Timestamp;
 use crate::cluster::{EndpointCells, Upstream as Settings};
 use crate::http1;
 use crate::net::shared::Waiting;
-use crate::net::stream::Stream;
+use crate::proxy::metered::Metered;
 
 /// How recently a connection must have been used to carry a request that cannot be repeated.
 const SURE: Duration = Duration::from_secs(1);
 
 /// A connection to an endpoint, with nothing on it.
-pub(crate) type Connection = http1::Connection<Stream>;
+pub(crate) type Connection = http1::Connection<Metered>;
 
 #[derive(Debug)]
 struct Idle {
@@ -70,6 +70,20 @@ impl Pool {
             }
             keep
         });
+    }
+
+    /// Closes the oldest one. Whether there was one.
+    pub(crate) fn close_one(&self, cells: &EndpointCells) -> bool {
+        let mut pool = self.0.borrow_mut();
+        let some = !pool.is_empty();
+        if some {
+            cells.idle.dec();
+            // Outside of the borrow, since closing it tells those who wait.
+            let oldest = pool.remove(0);
+            drop(pool);
+            drop(oldest);
+        }
+        some
     }
 
     pub(crate) fn clear(&self, cells: &EndpointCells) {

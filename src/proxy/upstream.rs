@@ -198,6 +198,11 @@ impl Upstream {
         !self.pool.is_empty() || !self.lines.is_empty()
     }
 
+    /// Closes the connection that has been idle the longest. Whether there was one.
+    pub(crate) fn close_idle(&self) -> bool {
+        self.pool.close_one(self.cells()) || self.lines.close_idle(self.cells())
+    }
+
     /// Closes what has been idle for too long.
     pub(crate) fn sweep(&self, now: Timestamp) {
         self.pool.sweep(now, self.cells());

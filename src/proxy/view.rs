@@ -9,15 +9,21 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use http::HeaderValue;
+use tokio::sync::Notify;
 
 use crate::balance::{Cursor, Loads, Standing};
 use crate::base::ids::EndpointId;
 use crate::base::time::Timestamp;
 use crate::cluster::{Cluster, Listener, Snapshot, World};
+use crate::proxy::place::Place;
 use crate::proxy::upstream::Upstream;
 use crate::proxy::worker::Worker;
 use crate::runtime::clock;
 use crate::traffic::affinity::Asked;
+use crate::traffic::limits::Limit;
+
+/// Endpoints at their limit that are met before all are looked at in order.
+const PATIENCE: usize = 8;
 
 /// The world.
 #[derive(Debug, Default)]
@@ -34,6 +40,10 @@ pub(crate) struct ClusterView {
     cursor: RefCell<Cursor>,
     /// How long this worker usually waits for an answer of the cluster.
     usual: Cell<Standing>,
+    /// How many of this worker's requests wait for the cluster.
+    pub(crate) waiting: Cell<usize>,
+    /// Calls one of them.
+    pub(crate) freed: Notify,
 }
 
 /// One snapshot.
@@ -73,6 +83,13 @@ pub(crate) struct Picked {
     pub(crate) number: usize,
 }
 
+impl Picked {
+    /// What is remembered of it once it has been tried.
+    pub(crate) fn tried(&self) -> Tried {
+        Tried { id: self.upstream.endpoint.id, number: self.number }
+    }
+}
+
 impl View {
     /// Whether this is a view of that very world.
     pub(crate) fn shows(&self, world: &Arc<World>) -> bool {
@@ -100,6 +117,11 @@ impl View {
         &self.world.listeners[position]
     }
 
+    /// All clusters.
+    pub(crate) fn clusters(&self) -> &[Rc<ClusterView>] {
+        &self.clusters
+    }
+
     /// The cluster at this position of the world.
     pub(crate) fn cluster(&self, position: usize) -> &Rc<ClusterView> {
         &self.clusters[position]
@@ -118,7 +140,14 @@ impl View {
 
 impl ClusterView {
     fn new(cluster: Arc<Cluster>) -> Self {
-        Self { cluster, roster: RefCell::new(None), cursor: RefCell::default(), usual: Cell::default() }
+        Self {
+            cluster,
+            roster: RefCell::new(None),
+            cursor: RefCell::default(),
+            usual: Cell::default(),
+            waiting: Cell::new(0),
+            freed: Notify::new(),
+        }
     }
 
     /// The snapshot in force.
@@ -165,9 +194,51 @@ impl ClusterView {
                 snapshot.picker.pick(&mut cursor, &mut rng, &loads, wish.key, &tried)?
             }
         };
-        let number = snapshot.members[position].number as usize;
-        let upstream = Rc::clone(roster.upstream(number, worker));
-        Some(Picked { roster, upstream, number })
+        Some(roster.picked(snapshot.members[position].number as usize, worker))
+    }
+
+    /// Picks an endpoint and takes a place there, if anybody gets traffic. Endpoints that are at their limit are passed over; if
+    /// all are, the limit that was met first is told.
+    pub(crate) fn seat(
+        self: &Rc<Self>,
+        worker: &Worker,
+        wish: &Wish,
+        tried: &[Tried],
+        now: Timestamp,
+    ) -> Option<Result<(Picked, Place), Limit>> {
+        let picked = self.pick(worker, wish, tried, now)?;
+        let met = match Place::take(self, &picked) {
+            Ok(place) => return Some(Ok((picked, place))),
+            Err(met) => met,
+        };
+        let mut passed = tried.to_vec();
+        passed.push(picked.tried());
+        for _ in 0..PATIENCE {
+            let picked = self.pick(worker, wish, &passed, now)?;
+            if passed.contains(&picked.tried()) {
+                return Some(Err(met));
+            }
+            if let Ok(place) = Place::take(self, &picked) {
+                return Some(Ok((picked, place)));
+            }
+            passed.push(picked.tried());
+        }
+        let roster = self.roster(worker);
+        let others = roster.snapshot.members.iter().map(|member| roster.picked(member.number as usize, worker));
+        let mut free = others.filter(|picked| !tried.contains(&picked.tried()));
+        Some(free.find_map(|picked| Place::take(self, &picked).ok().map(|place| (picked, place))).ok_or(met))
+    }
+
+    /// Whether a connection that has become free is of use here: not if only requests of other workers wait for one.
+    pub(crate) fn keeps_connection(&self) -> bool {
+        self.waiting.get() > 0 || self.cluster.gate().pending.get() == 0
+    }
+
+    /// A connection has come into a pool.
+    pub(crate) fn pooled(&self) {
+        if self.waiting.get() > 0 {
+            self.freed.notify_one();
+        }
     }
 
     /// Remembers how an attempt that began at `started` has ended, where balancing looks at that.
@@ -203,6 +274,10 @@ impl Roster {
             }
         };
         Self { snapshot: Arc::clone(published), upstreams }
+    }
+
+    fn picked(self: &Rc<Self>, number: usize, worker: &Worker) -> Picked {
+        Picked { upstream: Rc::clone(self.upstream(number, worker)), roster: Rc::clone(self), number }
     }
 
     fn upstream(&self, number: usize, worker: &Worker) -> &Rc<Upstream> {

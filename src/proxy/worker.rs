@@ -1,7 +1,7 @@
 //! One worker: it accepts, hands connections out to tasks, listens for recalls, and ends when its last connection has.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -15,14 +15,14 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
-use crate::base::ids::EndpointId;
+use crate::base::ids::{ClusterId, EndpointId};
 use crate::cluster::{BEAT, Endpoint, ListenerError, Live, RecallReceiver, Reporter};
 use crate::net::listen::ListenSocket;
 use crate::proxy::access::AccessLog;
 use crate::proxy::connection;
 use crate::proxy::door::{Door, Doors, Leave, Opening, Sight};
 use crate::proxy::upstream::Upstream;
-use crate::proxy::view::View;
+use crate::proxy::view::{ClusterView, View};
 use crate::runtime::{clock, task, timer};
 
 /// How long accepting pauses when the system has no descriptors left.
@@ -93,6 +93,7 @@ pub async fn worker(setup: Setup) {
     });
     let _recalls = task::Owned::spawn(recalls(Rc::clone(&worker), recall));
     let _sweeps = task::Owned::spawn(sweeps(Rc::clone(&worker)));
+    let _yields = task::Owned::spawn(yields(Rc::clone(&worker)));
     let _pulse = task::Owned::spawn(pulse(Rc::clone(&worker)));
     unless_ended(stage.clone(), async {
         let leave = keep_doors(&worker, doors, stage).await;
@@ -181,6 +182,22 @@ async fn sweeps(worker: Rc<Worker>) {
         let upstreams: Vec<_> = worker.upstreams.borrow().values().filter(|upstream| upstream.has_idle()).cloned().collect();
         for upstream in upstreams {
             upstream.sweep(clock::now());
+        }
+    }
+}
+
+/// Closes a connection that idles for every cluster that somebody waits for leave to open one to.
+async fn yields(worker: Rc<Worker>) {
+    loop {
+        worker.live.hunger().notified().await;
+        let view = worker.view();
+        let short = |cluster: &&Rc<ClusterView>| {
+            cluster.cluster.gate().pending.get() > 0 && cluster.cluster.snapshot().load().limits.are_of_connections()
+        };
+        let short: HashSet<ClusterId> = view.clusters().iter().filter(short).map(|cluster| cluster.cluster.id).collect();
+        let upstreams: Vec<_> = worker.upstreams.borrow().values().filter(|upstream| upstream.has_idle()).cloned().collect();
+        for upstream in upstreams.iter().filter(|upstream| short.contains(&upstream.endpoint.cluster_id)) {
+            upstream.close_idle();
         }
     }
 }

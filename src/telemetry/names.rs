@@ -44,6 +44,7 @@ metrics! {
     UPSTREAM_FIRST_BYTE = Summary "pulsegate_upstream_first_byte_seconds" ["cluster", "endpoint"] "From sending a request to the head of its answer.";
     UPSTREAM_CONNECTIONS = Gauge "pulsegate_upstream_connections" ["cluster", "endpoint", "state"] "Connections to endpoints, active or idle.";
     UPSTREAM_CONNECTS = Counter "pulsegate_upstream_connects_total" ["cluster", "endpoint", "result"] "Connections tried, by result.";
+    REQUESTS_REJECTED = Counter "pulsegate_requests_rejected_total" ["cluster", "limit"] "Requests that a limit of the cluster turned away.";
     RETRIES = Counter "pulsegate_retries_total" ["cluster", "result"] "Second and later attempts by result, and retries that the budget forbade.";
     ENDPOINT_UP = Gauge "pulsegate_endpoint_up" ["cluster", "endpoint"] "1 while the endpoint is available; stays 0 while panic lets it in.";
     ENDPOINT_STATE = Gauge "pulsegate_endpoint_state" ["cluster", "endpoint", "state"] "1 for the state that the endpoint is in.";
@@ -62,6 +63,7 @@ metrics! {
     TRANSITIONS = Counter "pulsegate_transitions_total" ["cluster", "endpoint", "from", "to", "reason"] "Changes of state by their first reason.";
     EJECTIONS = Counter "pulsegate_ejections_total" ["cluster", "endpoint", "reason"] "Changes from available to unhealthy, ejected or suspect.";
     EJECTIONS_WITHHELD = Counter "pulsegate_ejections_withheld_total" ["cluster", "reason"] "Soft ejections that max_ejected forbade.";
+    DISCOVERY_LAST_SUCCESS = Gauge "pulsegate_discovery_last_success_timestamp_seconds" ["cluster"] "When discovery last brought endpoints.";
     CONFIG_RELOADS = Counter "pulsegate_config_reloads_total" ["result"] "Reloads by result.";
     CONFIG_LAST_RELOAD = Gauge "pulsegate_config_last_reload_successful" [] "1 if the last reload was applied, or none was tried.";
     CERTIFICATE_NOT_AFTER = Gauge "pulsegate_tls_certificate_not_after_timestamp_seconds" ["listener", "name"] "When a listener's certificate ends; name is its file.";

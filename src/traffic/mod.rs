@@ -4,6 +4,7 @@ pub mod affinity;
 pub mod budget;
 pub mod forward;
 pub mod grpc;
+pub mod limits;
 pub mod policy;
 pub mod retry;
 pub mod route;

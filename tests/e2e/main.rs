@@ -10,9 +10,11 @@
 mod access_log;
 mod affinity;
 mod balancing;
+mod discovery;
 mod drains;
 mod fleet;
 mod hangs;
+mod limits;
 mod misbehaving;
 mod operator;
 mod outages;

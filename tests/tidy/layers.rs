@@ -21,7 +21,7 @@ const ORDER: &[&[&str]] = &[
     &["cluster"],
     &["net"],
     &["http1"],
-    &["probe", "fleet", "proxy"],
+    &["discovery", "probe", "fleet", "proxy"],
     &["control"],
     &["admin"],
     &["sample"],

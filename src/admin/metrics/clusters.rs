@@ -9,6 +9,7 @@ use crate::cluster::{Cluster, RetryResult, World};
 use crate::health::verdict::State;
 use crate::telemetry::cell::{BUCKETS, Histogram};
 use crate::telemetry::names;
+use crate::traffic::limits::Limit;
 
 /// Every family that has a `cluster` label, no `endpoint` label, and comes from the world.
 pub(super) fn families(world: &World) -> Vec<MetricFamily> {
@@ -23,6 +24,12 @@ pub(super) fn families(world: &World) -> Vec<MetricFamily> {
             family.histogram(&[&cluster.name], &counts, sum);
         }),
         each(&names::RETRIES, retries),
+        each(&names::REQUESTS_REJECTED, rejected),
+        each(&names::DISCOVERY_LAST_SUCCESS, |family, cluster| {
+            if let Some(at) = cluster.last_discovered() {
+                family.push(&[&cluster.name], at.unix_millis() as f64 / 1000.0);
+            }
+        }),
     ]
 }
 
@@ -38,6 +45,12 @@ fn states(family: &mut Family, cluster: &Arc<Cluster>) {
 fn retries(family: &mut Family, cluster: &Arc<Cluster>) {
     for (result, label) in RetryResult::ALL {
         family.count(&[&cluster.name, label], cluster.all_cells().map(|cells| cells.retries[result as usize].get()).sum());
+    }
+}
+
+fn rejected(family: &mut Family, cluster: &Arc<Cluster>) {
+    for (limit, label) in Limit::ALL {
+        family.count(&[&cluster.name, label], cluster.all_cells().map(|cells| cells.rejected[limit as usize].get()).sum());
     }
 }
 

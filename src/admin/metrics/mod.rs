@@ -65,7 +65,7 @@ struct Cells {
 
 impl Cells {
     /// The metrics it makes; the others of the list are counted by control.
-    const METRICS: [&'static Metric; 31] = [
+    const METRICS: [&'static Metric; 33] = [
         &names::REQUESTS,
         &names::REQUEST_DURATION,
         &names::LOCAL_RESPONSES,
@@ -76,6 +76,8 @@ impl Cells {
         &names::UPSTREAM_CONNECTIONS,
         &names::UPSTREAM_CONNECTS,
         &names::RETRIES,
+        &names::REQUESTS_REJECTED,
+        &names::DISCOVERY_LAST_SUCCESS,
         &names::ENDPOINT_UP,
         &names::ENDPOINT_STATE,
         &names::ENDPOINT_REASON,

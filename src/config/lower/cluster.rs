@@ -3,6 +3,7 @@
 use crate::config::defaults;
 use crate::config::lower::At;
 use crate::config::lower::affinity::{balance, sticky};
+use crate::config::lower::discovery::discovery;
 use crate::config::lower::health::health;
 use crate::config::lower::host::endpoint_address;
 use crate::config::lower::listener::protocol;
@@ -10,7 +11,8 @@ use crate::config::lower::scalar::{WAIT, span_or};
 use crate::config::lower::tls::cluster_tls;
 use crate::config::lower::unique::Given;
 use crate::config::model::{Cluster, Endpoint, Pool, Protocol};
-use crate::config::raw::{self, List};
+use crate::config::raw::{self, CountOrNone, List};
+use crate::traffic::limits::Limits;
 
 /// All clusters.
 pub(super) fn clusters(at: &At<'_>, raw: &[Option<raw::Cluster>]) -> Vec<Cluster> {
@@ -28,16 +30,23 @@ pub(super) fn clusters(at: &At<'_>, raw: &[Option<raw::Cluster>]) -> Vec<Cluster
 }
 
 fn cluster(at: &At<'_>, raw: &raw::Cluster) -> Cluster {
+    match (at.has("endpoints"), at.has("discovery")) {
+        (true, true) => at.key("discovery").wrong_key("both endpoints and discovery", "one of them", None),
+        (false, false) => at.wrong_as("neither endpoints nor discovery", "one of them", None),
+        _ => {}
+    }
     let lowered = health(&at.key("health"), raw.health.as_ref());
     Cluster {
         name: raw.name.as_deref().unwrap_or_default().into(),
         endpoints: raw.endpoints.as_ref().map(|list| endpoints(&at.key("endpoints"), list)).unwrap_or_default(),
+        discovery: raw.discovery.as_ref().and_then(|raw| discovery(&at.key("discovery"), raw)),
         balance: raw.balance.as_ref().and_then(|raw| balance(&at.key("balance"), raw)).unwrap_or_default(),
         sticky: raw.sticky.as_ref().and_then(|raw| sticky(&at.key("sticky"), raw)),
         protocol: raw.protocol.map_or(Protocol::Http1, protocol),
         tls: raw.tls.as_ref().map(|tls| cluster_tls(&at.key("tls"), tls)),
         connect_timeout: span_or(&at.key("connect_timeout"), raw.connect_timeout.as_ref(), WAIT, defaults::CONNECT_TIMEOUT),
         pool: pool(&at.key("pool"), raw.pool.as_ref()),
+        limits: limits(&at.key("limits"), raw.limits.as_ref()),
         health: lowered.policy,
         probes: lowered.probes,
         report: lowered.report,
@@ -69,5 +78,20 @@ fn pool(at: &At<'_>, raw: Option<&raw::Pool>) -> Pool {
     Pool {
         idle_timeout: span_or(&at.key("idle_timeout"), idle_timeout, WAIT, defaults::POOL_IDLE_TIMEOUT),
         idle_connections: usize::try_from(idle_connections).unwrap_or(usize::MAX),
+    }
+}
+
+fn limits(at: &At<'_>, raw: Option<&raw::ClusterLimits>) -> Limits {
+    let of = |value: fn(&raw::ClusterLimits) -> &Option<CountOrNone>| {
+        raw.and_then(|raw| value(raw).as_ref()).and_then(CountOrNone::limit)
+    };
+    let queue_timeout = raw.and_then(|raw| raw.queue_timeout.as_ref());
+    Limits {
+        connections: of(|raw| &raw.connections),
+        requests: of(|raw| &raw.requests),
+        pending: raw.and_then(|raw| raw.pending).unwrap_or(defaults::PENDING),
+        queue_timeout: span_or(&at.key("queue_timeout"), queue_timeout, WAIT, defaults::QUEUE_TIMEOUT),
+        endpoint_connections: of(|raw| &raw.endpoint_connections),
+        endpoint_requests: of(|raw| &raw.endpoint_requests),
     }
 }

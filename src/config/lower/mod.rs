@@ -7,6 +7,7 @@ mod advice;
 mod affinity;
 mod at;
 mod cluster;
+mod discovery;
 mod fleet;
 mod header;
 mod health;

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::base::units::format_duration;
 use crate::config::defaults;
-use crate::config::raw::{Health, List, OrOff, Protocol, Span};
+use crate::config::raw::{CountOrNone, Health, List, OrOff, Protocol, Span};
 
 /// A named group of interchangeable endpoints with one policy.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -17,13 +17,15 @@ pub(in crate::config) struct Cluster {
     #[schemars(required, regex(pattern = super::scalar::NAME), extend("errorMessage" = super::scalar::NAME_WANTED))]
     pub(in crate::config) name: Option<String>,
     /// Its endpoints: addresses, or blocks with an address.
-    #[schemars(required, length(min = 1))]
+    #[schemars(length(min = 1))]
     pub(in crate::config) endpoints: Option<List<Endpoint>>,
     /// What is spoken to them: auto takes HTTP/2 where TLS offers it.
     #[schemars(extend("default" = "http1"))]
     pub(in crate::config) protocol: Option<Protocol>,
     /// TLS towards them, for requests and probes; {} believes the system's authorities.
     pub(in crate::config) tls: Option<ClusterTls>,
+    /// Where its endpoints are found, in place of a list.
+    pub(in crate::config) discovery: Option<Discovery>,
     /// How requests are spread.
     #[schemars(extend("default" = "round_robin"))]
     pub(in crate::config) balance: Option<Balance>,
@@ -34,6 +36,8 @@ pub(in crate::config) struct Cluster {
     pub(in crate::config) connect_timeout: Option<Span>,
     /// Idle connections that are kept, per endpoint and worker.
     pub(in crate::config) pool: Option<Pool>,
+    /// How much may go there at once, for the whole process.
+    pub(in crate::config) limits: Option<ClusterLimits>,
     /// How health is judged; without it, or with off, only traffic judges.
     pub(in crate::config) health: Option<OrOff<Health>>,
 }
@@ -54,6 +58,21 @@ pub(in crate::config) struct ClusterTls {
     /// The name that an endpoint's certificate must have; by default the host of its address.
     #[schemars(length(min = 1))]
     pub(in crate::config) server_name: Option<String>,
+}
+
+/// Where endpoints are found: a name or a file.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct Discovery {
+    /// A name and a port, such as app.internal:9000, whose A and AAAA records are the endpoints; or a name without a port, such
+    /// as _http._tcp.app.internal, whose SRV records are. Looked up anew when the records expire.
+    #[schemars(length(min = 1))]
+    pub(in crate::config) dns: Option<String>,
+    /// The name server to ask, ip:port; by default those of the system.
+    pub(in crate::config) nameserver: Option<String>,
+    /// A file with a list of endpoints in YAML or JSON, read anew when it changes. Relative to this file's folder.
+    #[schemars(length(min = 1))]
+    pub(in crate::config) file: Option<String>,
 }
 
 /// One endpoint.
@@ -204,4 +223,28 @@ pub(in crate::config) struct Pool {
     /// How many are kept; 0 means that none is used twice.
     #[schemars(range(min = 0, max = 10_000), extend("default" = defaults::POOL_IDLE_CONNECTIONS))]
     pub(in crate::config) idle_connections: Option<u32>,
+}
+
+/// How much may go to a cluster at once, for the whole process. What exceeds a limit waits, or is answered 503.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct ClusterLimits {
+    /// Connections to all endpoints, idle ones included, or none.
+    #[schemars(extend("default" = "none"))]
+    pub(in crate::config) connections: Option<CountOrNone>,
+    /// Requests in flight, or none.
+    #[schemars(extend("default" = "none"))]
+    pub(in crate::config) requests: Option<CountOrNone>,
+    /// Requests that wait because another limit has been met.
+    #[schemars(range(min = 0, max = 1_000_000), extend("default" = defaults::PENDING))]
+    pub(in crate::config) pending: Option<u32>,
+    /// The longest that one waits.
+    #[schemars(extend("default" = format_duration(defaults::QUEUE_TIMEOUT)))]
+    pub(in crate::config) queue_timeout: Option<Span>,
+    /// Connections to one endpoint, idle ones included, or none.
+    #[schemars(extend("default" = "none"))]
+    pub(in crate::config) endpoint_connections: Option<CountOrNone>,
+    /// Requests in flight at one endpoint, or none.
+    #[schemars(extend("default" = "none"))]
+    pub(in crate::config) endpoint_requests: Option<CountOrNone>,
 }

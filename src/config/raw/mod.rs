@@ -20,7 +20,9 @@ use serde::Deserialize;
 use crate::base::units::format_duration;
 use crate::config::defaults;
 
-pub(super) use cluster::{Balance, BalanceWord, Cluster, ClusterTls, Endpoint, HashOn, HashWord, Pool, Sticky};
+pub(super) use cluster::{
+    Balance, BalanceWord, Cluster, ClusterLimits, ClusterTls, Discovery, Endpoint, HashOn, HashWord, Pool, Sticky,
+};
 pub(super) use fleet::Fleet;
 pub(super) use health::{Health, HttpProbe, Probe, ProbeTls, Require, RequireWord, Start};
 pub(super) use listener::{ClientAuth, Limits, Listener, ListenerTls, Protocol};
@@ -28,7 +30,7 @@ pub(super) use live::{Damping, Outlier, Silence, SlowStart};
 pub(super) use process::{AccessFormat, AccessLog, Admin, Level as LogLevel, Log, LogFormat, Metrics};
 pub(super) use report::{For, Format, Level, Report, Rule, Side, Unit};
 pub(super) use route::{HeaderChanges, Match, Retries, Route, Share, WhenEntry};
-pub(super) use scalar::{METRIC_WANTED, OneOrMany, OrOff, Pairs, Percent, Size, Span, SpanOrNone, Status};
+pub(super) use scalar::{CountOrNone, METRIC_WANTED, OneOrMany, OrOff, Pairs, Percent, Size, Span, SpanOrNone, Status};
 
 /// A list; an item that was told as a problem is `None`, so that the others keep their places.
 pub(super) type List<T> = Vec<Option<T>>;

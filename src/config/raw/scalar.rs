@@ -83,6 +83,47 @@ impl JsonSchema for Status {
     }
 }
 
+/// A whole number above 0, or `none`.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(in crate::config) enum CountOrNone {
+    /// So many.
+    Count(u32),
+    /// No limit.
+    Word(NoneWord),
+}
+
+/// The word `none`.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::config) enum NoneWord {
+    /// Itself.
+    None,
+}
+
+impl CountOrNone {
+    /// How many, if it is limited.
+    pub(in crate::config) const fn limit(&self) -> Option<u32> {
+        match self {
+            Self::Count(count) => Some(*count),
+            Self::Word(NoneWord::None) => None,
+        }
+    }
+}
+
+impl JsonSchema for CountOrNone {
+    fn schema_name() -> Cow<'static, str> {
+        "CountOrNone".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "errorMessage": "none, or a whole number from 1 to 1000000",
+            "anyOf": [{ "type": "integer", "minimum": 1, "maximum": 1_000_000 }, { "type": "string", "enum": ["none"] }],
+        })
+    }
+}
+
 /// One of something, or a list of them.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(untagged)]

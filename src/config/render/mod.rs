@@ -13,10 +13,11 @@ use serde_json::{Map, Value, json};
 use crate::balance::Algorithm;
 use crate::base::units::format_duration;
 use crate::config::model::{
-    AccessFormat, AccessLog, AccessTarget, Admin, Certificate, Cluster, ClusterTls, Config, Endpoint, Fleet, Listener,
-    ListenerLimits, ListenerTls, Log, LogFormat,
+    AccessFormat, AccessLog, AccessTarget, Admin, Certificate, Cluster, ClusterTls, Config, Discovery, DnsName, Endpoint, Fleet,
+    Listener, ListenerLimits, ListenerTls, Log, LogFormat,
 };
 use crate::traffic::affinity::{Balance, HashOn};
+use crate::traffic::limits::Limits;
 
 /// Stands where a secret is.
 const REDACTED: &str = "(redacted)";
@@ -149,7 +150,6 @@ fn size(bytes: usize) -> String {
 fn cluster(cluster: &Cluster) -> Value {
     let mut all = json!({
         "name": &*cluster.name,
-        "endpoints": cluster.endpoints.iter().map(endpoint).collect::<Vec<_>>(),
         "protocol": cluster.protocol.as_str(),
         "balance": balance(&cluster.balance),
         "connect_timeout": format_duration(cluster.connect_timeout),
@@ -157,8 +157,18 @@ fn cluster(cluster: &Cluster) -> Value {
             "idle_timeout": format_duration(cluster.pool.idle_timeout),
             "idle_connections": cluster.pool.idle_connections,
         },
+        "limits": cluster_limits(&cluster.limits),
         "health": health::health(cluster),
     });
+    match &cluster.discovery {
+        None => all["endpoints"] = cluster.endpoints.iter().map(endpoint).collect(),
+        Some(Discovery::File(file)) => all["discovery"] = json!({ "file": file.display().to_string() }),
+        Some(Discovery::Dns(DnsName { name, port, nameserver })) => {
+            let name = port.map_or_else(|| name.to_string(), |port| format!("{name}:{port}"));
+            all["discovery"] = json!({ "dns": name });
+            put(&mut all["discovery"], "nameserver", json!(nameserver.map(|address| address.to_string())));
+        }
+    }
     if let Some(sticky) = &cluster.sticky {
         all["sticky"] = json!({ "cookie": &*sticky.cookie, "keys": REDACTED });
     }
@@ -166,6 +176,18 @@ fn cluster(cluster: &Cluster) -> Value {
         all["tls"] = cluster_tls(tls);
     }
     all
+}
+
+fn cluster_limits(limits: &Limits) -> Value {
+    let count = |limit: Option<u32>| limit.map_or_else(|| json!("none"), |limit| json!(limit));
+    json!({
+        "connections": count(limits.connections),
+        "requests": count(limits.requests),
+        "pending": limits.pending,
+        "queue_timeout": format_duration(limits.queue_timeout),
+        "endpoint_connections": count(limits.endpoint_connections),
+        "endpoint_requests": count(limits.endpoint_requests),
+    })
 }
 
 fn balance(balance: &Balance) -> Value {

@@ -2,6 +2,7 @@
 
 mod affinity;
 mod bodies;
+mod capacity;
 mod limits;
 mod malformed;
 mod retries;

@@ -20,6 +20,7 @@ use crate::proxy::door::{Doors, Leave, Opening};
 use crate::proxy::{AccessLog, Setup, Stage, worker};
 use crate::runtime::{clock, thread};
 use crate::tls::Renewable;
+use crate::traffic::limits::{Limit, Limits};
 use crate::traffic::policy::{Action, Match, RetryOn, RetryPolicy, RoutePolicy};
 use crate::traffic::route::RouteTable;
 
@@ -94,6 +95,18 @@ impl Rig {
         let cluster = &self.live.world().load().clusters[0];
         let plain = snapshot(admitted, &self.endpoints, cluster.snapshot().load().upstream);
         cluster.publish(Snapshot { picker: affinity.picker(&plain.members), affinity, ..plain });
+    }
+
+    /// Publishes a snapshot with these limits.
+    pub(super) fn limit(&self, limits: Limits) {
+        let cluster = &self.live.world().load().clusters[0];
+        let plain = snapshot(&self.endpoints, &self.endpoints, cluster.snapshot().load().upstream);
+        cluster.publish(Snapshot { limits, ..plain });
+    }
+
+    /// How many requests a limit has turned away.
+    pub(super) fn rejected(&self, limit: Limit) -> u64 {
+        self.live.world().load().clusters[0].cells(0).rejected[limit as usize].get()
     }
 
     /// Waits for the worker to end.
@@ -204,6 +217,7 @@ pub(super) fn snapshot(admitted: &[Arc<Endpoint>], all: &[Arc<Endpoint>], upstre
         endpoints: all.into(),
         affinity: Arc::default(),
         upstream,
+        limits: Limits::none(),
         available: admitted.len(),
         tls: None,
         panic: false,
