@@ -30,6 +30,7 @@ fn arrangement() -> Arrangement {
     let count = |n| NonZeroU32::new(n).unwrap();
     Arrangement {
         policy: Policy {
+            advisers: Vec::new(),
             probes: vec![Arc::from("ready")],
             asking: vec![true],
             require: Require::All,

@@ -138,6 +138,7 @@ fn policy(rng: &mut fastrand::Rng) -> Policy {
     let probes: Vec<Arc<str>> = ["ready", "port", "deep"][..rng.usize(1..=3)].iter().map(|name| Arc::from(*name)).collect();
     let two = if probes.len() < 2 { count(1) } else { count(2) };
     Policy {
+        advisers: Vec::new(),
         require: [Require::All, Require::Any, Require::AtLeast(two)][rng.usize(..3)],
         asking: vec![true; probes.len()],
         probes,
@@ -458,6 +459,8 @@ impl Evidence {
             }
             Observation::Answered => self.refusals = 0,
             Observation::Report(_)
+            | Observation::Load(_)
+            | Observation::Asks(_)
             | Observation::Reset
             | Observation::Process(_)
             | Observation::Fleet(_)

@@ -37,6 +37,7 @@ pub(super) fn view(state: State, now: Timestamp) -> EndpointView {
         at: now,
         streak: 0,
         passing: available,
+        reason: None,
         excerpt: "{\"status\":\"UP\"}".into(),
     };
     EndpointView {

@@ -152,6 +152,9 @@ pub struct Probe {
     pub streak: u32,
     /// When the last run ended.
     pub at: Option<String>,
+    /// Why it counts as failing; the endpoint may be well all the same, if others outvote it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
     /// First bytes of the last answer; left out of the status, where nobody reads them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub excerpt: Option<String>,
@@ -291,6 +294,7 @@ impl Probe {
             passing: view.passing,
             streak: view.streak,
             at: view.result.map(|_| time(view.at)),
+            reason: view.reason.as_ref().map(Reason::of),
             excerpt: None,
         }
     }

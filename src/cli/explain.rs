@@ -112,11 +112,15 @@ fn probes(probes: &[Probe], now: WallTime) -> String {
         let result = probe.result.as_deref().unwrap_or("not run yet");
         let latency = probe.latency_seconds.map(age::latency).unwrap_or_default();
         let when = probe.at.as_deref().map(|at| format!("{} ago", age::ago(at, now))).unwrap_or_default();
-        [probe.name.clone(), result.to_owned(), latency, when, standing(probe), answer(probe)]
+        [probe.name.clone(), result.to_owned(), latency, when, standing(probe), answer(probe), why(probe)]
             .map(|cell| plain(&cell).into_owned())
             .to_vec()
     };
     table::columns(2, &probes.iter().map(row).collect::<Vec<_>>())
+}
+
+fn why(probe: &Probe) -> String {
+    probe.reason.as_ref().map(|reason| format!("{}: {}", reason.code, reason.detail)).unwrap_or_default()
 }
 
 fn standing(probe: &Probe) -> String {

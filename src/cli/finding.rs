@@ -45,7 +45,7 @@ impl Probed {
 
     fn value(&self, metric: &str) -> Option<f64> {
         match &self.report.as_ref()?.reading {
-            ReportReading::Read(report) => report.metric(metric),
+            ReportReading::Read(report) | ReportReading::Load(report) => report.metric(metric),
             ReportReading::Void(_) | ReportReading::None => None,
         }
     }
@@ -99,7 +99,7 @@ fn report_text(report: &Report) -> String {
     let read = match &report.reading {
         ReportReading::None => return "  report: none in the answer\n".to_owned(),
         ReportReading::Void(why) => return format!("  report{format}: could not be read: {}\n", plain(why)),
-        ReportReading::Read(read) => read,
+        ReportReading::Read(read) | ReportReading::Load(read) => read,
     };
     let word = read.word.as_deref().map(|word| format!(", status {}{}", plain(word), meaning(read.status))).unwrap_or_default();
     let metrics = read.metrics.iter().map(|(metric, value)| vec![plain(metric).into_owned(), figure(metric, *value)]);

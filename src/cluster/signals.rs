@@ -24,6 +24,8 @@ pub struct Dropped {
     pub refused: AtomicU64,
     /// Reset connections.
     pub reset: AtomicU64,
+    /// Load reports.
+    pub load: AtomicU64,
     /// Recalls that a worker's queue had no room for.
     pub recall: AtomicU64,
     /// Lines of the access log that found its queue full.
@@ -62,6 +64,13 @@ impl Reporter {
     /// A line of the access log found no place.
     pub fn missed_line(&self) {
         self.dropped.access_log.fetch_add(1, Relaxed);
+    }
+
+    /// Live traffic was answered with a load report.
+    pub fn load(&self, endpoint: &Endpoint, at: Timestamp, report: Arc<str>) {
+        if !self.send(endpoint, at, Observation::Load(report)) {
+            self.dropped.load.fetch_add(1, Relaxed);
+        }
     }
 
     /// So many recalls were lost on the way to a worker.

@@ -11,10 +11,11 @@ use crate::control::announcer::{Announcer, forbids_waiting};
 use crate::control::pacer::Pacer;
 use crate::control::watched::{Watched, Watcher};
 use crate::health::electorate::Vote;
-use crate::health::signal::{Observation, Signal};
+use crate::health::signal::{Observation, ReportReading, Signal};
 use crate::health::{self, Changes, Entry, Glance, Local, Pace};
 use crate::net::secure;
-use crate::report::spec::Source;
+use crate::report::spec::{Format, Source};
+use crate::report::{self, Said};
 
 /// A cluster, its health and its watch.
 #[derive(Debug)]
@@ -113,6 +114,15 @@ impl Ward {
 
     pub(super) fn history(&self, id: EndpointId) -> Vec<Entry> {
         self.health.history(id)
+    }
+
+    /// Reads a load report of an answer to live traffic; `None` if reports of this cluster are not written so.
+    pub(super) fn read_load(&self, words: &str) -> Option<ReportReading> {
+        let spec = self.config.report.as_ref().filter(|spec| matches!(spec.format, Format::Auto | Format::Orca))?;
+        match report::read(spec, &Said { load: Some(words), ..Said::default() }) {
+            Ok(report) => report.map(ReportReading::Load),
+            Err(unreadable) => Some(ReportReading::Void(unreadable.to_string())),
+        }
     }
 
     /// Takes in a signal and acts on what it changes.

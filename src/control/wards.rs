@@ -85,6 +85,9 @@ impl Wards {
             return None;
         }
         let Some(endpoint) = ward.endpoint(signal.endpoint).map(Arc::clone) else { return Some(signal) };
+        if let Observation::Load(words) = &signal.observation {
+            signal.observation = Observation::Report(ward.read_load(words)?);
+        }
         if let Observation::Probe(run) = &signal.observation
             && run.result == ProbeResult::Pass
         {
@@ -246,12 +249,14 @@ pub(super) fn count(endpoint: &Endpoint, observation: &Observation, announcer: &
         Observation::Report(reading) => {
             let [read, void, none] = &endpoint.reports;
             match reading {
-                ReportReading::Read(_) => read.inc(),
+                ReportReading::Read(_) | ReportReading::Load(_) => read.inc(),
                 ReportReading::Void(_) => void.inc(),
                 ReportReading::None => none.inc(),
             }
         }
         Observation::Fleet(_)
+        | Observation::Asks(_)
+        | Observation::Load(_)
         | Observation::Refused
         | Observation::Reset
         | Observation::Answered

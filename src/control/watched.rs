@@ -51,7 +51,15 @@ impl Watcher {
     pub(super) fn watch_reference(&self, endpoint: Arc<Endpoint>, timing: Timing) -> Watched {
         let named = matches!(endpoint.address.host(), Host::Name(_));
         let lookups = named.then(|| Owned::spawn(names::look_up(Arc::clone(&endpoint), self.resolved.clone())));
-        let spec = ProbeSpec { name: "reference".into(), check: Check::Tcp, address: None, port: None, tls: false, timing };
+        let spec = ProbeSpec {
+            name: "reference".into(),
+            check: Check::Tcp,
+            address: None,
+            port: None,
+            source: None,
+            tls: false,
+            timing,
+        };
         let plan = Plan { endpoint: Arc::clone(&endpoint), probes: vec![spec], report: None, report_timing: timing, tls: None };
         let probing = Some(probe::start(plan, self.signals.clone(), Arc::clone(&self.lag)));
         Watched { endpoint, probing, pace: Pace::Fast, totals: Totals::default(), _lookups: lookups }

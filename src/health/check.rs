@@ -1,11 +1,14 @@
 //! What a probe asks and how its answer is judged.
 
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderMap, Method};
 
 use crate::base::address::EndpointAddress;
 use crate::health::policy::Timing;
+use crate::health::serving::GrpcCheck;
 use crate::health::signal::{Failure, ProbeResult};
 use crate::report::{Report, StatusWord};
 
@@ -42,6 +45,35 @@ pub enum Check {
     Http(HttpCheck),
     /// A connection that is accepted.
     Tcp,
+    /// The line of an HAProxy agent. Until it has spoken it has no vote beside others: that there is no agent is no failure.
+    Agent,
+    /// The check of a gRPC health service.
+    Grpc(GrpcCheck),
+    /// A file that keeps changing.
+    File(FileCheck),
+}
+
+impl Check {
+    /// The kind, as the configuration calls it.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Http(_) => "http",
+            Self::Tcp => "tcp",
+            Self::Agent => "agent",
+            Self::Grpc(_) => "grpc",
+            Self::File(_) => "file",
+        }
+    }
+}
+
+/// A file probe.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileCheck {
+    /// The file, in which `{host}`, `{port}` and `{address}` stand for the endpoint's.
+    pub path: Arc<str>,
+    /// How old its last change may be.
+    pub max_age: Duration,
 }
 
 /// One configured probe.
@@ -57,6 +89,8 @@ pub struct ProbeSpec {
     pub port: Option<u16>,
     /// Whether it uses the cluster's TLS, if there is any.
     pub tls: bool,
+    /// The address of ours that it is asked from; the system's choice by default.
+    pub source: Option<IpAddr>,
     /// Its pace.
     pub timing: Timing,
 }

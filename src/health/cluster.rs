@@ -25,7 +25,7 @@ use crate::health::schedule::Pace;
 use crate::health::signal::{Failure, Observation, ProbeResult, ProbeRun, Signal};
 use crate::health::verdict::{EndpointView, State, Transition};
 use crate::health::watch::Pool;
-use crate::health::weight;
+use crate::health::{shares, weight};
 
 /// The health of one cluster.
 #[derive(Debug, Clone)]
@@ -40,6 +40,7 @@ pub struct Cluster {
     cut: Cut,
     available: usize,
     mean: weight::Mean,
+    capacities: shares::Mean,
     wakes: BTreeSet<(Timestamp, usize)>,
     unsettled: usize,
     pub(super) pool: Pool,
@@ -63,6 +64,7 @@ impl Cluster {
             cut: Cut::default(),
             available: 0,
             mean: weight::Mean::default(),
+            capacities: shares::Mean::default(),
             wakes: BTreeSet::new(),
             unsettled: 0,
             pool: Pool::default(),
@@ -251,7 +253,7 @@ impl Cluster {
             report: endpoint.reports.metrics(),
             report_voids: endpoint.reports.voids(),
             report_at: endpoint.reports.at(),
-            probes: endpoint.probes.views(),
+            probes: endpoint.probes.views(&self.policy),
             next_change: endpoint.next_change(&self.policy, self.is_frozen()),
         })
     }
@@ -291,11 +293,13 @@ impl Cluster {
         self.budget = Budget::default();
         self.tally = Tally::default();
         self.mean = weight::Mean::default();
+        self.capacities = shares::Mean::default();
         self.wakes.clear();
         self.unsettled = self.endpoints.iter().filter(|endpoint| !endpoint.probes.settled()).count();
         for endpoint in &mut self.endpoints {
             endpoint.stand = Stand::default();
             endpoint.share = None;
+            endpoint.capacity = None;
             endpoint.wake = None;
             endpoint.seat = endpoint.wanted_seat();
             self.tally.count(endpoint.seat, true);
@@ -327,7 +331,7 @@ impl Cluster {
         }
         for index in 0..self.endpoints.len() {
             self.enter(index, now, changes);
-            self.schedule(index);
+            self.schedule(index, now);
         }
         self.level(changes);
     }
@@ -340,7 +344,7 @@ impl Cluster {
             self.claim(index, now, changes);
         }
         self.enter(index, now, changes);
-        self.schedule(index);
+        self.schedule(index, now);
         changes.touched.push(self.endpoints[index].id());
     }
 
@@ -387,6 +391,9 @@ impl Cluster {
         if from != to {
             endpoint.state = to;
             endpoint.since = now;
+            if matches!((from, to), (State::Unhealthy | State::Unknown | State::Ejected, State::Healthy | State::Degraded)) {
+                endpoint.shares.begin(now);
+            }
             if endpoint.come_and_go(from, &self.policy, self.index.len(), now) && self.frozen.is_none() {
                 endpoint.judge(&self.policy, now);
             }
@@ -407,7 +414,19 @@ impl Cluster {
         let share = endpoint.free.filter(|_| seat.rank == Some(Rank::Available));
         self.mean.replace(endpoint.share, share);
         endpoint.share = share;
+        self.aim(index, now);
         self.weigh(index, changes);
+    }
+
+    /// Moves what an endpoint asks for towards its weight. `weight_by` is the user's word, and outranks load reports.
+    fn aim(&mut self, index: usize, now: Timestamp) {
+        let endpoint = &mut self.endpoints[index];
+        let counts = endpoint.seat.rank == Some(Rank::Available) && self.policy.weight_by.is_none();
+        let capacity = endpoint.shares.capacity(now).filter(|_| counts);
+        self.capacities.replace(std::mem::replace(&mut endpoint.capacity, capacity), capacity);
+        let mean = self.capacities.get().filter(|_| counts);
+        endpoint.shares.aim(endpoint.member.weight, mean, now);
+        endpoint.shares.step(now);
     }
 
     fn weigh(&mut self, index: usize, changes: &mut Changes) {
@@ -443,9 +462,9 @@ impl Cluster {
         changes.admission_changed = true;
     }
 
-    fn schedule(&mut self, index: usize) {
+    fn schedule(&mut self, index: usize, now: Timestamp) {
         let endpoint = &mut self.endpoints[index];
-        let wake = endpoint.next_wake(&self.policy);
+        let wake = endpoint.next_wake(&self.policy, now);
         if wake == endpoint.wake {
             return;
         }

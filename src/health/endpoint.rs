@@ -27,10 +27,13 @@ use crate::health::refused::Refused;
 use crate::health::reports::Reports;
 use crate::health::rules::Told;
 use crate::health::schedule::Pace;
+use crate::health::shares::Shares;
 use crate::health::signal::{Failure, Observation, OperatorState, ProbeResult, ProbeRun, ReportReading, Signal};
 use crate::health::silence::Silence;
 use crate::health::verdict::{Code, Reason, State};
 use crate::health::weight;
+use crate::health::wishes::Wishes;
+use crate::report::Asks;
 
 /// Intervals for which live traffic may outweigh a probe that never passes.
 const VETO: u32 = 5;
@@ -59,6 +62,8 @@ pub(super) struct Endpoint {
     /// What we say of it to the others of the fleet.
     pub(super) vote: Option<Vote>,
     pub(super) operator: Operator,
+    pub(super) wishes: Wishes,
+    pub(super) shares: Shares,
     pub(super) history: History,
     /// The fold of what is observed; stands still while the cluster is frozen.
     pub(super) judged: Judged,
@@ -75,6 +80,7 @@ pub(super) struct Endpoint {
     pub(super) stand: Stand,
     pub(super) seat: Seat,
     pub(super) share: Option<u8>,
+    pub(super) capacity: Option<f64>,
     pub(super) wake: Option<Timestamp>,
 }
 
@@ -83,6 +89,8 @@ pub(super) struct Endpoint {
 pub(super) struct Judged {
     /// Unhealthy, unknown, degraded or healthy.
     base: State,
+    /// The state that the endpoint asks to be in, unless it is ready.
+    wish: Option<State>,
     /// Since when it should be taken out for soft reasons, if it should, and in which state it is then.
     claim: Option<(Timestamp, State)>,
     /// Each with the state it asks for, gravest first.
@@ -129,8 +137,10 @@ impl Endpoint {
             quorum: Quorum::default(),
             vote: None,
             operator: Operator::default(),
+            wishes: Wishes::default(),
+            shares: Shares::default(),
             history: History::default(),
-            judged: Judged { base: State::Unknown, claim: None, reasons: Vec::new() },
+            judged: Judged { base: State::Unknown, wish: None, claim: None, reasons: Vec::new() },
             soft: Soft::default(),
             state: State::Unknown,
             since: now,
@@ -139,6 +149,7 @@ impl Endpoint {
             stand: Stand::default(),
             seat,
             share: None,
+            capacity: None,
             wake: None,
         };
         endpoint.judge(policy, now);
@@ -161,6 +172,9 @@ impl Endpoint {
         match &signal.observation {
             Observation::Probe(run) => self.observe_probe(run, at, context),
             Observation::Report(reading) => self.observe_report(reading, at, context),
+            Observation::Asks(asks) => self.observe_asks(asks, at),
+            // Whoever knows how reports are written reads it first.
+            Observation::Load(_) => return false,
             Observation::Refused => return self.observe_refused(at, context),
             Observation::Reset => {
                 let moved = self.refused.reset(at);
@@ -258,6 +272,18 @@ impl Endpoint {
     fn observe_report(&mut self, reading: &ReportReading, at: Timestamp, context: Context<'_>) {
         let told = self.reports.read(reading, at, context.policy, context.report_interval);
         self.tell(told, at);
+        if let ReportReading::Read(report) | ReportReading::Load(report) = reading {
+            self.observe_asks(&report.asks, at);
+        }
+    }
+
+    fn observe_asks(&mut self, asks: &Asks, at: Timestamp) {
+        if let Some(news) = self.wishes.hear(asks, at) {
+            self.history.push(Entry::new(at, Kind::Asks, news));
+        }
+        if let Some(share) = asks.share {
+            self.shares.hear(share, at);
+        }
     }
 
     fn order(&mut self, state: OperatorState, until: Option<Timestamp>, words: Option<&Arc<str>>, now: Timestamp) {
@@ -274,6 +300,7 @@ impl Endpoint {
         }
         let told = self.reports.expire(now, context.policy);
         self.tell(told, now);
+        self.shares.expire(now);
         if self.operator.expire(now) {
             self.history.push(Entry::new(now, Kind::Operator, "the order ran out"));
         }
@@ -374,10 +401,10 @@ impl Endpoint {
     }
 
     /// When time alone would change anything.
-    pub(super) fn next_wake(&self, policy: &Policy) -> Option<Timestamp> {
+    pub(super) fn next_wake(&self, policy: &Policy, now: Timestamp) -> Option<Timestamp> {
         let axes = [self.operator.next_change(), self.refused.next_change(&self.probes), self.reports.wake(policy)];
         let step = policy.slow_start.as_ref().and_then(|policy| self.ramp.next_change(policy));
-        axes.into_iter().chain(self.traffic_changes(policy)).chain([step]).flatten().min()
+        axes.into_iter().chain(self.traffic_changes(policy)).chain([step, self.shares.wake(now)]).flatten().min()
     }
 
     /// Folds the axes anew.
@@ -418,7 +445,11 @@ impl Endpoint {
         let idle = self.damping.reason().is_some() && !self.damping.is_holding();
         let soft = reasons.iter().filter(|one| is_soft(one) && !(idle && one.1.code == Code::Damped));
         let claim = soft.map(|(state, reason)| (reason.since, *state)).reduce(|a, b| (a.0.min(b.0), a.1.min(b.1)));
-        self.judged = Judged { base, claim, reasons };
+        let wish = self.wishes.reason();
+        let wished = wish.as_ref().map(|(state, _)| *state);
+        reasons.extend(wish);
+        reasons.sort_by_key(|(state, _)| *state);
+        self.judged = Judged { base, wish: wished, claim, reasons };
     }
 
     /// Lets the votes of the fleet rule over what we found ourselves.
@@ -440,16 +471,21 @@ impl Endpoint {
     /// What the budget must know. An endpoint that is out for another cause asks for nothing.
     pub(super) fn wanted_stand(&self) -> Stand {
         let base = self.judged.base;
-        let ready = self.operator.state().is_none();
+        let ready = self.ordered().is_none();
         let well = ready && base.is_well();
         let claim = self.judged.claim.filter(|_| well || (ready && base == State::Unknown)).map(|(since, _)| since);
         Stand { claim, well }
     }
 
+    /// The state that the operator orders or the endpoint asks for, the stricter one.
+    fn ordered(&self) -> Option<State> {
+        self.operator.state().into_iter().chain(self.judged.wish).min()
+    }
+
     /// The fold of everything.
     pub(super) fn wanted_state(&self) -> State {
         let base = self.judged.base;
-        if let Some(ordered) = self.operator.state() {
+        if let Some(ordered) = self.ordered() {
             return ordered;
         }
         match (base, self.soft) {
@@ -469,14 +505,14 @@ impl Endpoint {
         let stuck = self.state == State::Ejected && self.judged.base == State::Unhealthy;
         let state = if stuck { State::Unhealthy } else { self.state };
         let rank = Rank::of(state, self.probes.tried(), unhealthy.map(|(_, reason)| &reason.code));
-        Seat { rank, backup: self.member.backup, ready: self.operator.state().is_none() }
+        Seat { rank, backup: self.member.backup, ready: self.ordered().is_none() }
     }
 
     /// The weight while it gets traffic, given the state in force.
     pub(super) fn wanted_weight(&self, mean: &weight::Mean) -> f64 {
         let by_state = if self.state == State::Degraded { self.degraded_weight() } else { 1.0 };
         let by_traffic = self.latency.weight().min(self.outliers.weight()).min(self.ramp.share());
-        f64::from(self.member.weight) * by_state * by_traffic * mean.factor(self.free)
+        f64::from(self.member.weight) * by_state * by_traffic * mean.factor(self.free) * self.shares.factor()
     }
 
     /// Half, unless every reason for which it is degraded has a weight of its own.

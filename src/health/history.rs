@@ -42,6 +42,8 @@ pub enum Kind {
     Damped,
     /// The operator spoke, or an order of theirs ran out.
     Operator,
+    /// It asked for another state.
+    Asks,
     /// A soft ejection was withheld.
     Withheld,
     /// Verdicts of the cluster were frozen.
@@ -84,6 +86,7 @@ impl Kind {
             Self::Held => "held",
             Self::Damped => "damped",
             Self::Operator => "operator",
+            Self::Asks => "asks",
             Self::Withheld => "withheld",
             Self::Freeze => "freeze",
             Self::Thaw => "thaw",

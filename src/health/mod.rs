@@ -17,6 +17,8 @@
 //! | `electorate` | who of the fleet said what, and whether a majority is heard |
 //! | `quorum` | what the fleet's votes make of one endpoint's own verdict |
 //! | `operator` | what the operator ordered |
+//! | `wishes`, `shares` | the state and the share of traffic that an endpoint asks for itself |
+//! | `serving` | what a gRPC health service's answer means |
 //! | `endpoint` | the fold of all of these for one endpoint |
 //! | `budget` | who of those that should be ejected for soft reasons may be |
 //! | `admission` | who gets traffic, panic and backups included |
@@ -53,12 +55,17 @@ mod refused;
 mod reports;
 mod rules;
 pub mod schedule;
+pub mod serving;
+mod shares;
 pub mod signal;
 mod silence;
 pub mod verdict;
 mod watch;
 mod weight;
+mod wishes;
 
+#[cfg(test)]
+mod asking;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]

@@ -202,6 +202,8 @@ pub struct Policy {
     pub probes: Vec<Arc<str>>,
     /// Whether each of them asks for an answer, as http ones do, and not for a connection alone.
     pub asking: Vec<bool>,
+    /// Those of them that have no vote beside others until they have spoken.
+    pub advisers: Vec<Arc<str>>,
     /// How they are folded.
     pub require: Require,
     /// Consecutive results that flip.

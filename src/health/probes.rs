@@ -8,6 +8,7 @@
 //!
 //! A fold that is not certain yet (a probe has not reported, and its opinion would matter) leaves the last certain one
 //! standing. So a reload that adds a probe takes nobody out, and a dead endpoint is found dead without waiting for the rest.
+//! A probe that is asked of somebody who need not be there (an agent) is left out of the fold until it has been answered once.
 //! Only a bad fold of which no failing probe is left is taken back: the endpoint is unknown until the rest have reported.
 
 use std::sync::Arc;
@@ -34,6 +35,8 @@ pub(super) struct Probes {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Probe {
     name: Arc<str>,
+    /// Whether it has no vote beside others until it has spoken.
+    adviser: bool,
     passing: Option<bool>,
     /// When the opinion was formed.
     since: Timestamp,
@@ -78,7 +81,7 @@ impl Probes {
 
     pub(super) fn new(policy: &Policy, now: Timestamp) -> Self {
         let presumed = (policy.start == Start::Healthy).then_some(true);
-        let each = policy.probes.iter().map(|name| Probe::new(name, presumed, now)).collect();
+        let each = policy.probes.iter().map(|name| Probe::new(name, policy, presumed, now)).collect();
         let mut probes = Self { each, well: presumed, settled: false };
         probes.fold(policy);
         probes
@@ -91,7 +94,10 @@ impl Probes {
         let mut old = std::mem::take(&mut self.each);
         for name in &policy.probes {
             let kept = old.iter().position(|probe| probe.name == *name).map(|at| old.swap_remove(at));
-            self.each.push(kept.unwrap_or_else(|| Probe::new(name, presumed, now)));
+            self.each.push(match kept {
+                Some(probe) => Probe { adviser: policy.advisers.contains(name), ..probe },
+                None => Probe::new(name, policy, presumed, now),
+            });
         }
         self.settled = false;
         self.fold(policy);
@@ -154,14 +160,18 @@ impl Probes {
     }
 
     fn fold(&mut self, policy: &Policy) {
-        let needed = policy.require.of(self.each.len());
+        // Somebody must speak: where all are silent, none is left out.
+        let silent = self.each.iter().filter(|probe| probe.is_silent()).count();
+        let silent = if silent < self.each.len() { silent } else { 0 };
+        let voting = self.each.len() - silent;
+        let needed = policy.require.of(voting);
         let passing = self.each.iter().filter(|probe| probe.passing == Some(true)).count();
-        let undecided = self.each.iter().filter(|probe| probe.passing.is_none()).count();
+        let undecided = self.each.iter().filter(|probe| probe.passing.is_none()).count() - silent;
         if passing >= needed {
             self.well = Some(true);
         } else if passing + undecided < needed {
             self.well = Some(false);
-        } else if self.well == Some(false) && passing + undecided == self.each.len() {
+        } else if self.well == Some(false) && passing + undecided == voting {
             self.well = None;
         }
         self.settled |= self.well.is_some();
@@ -196,8 +206,9 @@ impl Probes {
     /// Whether as many probes as are required have passed `rise` times in a row.
     pub(super) fn risen(&self, policy: &Policy) -> bool {
         let rise = policy.thresholds.rise.get();
+        let voting = self.each.iter().filter(|probe| !probe.is_silent()).count();
         let risen = self.each.iter().filter(|probe| probe.passes >= rise).count();
-        risen >= policy.require.of(self.each.len())
+        risen >= policy.require.of(voting)
     }
 
     /// Passes so far on the way back, the most of any probe.
@@ -237,8 +248,8 @@ impl Probes {
         Reason { code, probe, detail: clip(detail), since, until: None }
     }
 
-    pub(super) fn views(&self) -> Vec<ProbeView> {
-        self.each.iter().map(Probe::view).collect()
+    pub(super) fn views(&self, policy: &Policy) -> Vec<ProbeView> {
+        self.each.iter().map(|probe| probe.view(policy)).collect()
     }
 
     pub(super) fn name(&self, probe: usize) -> Option<&Arc<str>> {
@@ -247,8 +258,24 @@ impl Probes {
 }
 
 impl Probe {
-    fn new(name: &Arc<str>, passing: Option<bool>, now: Timestamp) -> Self {
-        Self { name: Arc::clone(name), passing, since: now, passes: 0, fails: 0, failure: None, passed: None, last: None }
+    fn new(name: &Arc<str>, policy: &Policy, passing: Option<bool>, now: Timestamp) -> Self {
+        let adviser = policy.advisers.contains(name);
+        Self {
+            name: Arc::clone(name),
+            adviser,
+            passing,
+            since: now,
+            passes: 0,
+            fails: 0,
+            failure: None,
+            passed: None,
+            last: None,
+        }
+    }
+
+    /// Whether it was asked, and there was nobody to say anything.
+    const fn is_silent(&self) -> bool {
+        self.adviser && self.passing.is_none() && self.last.is_some()
     }
 
     fn record(&mut self, run: &ProbeRun, policy: &Policy, at: Timestamp) -> bool {
@@ -311,7 +338,7 @@ impl Probe {
         })
     }
 
-    fn view(&self) -> ProbeView {
+    fn view(&self, policy: &Policy) -> ProbeView {
         let passing = self.passing == Some(true);
         let streak = match self.passing {
             Some(true) => self.fails,
@@ -322,6 +349,6 @@ impl Probe {
             Some(last) => (Some(last.result.as_str()), last.latency, last.at, Arc::clone(&last.excerpt)),
             None => (None, Duration::ZERO, self.since, Arc::from("")),
         };
-        ProbeView { name: Arc::clone(&self.name), result, latency, at, streak, passing, excerpt }
+        ProbeView { name: Arc::clone(&self.name), result, latency, at, streak, passing, reason: self.reason(policy), excerpt }
     }
 }

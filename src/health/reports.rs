@@ -28,6 +28,8 @@ pub(super) struct Reports {
     voids: Vec<(Arc<str>, String)>,
     /// The last report that counted as one of an interval of its own.
     counted: Option<Timestamp>,
+    /// The same of those that came with live traffic.
+    counted_live: Option<Timestamp>,
     warning: Option<Warning>,
     /// The metric that scales the weight, and when it was reported.
     weigher: Option<(f64, Timestamp)>,
@@ -76,7 +78,7 @@ impl Reports {
 
     pub(super) fn new(policy: &Policy) -> Self {
         let rules = policy.rules.iter().cloned().map(RuleState::new).collect();
-        Self { rules, last: None, voids: Vec::new(), counted: None, warning: None, weigher: None }
+        Self { rules, last: None, voids: Vec::new(), counted: None, counted_live: None, warning: None, weigher: None }
     }
 
     pub(super) fn reconfigure(&mut self, policy: &Policy, weigher_stays: bool) {
@@ -100,6 +102,7 @@ impl Reports {
     pub(super) fn read(&mut self, reading: &ReportReading, at: Timestamp, policy: &Policy, interval: Duration) -> Vec<Told> {
         match reading {
             ReportReading::Read(report) => self.take(report, at, policy, interval),
+            ReportReading::Load(report) => self.take_load(report, at, policy, interval),
             ReportReading::Void(hint) => {
                 self.voids = vec![(Arc::from(""), clip(hint.clone()))];
                 Vec::new()
@@ -116,24 +119,40 @@ impl Reports {
     }
 
     fn take(&mut self, report: &Report, at: Timestamp, policy: &Policy, interval: Duration) -> Vec<Told> {
-        let distinct = self.counted.is_none_or(|counted| at.since(counted) >= interval / 2);
-        if distinct {
-            self.counted = Some(at);
-        }
-        let mut told = Vec::new();
+        let distinct = is_distinct(&mut self.counted, at, interval);
         let mut report = report.clone();
         report.metrics.retain(|(_, value)| value.is_finite());
+        let mut told = self.take_figures(&report, distinct, at, policy);
+        self.take_word(&report, at, &mut told);
+        self.voids = report.voids.iter().map(|void| (Arc::clone(&void.metric), clip(void.hint.clone()))).collect();
+        self.last = Some((report, at));
+        told
+    }
+
+    /// What it tells goes before what was told before; the rest of that stays, its word included.
+    fn take_load(&mut self, load: &Report, at: Timestamp, policy: &Policy, interval: Duration) -> Vec<Told> {
+        let distinct = is_distinct(&mut self.counted_live, at, interval);
+        let told = self.take_figures(load, distinct, at, policy);
+        let mut report = self.last.take().map(|(report, _)| report).unwrap_or_default();
+        report.metrics.retain(|(metric, _)| load.metric(metric).is_none());
+        report.metrics.extend(load.metrics.iter().filter(|(_, value)| value.is_finite()).cloned());
+        report.metrics.sort_by(|a, b| a.0.cmp(&b.0));
+        self.voids.retain(|(metric, _)| load.metric(metric).is_none());
+        self.last = Some((report, at));
+        told
+    }
+
+    fn take_figures(&mut self, report: &Report, distinct: bool, at: Timestamp, policy: &Policy) -> Vec<Told> {
+        let mut told = Vec::new();
+        let finite = |metric: &str| report.metric(metric).filter(|value| value.is_finite());
         for rule in &mut self.rules {
-            if let Some(value) = report.metric(rule.metric()) {
+            if let Some(value) = finite(rule.metric()) {
                 rule.observe(value, at, distinct, &mut told);
             }
         }
-        self.take_word(&report, at, &mut told);
-        if let Some(value) = policy.weight_by.as_ref().and_then(|name| report.metric(name)) {
+        if let Some(value) = policy.weight_by.as_ref().and_then(|name| finite(name)) {
             self.weigher = Some((value, at));
         }
-        self.voids = report.voids.iter().map(|void| (Arc::clone(&void.metric), clip(void.hint.clone()))).collect();
-        self.last = Some((report, at));
         told
     }
 
@@ -233,6 +252,15 @@ impl Reports {
     pub(super) fn at(&self) -> Option<Timestamp> {
         self.last.as_ref().map(|(_, at)| *at)
     }
+}
+
+/// Whether a report counts as one of an interval of its own, given the last one that did.
+fn is_distinct(counted: &mut Option<Timestamp>, at: Timestamp, interval: Duration) -> bool {
+    let distinct = counted.is_none_or(|counted| at.since(counted) >= interval / 2);
+    if distinct {
+        *counted = Some(at);
+    }
+    distinct
 }
 
 fn word(report: &Report) -> String {

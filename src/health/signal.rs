@@ -11,7 +11,7 @@ use crate::base::time::Timestamp;
 use crate::base::units::format_duration;
 use crate::health::electorate::Count;
 use crate::health::verdict::Code;
-use crate::report::Report;
+use crate::report::{Asks, Report};
 
 /// Why a probe failed; the code of the reason that it leaves.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,8 +22,12 @@ pub enum Failure {
     Timeout(Duration),
     /// The answer had a status that is not among those wanted.
     Status(u16),
+    /// A file has not changed for so long.
+    Stale(Duration),
     /// The body lacks the wanted text.
     Body(String),
+    /// A gRPC health service says that it does not serve.
+    Serving(String),
     /// A status word in the report says that it fails.
     ReportStatus(String),
     /// The endpoint's certificate is not believed, or TLS could not be agreed on.
@@ -38,8 +42,8 @@ impl Failure {
     pub const fn code(&self) -> Code {
         match self {
             Self::Refused => Code::ProbeRefused,
-            Self::Timeout(_) => Code::ProbeTimeout,
-            Self::Status(_) => Code::ProbeStatus,
+            Self::Timeout(_) | Self::Stale(_) => Code::ProbeTimeout,
+            Self::Status(_) | Self::Serving(_) => Code::ProbeStatus,
             Self::Body(_) => Code::ProbeBody,
             Self::ReportStatus(_) => Code::ReportStatus,
             Self::Tls(_) => Code::ProbeTls,
@@ -53,7 +57,9 @@ impl fmt::Display for Failure {
         match self {
             Self::Refused => f.write_str("connection refused"),
             Self::Timeout(span) => write!(f, "no complete answer within {}", format_duration(*span)),
+            Self::Stale(span) => write!(f, "the file has not changed for {}", format_duration(*span)),
             Self::Status(status) => write!(f, "status {status}"),
+            Self::Serving(said) => write!(f, "it answers {said}"),
             Self::Body(wanted) => write!(f, "the body lacks {wanted:?}"),
             Self::ReportStatus(word) => write!(f, "its report says {word:?}"),
             Self::Tls(what) | Self::Error(what) => f.write_str(what),
@@ -104,6 +110,8 @@ pub struct ProbeRun {
 pub enum ReportReading {
     /// It was read; single metrics may be void.
     Read(Report),
+    /// It came with an answer to live traffic and tells of load alone: what it does not mention stays.
+    Load(Report),
     /// It could not be read as a whole: fetch failed or malformed. The text says why and what would help.
     Void(String),
     /// There was none in the answer.
@@ -144,6 +152,10 @@ pub enum Observation {
     Probe(ProbeRun),
     /// A report was read, or not.
     Report(ReportReading),
+    /// Live traffic was answered with a load report, in words yet to be read.
+    Load(Arc<str>),
+    /// It asks for something besides saying how it is.
+    Asks(Asks),
     /// Live traffic was refused a connection.
     Refused,
     /// Live traffic had its connection reset or closed before an answer.

@@ -28,6 +28,7 @@ fn share(percent: f64) -> Ratio {
 /// Three endpoints, one probe, fall 3, rise 2, cpu rule degrade 80, eject 95, recover 70, for 3.
 pub(super) fn policy() -> Policy {
     Policy {
+        advisers: Vec::new(),
         probes: vec![Arc::from("ready")],
         asking: vec![true; 3],
         require: Require::All,
@@ -62,20 +63,20 @@ pub(super) fn members(n: u32) -> Vec<Member> {
 }
 
 /// A cluster with a clock that goes on by a millisecond with every signal.
-struct Bench {
-    cluster: Cluster,
-    now: u64,
+pub(super) struct Bench {
+    pub(super) cluster: Cluster,
+    pub(super) now: u64,
     /// What the last call changed.
     changes: Changes,
 }
 
 impl Bench {
-    fn new(policy: Policy, n: u32) -> Self {
+    pub(super) fn new(policy: Policy, n: u32) -> Self {
         Self { cluster: Cluster::new(policy, members(n), at(0)), now: 0, changes: Changes::default() }
     }
 
     /// All endpoints have passed once.
-    fn well(policy: Policy, n: u32) -> Self {
+    pub(super) fn well(policy: Policy, n: u32) -> Self {
         let mut bench = Self::new(policy, n);
         for id in 0..n {
             bench.pass(id);
@@ -83,22 +84,22 @@ impl Bench {
         bench
     }
 
-    fn send(&mut self, id: u32, observation: Observation) {
+    pub(super) fn send(&mut self, id: u32, observation: Observation) {
         self.now += 1;
         let signal = Signal { cluster: ClusterId(0), endpoint: EndpointId(id), at: at(self.now), observation };
         self.changes = self.cluster.apply(&signal, at(self.now));
     }
 
-    fn probe(&mut self, id: u32, probe: usize, result: ProbeResult) {
+    pub(super) fn probe(&mut self, id: u32, probe: usize, result: ProbeResult) {
         let run = ProbeRun { probe, started: at(self.now), latency: Duration::from_millis(1), result, excerpt: Arc::from("") };
         self.send(id, Observation::Probe(run));
     }
 
-    fn pass(&mut self, id: u32) {
+    pub(super) fn pass(&mut self, id: u32) {
         self.probe(id, 0, ProbeResult::Pass);
     }
 
-    fn fail(&mut self, id: u32) {
+    pub(super) fn fail(&mut self, id: u32) {
         self.probe(id, 0, ProbeResult::Fail(Failure::Status(500)));
     }
 
@@ -107,20 +108,20 @@ impl Bench {
         self.send(id, Observation::Report(ReportReading::Read(report)));
     }
 
-    fn operator(&mut self, id: u32, state: OperatorState, until: Option<Timestamp>) {
+    pub(super) fn operator(&mut self, id: u32, state: OperatorState, until: Option<Timestamp>) {
         self.send(id, Observation::Operator { state, until, reason: None });
     }
 
-    fn tick(&mut self, now: u64) {
+    pub(super) fn tick(&mut self, now: u64) {
         self.now = now;
         self.changes = self.cluster.tick(at(now));
     }
 
-    fn state(&self, id: u32) -> State {
+    pub(super) fn state(&self, id: u32) -> State {
         self.cluster.view(EndpointId(id)).unwrap().state
     }
 
-    fn codes(&self, id: u32) -> Vec<String> {
+    pub(super) fn codes(&self, id: u32) -> Vec<String> {
         self.cluster.view(EndpointId(id)).unwrap().reasons.iter().map(|reason| reason.code.to_string()).collect()
     }
 

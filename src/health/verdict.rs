@@ -165,6 +165,8 @@ pub struct ProbeView {
     pub streak: u32,
     /// Whether it counts as passing.
     pub passing: bool,
+    /// Why it counts as failing; it stands here also when others outvote it, and the endpoint is well.
+    pub reason: Option<Reason>,
     /// First bytes of the last answer.
     pub excerpt: Arc<str>,
 }

@@ -1,10 +1,10 @@
 //! Connections to endpoints: every address of a name in turn, within one time-out.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -66,9 +66,25 @@ pub async fn connect(addresses: &[SocketAddr], timeout: Duration) -> Result<TcpS
 /// # Errors
 /// The error of the last address tried.
 pub async fn connect_any(addresses: &[SocketAddr]) -> Result<TcpStream, DialError> {
+    connect_from(None, addresses).await
+}
+
+/// The same from an address of ours, or from the one that the system takes. An address of the other family is passed over.
+///
+/// # Errors
+/// The error of the last address tried.
+pub async fn connect_from(source: Option<IpAddr>, addresses: &[SocketAddr]) -> Result<TcpStream, DialError> {
     let mut last = DialError::Unresolved;
-    for address in addresses {
-        match TcpStream::connect(address).await {
+    for address in addresses.iter().filter(|address| source.is_none_or(|source| source.is_ipv4() == address.is_ipv4())) {
+        let connected = match source {
+            None => TcpStream::connect(address).await,
+            Some(source) => match bound(source) {
+                Ok(socket) => socket.connect(*address).await,
+                // That we have no such address says nothing about the endpoint.
+                Err(error) => return Err(DialError::Local(error)),
+            },
+        };
+        match connected {
             Ok(stream) => {
                 // Small heads and bodies are written whole; waiting to fill a segment only adds delay.
                 stream.set_nodelay(true).map_err(DialError::Local)?;
@@ -78,6 +94,12 @@ pub async fn connect_any(addresses: &[SocketAddr]) -> Result<TcpStream, DialErro
         }
     }
     Err(last)
+}
+
+fn bound(source: IpAddr) -> io::Result<TcpSocket> {
+    let socket = if source.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.bind(SocketAddr::new(source, 0))?;
+    Ok(socket)
 }
 
 fn classify(error: io::Error) -> DialError {
@@ -107,6 +129,11 @@ mod tests {
             let stream = connect(&[gone, open.local_addr().unwrap()], Duration::from_secs(5)).await.unwrap();
             assert_eq!(stream.peer_addr().unwrap(), open.local_addr().unwrap());
             assert!(matches!(connect(&[gone], Duration::from_secs(5)).await, Err(DialError::Refused)));
+            assert!(connect_from(Some([127, 0, 0, 2].into()), &[open.local_addr().unwrap()]).await.is_ok());
+            assert_eq!(open.accept().await.unwrap().1.ip(), IpAddr::from([127, 0, 0, 1]));
+            assert_eq!(open.accept().await.unwrap().1.ip(), IpAddr::from([127, 0, 0, 2]));
+            let not_ours = connect_from(Some([192, 0, 2, 1].into()), &[open.local_addr().unwrap()]).await;
+            assert!(matches!(not_ours, Err(DialError::Local(_))));
             assert!(matches!(connect(&[], Duration::from_secs(5)).await, Err(DialError::Unresolved)));
         })
         .unwrap();

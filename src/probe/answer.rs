@@ -95,7 +95,8 @@ fn take(body: &mut Vec<u8>, data: &Bytes, most: usize) {
     body.extend_from_slice(&data[..data.len().min(room)]);
 }
 
-fn excerpt(body: &[u8]) -> String {
+/// The first bytes of an answer as people may read them.
+pub(super) fn excerpt(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(&body[..body.len().min(EXCERPT)]);
     let mut shown = String::new();
     for c in text.chars() {

@@ -20,6 +20,7 @@ use crate::probe::answer::Answer;
 use crate::probe::target::Target;
 use crate::probe::trouble::Trouble;
 use crate::report::spec::Format;
+use crate::tls::Application;
 
 type Body = Empty<Bytes>;
 
@@ -49,7 +50,7 @@ impl Line {
                 other => return other.map_err(Trouble::from),
             }
         }
-        let connection = Connection::new(target.connect().await?);
+        let connection = Connection::new(target.connect(Application::Http1).await?);
         self.exchange(connection, request).await.map_err(Trouble::from)
     }
 

@@ -40,8 +40,9 @@ pub struct UrlError;
 /// cover. The report is read from the answer if `report` takes it from there.
 pub async fn once(endpoint: &EndpointAddress, spec: &ProbeSpec, report: Option<&Spec>, tls: Option<&Arc<Towards>>) -> Finding {
     let reads = report.filter(|report| report.source == Source::FirstHttpProbe && report.format != Format::None);
-    let Outcome { started, latency, result, answer, reading } = run(endpoint, spec, reads, tls).await;
-    let excerpt = answer.as_ref().map(|answer| answer.excerpt().into()).unwrap_or_default();
+    let outcome = run(endpoint, spec, reads, tls).await;
+    let excerpt = outcome.excerpt();
+    let Outcome { started, latency, result, answer, reading, .. } = outcome;
     Finding { run: ProbeRun { probe: 0, started, latency, result, excerpt }, answer, reading }
 }
 
@@ -91,7 +92,8 @@ pub fn plain(url: &str, timeout: Duration) -> Result<(EndpointAddress, ProbeSpec
     };
     // Nothing repeats here: only the time-out counts.
     let timing = Timing { interval: timeout, timeout, fast_interval: timeout, down_interval: timeout, jitter: Ratio::ZERO };
-    Ok((endpoint, ProbeSpec { name: "url".into(), check: Check::Http(check), address: None, port: None, tls: true, timing }, tls))
+    let check = Check::Http(check);
+    Ok((endpoint, ProbeSpec { name: "url".into(), check, address: None, port: None, source: None, tls: true, timing }, tls))
 }
 
 #[cfg(test)]

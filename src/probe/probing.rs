@@ -92,13 +92,15 @@ fn probes(plan: Plan) -> impl Iterator<Item = (Arc<Endpoint>, Probe, Purpose)> {
     let Plan { endpoint, probes, report, report_timing, tls } = plan;
     let report = report.filter(|spec| spec.format != Format::None).map(Arc::new);
     let fetched = report.clone().and_then(|spec| fetch(spec, report_timing, &endpoint, tls.as_ref()));
+    let words = report.is_some();
     let read = report.filter(|spec| spec.source == Source::FirstHttpProbe);
     let first = probes.iter().position(|spec| matches!(spec.check, Check::Http(_)));
     let owner = Arc::clone(&endpoint);
     let voting = probes.into_iter().enumerate().map(move |(position, spec)| {
         let target = Target::of(&spec, &owner).secured(&spec, tls.as_ref());
         let reads = read.clone().filter(|_| first == Some(position));
-        (Probe::new(spec, target, reads), Purpose::Vote(position))
+        // Where reports are read at all, the status word of every vote counts.
+        (Probe::new(spec, target, reads).heeding(words), Purpose::Vote(position))
     });
     let fetched = fetched.map(|probe| (probe, Purpose::Report));
     voting.chain(fetched).map(move |(probe, purpose)| (Arc::clone(&endpoint), probe, purpose))
@@ -121,5 +123,13 @@ pub(super) fn report_probe(spec: &Spec, timing: Timing) -> Option<ProbeSpec> {
         status: vec![StatusRange { low: 200, high: 299 }],
         body_contains: None,
     };
-    Some(ProbeSpec { name: "report".into(), check: Check::Http(check), address: None, port: *port, tls: true, timing })
+    Some(ProbeSpec {
+        name: "report".into(),
+        check: Check::Http(check),
+        address: None,
+        port: *port,
+        source: None,
+        tls: true,
+        timing,
+    })
 }

@@ -30,6 +30,18 @@ pub(super) struct Stamp {
     pub(super) state: &'static str,
 }
 
+impl Stamp {
+    /// What an endpoint is told.
+    pub(super) fn headers(self) -> http::Result<HeaderMap> {
+        let mut headers = HeaderMap::with_capacity(8);
+        headers.insert(NONCE, HeaderValue::from_str(&format!("{:024x}", self.nonce))?);
+        headers.insert(SEQ, HeaderValue::from(self.seq));
+        headers.insert(TIME, HeaderValue::from(self.time.unix_millis()));
+        headers.insert(STATE, HeaderValue::from_static(self.state));
+        Ok(headers)
+    }
+}
+
 /// 96 random bits.
 pub(super) fn nonce(rng: &mut fastrand::Rng) -> u128 {
     rng.u128(..) >> 32
@@ -56,10 +68,7 @@ fn headers(check: &HttpCheck, host: &str, stamp: Stamp) -> http::Result<HeaderMa
     for (name, value) in &check.headers {
         headers.insert(name, value.clone());
     }
-    headers.insert(NONCE, HeaderValue::from_str(&format!("{:024x}", stamp.nonce))?);
-    headers.insert(SEQ, HeaderValue::from(stamp.seq));
-    headers.insert(TIME, HeaderValue::from(stamp.time.unix_millis()));
-    headers.insert(STATE, HeaderValue::from_static(stamp.state));
+    headers.extend(stamp.headers()?);
     Ok(headers)
 }
 

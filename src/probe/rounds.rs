@@ -18,6 +18,7 @@ use crate::probe::answer::Answer;
 use crate::probe::confirm::Usual;
 use crate::probe::lag::ProbeLag;
 use crate::probe::run::{Outcome, Probe};
+use crate::report::Asks;
 use crate::runtime::clock;
 
 /// A start that is later than this, and than a quarter of the time-out, is late.
@@ -158,19 +159,20 @@ impl Rounds {
         self.probe.spec.timing.fast_interval
     }
 
-    fn observations(&self, outcome: Outcome) -> [Option<Observation>; 3] {
+    fn observations(&self, outcome: Outcome) -> [Option<Observation>; 4] {
         if outcome.result == ProbeResult::Pass {
             self.usual.took(outcome.latency);
         }
         match self.purpose {
             Purpose::Vote(position) => {
-                let excerpt = outcome.answer.as_ref().map(|answer| answer.excerpt().into()).unwrap_or_default();
+                let excerpt = outcome.excerpt();
                 let process = outcome.answer.as_ref().and_then(Answer::boot_id).map(Observation::Process);
-                let Outcome { started, latency, result, reading, .. } = outcome;
+                let Outcome { started, latency, result, reading, heard, .. } = outcome;
                 let run = ProbeRun { probe: position, started, latency, result, excerpt };
-                [process, Some(Observation::Probe(run)), reading.map(Observation::Report)]
+                let asks = heard.map(|(asks, _)| asks).filter(|asks| *asks != Asks::default());
+                [process, Some(Observation::Probe(run)), reading.map(Observation::Report), asks.map(Observation::Asks)]
             }
-            Purpose::Report => [Some(Observation::Report(fetched(outcome))), None, None],
+            Purpose::Report => [Some(Observation::Report(fetched(outcome))), None, None, None],
         }
     }
 }

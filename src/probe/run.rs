@@ -6,7 +6,10 @@ use std::time::Duration;
 use crate::base::time::Timestamp;
 use crate::health::check::{Check, HttpCheck, ProbeSpec};
 use crate::health::signal::{Failure, ProbeResult, ReportReading};
-use crate::probe::answer::Answer;
+use crate::probe::agent::{self, Agent};
+use crate::probe::answer::{self, Answer};
+use crate::probe::beat::{self, File};
+use crate::probe::grpc::{self, GrpcLine};
 use crate::probe::line::Line;
 use crate::probe::reading;
 use crate::probe::request::{self, Stamp};
@@ -14,7 +17,9 @@ use crate::probe::target::Target;
 use crate::probe::trouble::Trouble;
 use crate::probe::vigil;
 use crate::report::spec::{Format, Spec};
+use crate::report::{Asks, Counters};
 use crate::runtime::clock;
+use crate::tls::Application;
 
 /// A probe of one endpoint, ready to run.
 #[derive(Debug)]
@@ -23,7 +28,12 @@ pub(super) struct Probe {
     pub(super) target: Target,
     /// What is read from its answers, if reports are.
     pub(super) reads: Option<Arc<Spec>>,
-    line: Line,
+    /// Whether the status word of an answer counts that brings no report.
+    words: bool,
+    /// What it is asked over, and what is remembered of it.
+    means: Means,
+    /// What counters stood at in the last answer.
+    counters: Counters,
     nonces: fastrand::Rng,
     runs: u64,
 }
@@ -38,18 +48,61 @@ pub(super) struct Outcome {
     pub(super) answer: Option<Answer>,
     /// What came of reading it, if reports are read from it and there is one.
     pub(super) reading: Option<ReportReading>,
+    /// What an agent asks for, and its line.
+    pub(super) heard: Option<(Asks, Arc<str>)>,
+}
+
+impl Outcome {
+    /// The first bytes of what was answered; empty if nothing was.
+    pub(super) fn excerpt(&self) -> Arc<str> {
+        match (&self.heard, &self.answer) {
+            (Some((_, line)), _) => Arc::clone(line),
+            (None, Some(answer)) => answer.excerpt().into(),
+            (None, None) => Arc::default(),
+        }
+    }
+}
+
+/// How a probe asks, with what it keeps between runs.
+#[derive(Debug)]
+enum Means {
+    Http(Line),
+    Tcp,
+    Agent(Agent),
+    Grpc(GrpcLine),
+    File(File),
 }
 
 /// What the endpoint did.
 enum Found {
-    Accepted,
+    /// It was judged on the way.
+    Judged(ProbeResult),
     Answered(Answer),
+    Said(Vec<u8>),
+}
+
+impl Means {
+    fn new(spec: &ProbeSpec, target: &Target, format: Format) -> Self {
+        match &spec.check {
+            Check::Http(_) => Self::Http(Line::new(format)),
+            Check::Tcp => Self::Tcp,
+            Check::Agent => Self::Agent(Agent::default()),
+            Check::Grpc(_) => Self::Grpc(GrpcLine::default()),
+            Check::File(check) => Self::File(File::new(check, &target.name, target.port)),
+        }
+    }
 }
 
 impl Probe {
     pub(super) fn new(spec: ProbeSpec, target: Target, reads: Option<Arc<Spec>>) -> Self {
         let format = reads.as_ref().map_or(Format::None, |reads| reads.format);
-        Self { spec, target, reads, line: Line::new(format), nonces: fastrand::Rng::new(), runs: 0 }
+        let means = Means::new(&spec, &target, format);
+        Self { spec, target, reads, words: false, means, counters: Counters::default(), nonces: fastrand::Rng::new(), runs: 0 }
+    }
+
+    /// The same, and the status words of its answers count although they bring no report.
+    pub(super) fn heeding(self, words: bool) -> Self {
+        Self { words, ..self }
     }
 
     /// Runs once. `state` is how we see the endpoint, `fresh` asks for a connection of the run's own.
@@ -60,33 +113,73 @@ impl Probe {
         let ended = vigil::within(timeout, Box::pin(self.look(state, fresh))).await;
         let latency = clock::now().since(started);
         let stall = ended.stall();
-        let (result, answer, reading) = match ended.output {
-            Some(Ok(Found::Answered(answer))) => self.judge(answer),
-            Some(Ok(Found::Accepted)) => (ProbeResult::Pass, None, None),
-            Some(Err(trouble)) => (trouble.result(), None, None),
-            None => (ProbeResult::Fail(Failure::Timeout(timeout)), None, None),
+        let nothing = |result| Outcome { started, latency, result, answer: None, reading: None, heard: None };
+        let outcome = match ended.output {
+            Some(Ok(Found::Answered(answer))) => self.judge(answer, nothing),
+            Some(Ok(Found::Said(line))) => self.hear(line, nothing),
+            Some(Ok(Found::Judged(result))) => nothing(result),
+            Some(Err(trouble)) => nothing(self.failed(trouble)),
+            None => nothing(self.overdue(timeout)),
         };
-        Outcome { started, latency, result: excused(result, stall), answer, reading }
+        Outcome { result: excused(outcome.result, stall), ..outcome }
     }
 
     async fn look(&mut self, state: &'static str, fresh: bool) -> Result<Found, Trouble> {
         let seq = self.runs;
         self.runs += 1;
-        let Check::Http(check) = &self.spec.check else {
-            drop(self.target.connect().await?);
-            return Ok(Found::Accepted);
-        };
         let stamp = Stamp { nonce: request::nonce(&mut self.nonces), seq, time: clock::wall(), state };
-        let request = request::request(check, &self.target.host, stamp)?;
-        self.line.ask(&self.target, &request, fresh).await.map(Found::Answered)
+        match (&mut self.means, &self.spec.check) {
+            (Means::Http(line), Check::Http(check)) => {
+                let request = request::request(check, &self.target.host, stamp)?;
+                line.ask(&self.target, &request, fresh).await.map(Found::Answered)
+            }
+            (Means::Agent(_), _) => Ok(Found::Said(agent::line(self.target.connect_plain().await?).await?)),
+            (Means::Grpc(line), Check::Grpc(check)) => {
+                let request = grpc::request(&check.service, &self.target, self.spec.timing.timeout, stamp.headers()?)?;
+                let answered = line.ask(&self.target, request, fresh).await?;
+                Ok(Found::Judged(match answered {
+                    grpc::Answered::Served(served) => check.judge(&served),
+                    grpc::Answered::Other(result) => result,
+                }))
+            }
+            (Means::File(file), Check::File(check)) => Ok(Found::Judged(file.look(check).await)),
+            // The means are made from the check, so what is left is a connection.
+            _ => {
+                drop(self.target.connect(Application::Http1).await?);
+                Ok(Found::Judged(ProbeResult::Pass))
+            }
+        }
     }
 
-    fn judge(&self, answer: Answer) -> (ProbeResult, Option<Answer>, Option<ReportReading>) {
-        let Check::Http(check) = &self.spec.check else { return (ProbeResult::Pass, None, None) };
-        let report = self.reads.as_ref().map(|spec| reading::of(spec, &answer));
-        let result = judge(check, &answer, report.as_ref());
+    fn judge(&mut self, answer: Answer, outcome: impl FnOnce(ProbeResult) -> Outcome) -> Outcome {
+        let Check::Http(check) = &self.spec.check else { return outcome(ProbeResult::Pass) };
+        let report = self.reads.as_ref().map(|spec| reading::of(spec, &answer, &mut self.counters));
+        let word = (report.is_none() && self.words).then(|| reading::of(&Spec::default(), &answer, &mut Counters::default()));
+        let result = judge(check, &answer, report.as_ref().or(word.as_ref()));
         let reading = report.map(reading::told);
-        (result, Some(answer), reading)
+        Outcome { answer: Some(answer), reading, ..outcome(result) }
+    }
+
+    fn hear(&mut self, line: Vec<u8>, outcome: impl FnOnce(ProbeResult) -> Outcome) -> Outcome {
+        let Means::Agent(agent) = &mut self.means else { return outcome(ProbeResult::Pass) };
+        let shown = answer::excerpt(&line).into();
+        let (result, asks) = agent.hear(&line);
+        Outcome { heard: Some((asks, shown)), ..outcome(result) }
+    }
+
+    fn failed(&self, trouble: Trouble) -> ProbeResult {
+        match (&self.means, trouble.result()) {
+            (Means::Agent(_), ProbeResult::Fail(failure)) => agent::silent(&failure.to_string()),
+            (_, result) => result,
+        }
+    }
+
+    fn overdue(&self, timeout: Duration) -> ProbeResult {
+        match &self.means {
+            Means::Agent(_) => agent::silent(&Failure::Timeout(timeout).to_string()),
+            Means::File(_) => beat::hangs(timeout),
+            Means::Http(_) | Means::Tcp | Means::Grpc(_) => ProbeResult::Fail(Failure::Timeout(timeout)),
+        }
     }
 }
 

@@ -1,9 +1,10 @@
 //! Where a probe goes: the endpoint itself, another port of it, or an address of the probe's own, whose name is kept resolved.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 
 use crate::base::address::{EndpointAddress, Host};
@@ -26,6 +27,11 @@ const FIRST_INTERVAL: Duration = Duration::from_secs(1);
 pub(super) struct Target {
     /// The Host header of those requests that have no other.
     pub(super) host: Arc<str>,
+    /// The endpoint's own host and port, whatever the probe asks.
+    pub(super) name: String,
+    pub(super) port: u16,
+    /// The address of ours that connections are made from.
+    source: Option<IpAddr>,
     place: Place,
     /// TLS on the way there, and the host whose name a certificate must have.
     tls: Option<(Arc<Towards>, Arc<str>)>,
@@ -51,15 +57,16 @@ struct Names {
 impl Target {
     /// Where `spec` goes when it probes `endpoint`. A name of its own begins to be looked up.
     pub(super) fn of(spec: &ProbeSpec, endpoint: &Arc<Endpoint>) -> Self {
+        let (name, port, source) = (host_name(&endpoint.address), endpoint.address.port(), spec.source);
         let Some(address) = &spec.address else {
             let host = host_header(&endpoint.address, spec.port);
-            return Self { host, place: Place::Endpoint(Arc::clone(endpoint), spec.port), tls: None };
+            return Self { host, name, port, source, place: Place::Endpoint(Arc::clone(endpoint), spec.port), tls: None };
         };
         let place = match address.socket() {
             Some(socket) => Place::Fixed(vec![socket]),
             None => Place::Named(Names::look_up(address.clone())),
         };
-        Self { host: address.text(), place, tls: None }
+        Self { host: address.text(), name, port, source, place, tls: None }
     }
 
     /// The same for an endpoint that only has an address: its name is looked up now, once. Without an answer the target
@@ -71,7 +78,14 @@ impl Target {
         };
         let mut found = resolve::look_up(address).await.unwrap_or_default();
         set_port(&mut found, spec.port.filter(|_| spec.address.is_none()));
-        Self { host, place: Place::Fixed(found), tls: None }
+        Self {
+            host,
+            name: host_name(endpoint),
+            port: endpoint.port(),
+            source: spec.source,
+            place: Place::Fixed(found),
+            tls: None,
+        }
     }
 
     /// The same over TLS, unless the probe wants none.
@@ -85,16 +99,29 @@ impl Target {
         self
     }
 
-    /// A fresh connection, secured where it should be.
+    /// A fresh connection, secured where it should be, for what is spoken on it.
     ///
     /// # Errors
     /// If there is none.
-    pub(super) async fn connect(&self) -> Result<Stream, DialError> {
-        let stream = dial::connect_any(&self.addresses()).await?;
+    pub(super) async fn connect(&self, application: Application) -> Result<Stream, DialError> {
+        let stream = self.connect_plain().await?;
         Ok(match &self.tls {
             None => Stream::from(stream),
-            Some((tls, host)) => Stream::from(secure(stream, tls, Application::Http1, host).await?),
+            Some((tls, host)) => Stream::from(secure(stream, tls, application, host).await?),
         })
+    }
+
+    /// A fresh connection in the clear, whatever the endpoint speaks otherwise.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub(super) async fn connect_plain(&self) -> Result<TcpStream, DialError> {
+        dial::connect_from(self.source, &self.addresses()).await
+    }
+
+    /// Whether connections are secured.
+    pub(super) const fn is_secured(&self) -> bool {
+        self.tls.is_some()
     }
 
     /// Waits until it is known whether there are addresses: until the first lookup of a name of its own has ended.
@@ -151,6 +178,13 @@ fn without_port(host: &str) -> &str {
 fn set_port(addresses: &mut [SocketAddr], port: Option<u16>) {
     if let Some(port) = port {
         addresses.iter_mut().for_each(|address| address.set_port(port));
+    }
+}
+
+fn host_name(address: &EndpointAddress) -> String {
+    match address.host() {
+        Host::Ip(ip) => ip.to_string(),
+        Host::Name(name) => name.to_string(),
     }
 }
 

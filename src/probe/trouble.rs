@@ -1,5 +1,6 @@
 //! Why there was no answer, and whose fault that is: the endpoint's, or ours.
 
+use std::error::Error;
 use std::io;
 
 use crate::health::signal::{Failure, ProbeResult};
@@ -63,6 +64,29 @@ impl From<Fault> for Trouble {
             Fault::Closed { .. } | Fault::Broken { .. } | Fault::RequestBody => fault.to_string(),
         })
     }
+}
+
+impl Trouble {
+    /// The trouble that HTTP/2 had.
+    pub(super) fn of_http2(error: &hyper::Error) -> Self {
+        Self::Broken(match io_kind(error) {
+            Some(io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) => "the connection was reset".to_owned(),
+            Some(io::ErrorKind::UnexpectedEof) => "the connection was closed".to_owned(),
+            _ => format!("the exchange over HTTP/2 failed: {}", innermost(error)),
+        })
+    }
+}
+
+fn io_kind(error: &hyper::Error) -> Option<io::ErrorKind> {
+    causes(error).find_map(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind)
+}
+
+fn innermost(error: &hyper::Error) -> String {
+    causes(error).last().map_or_else(|| error.to_string(), ToString::to_string)
+}
+
+fn causes(error: &hyper::Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
+    std::iter::successors(error.source(), |cause: &&(dyn Error + 'static)| Error::source(*cause))
 }
 
 #[cfg(test)]

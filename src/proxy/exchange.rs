@@ -601,6 +601,9 @@ impl<'a> Exchange<'a> {
         let Answer { head: Head { status, mut headers, reason }, inflow, lease } = answer;
         ledger.answered(status.as_u16(), None);
         forward::response(&mut headers);
+        if let Some(report) = forward::take_load(&mut headers) {
+            lease.upstream.report_load(&self.worker.reporter, &report, clock::now());
+        }
         if status == StatusCode::NO_CONTENT {
             headers.remove(CONTENT_LENGTH);
         }

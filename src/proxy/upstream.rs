@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use http::HeaderValue;
 use slab::Slab;
 
 use crate::balance::Standing;
@@ -20,6 +21,10 @@ use crate::tls::Towards;
 
 /// Within this span, one signal of a kind says it all.
 const SIGNAL_TICK: Duration = Duration::from_millis(1);
+/// Load reports come with every answer; more often than this they say nothing new.
+const LOAD_TICK: Duration = Duration::from_millis(100);
+/// Longest load report that is passed on, in bytes.
+const MAX_LOAD: usize = 8 * 1024;
 
 /// An endpoint as one worker uses it.
 #[derive(Debug)]
@@ -41,6 +46,7 @@ pub(crate) struct Upstream {
     sending: Cell<usize>,
     refused: Cell<Timestamp>,
     reset: Cell<Timestamp>,
+    load: Cell<Timestamp>,
 }
 
 /// How connections are made now. Those that were made otherwise are not used any more.
@@ -92,6 +98,7 @@ impl Upstream {
             sending: Cell::new(0),
             refused: Cell::new(Timestamp::ZERO),
             reset: Cell::new(Timestamp::ZERO),
+            load: Cell::new(Timestamp::ZERO),
         }
     }
 
@@ -181,15 +188,24 @@ impl Upstream {
 
     /// Reports a refused connection, once a tick.
     pub(crate) fn report_refused(&self, reporter: &Reporter, now: Timestamp) {
-        if due(&self.refused, now) {
+        if due(&self.refused, SIGNAL_TICK, now) {
             reporter.refused(&self.endpoint, now);
         }
     }
 
     /// Reports a connection that broke before its answer, once a tick.
     pub(crate) fn report_reset(&self, reporter: &Reporter, now: Timestamp) {
-        if due(&self.reset, now) {
+        if due(&self.reset, SIGNAL_TICK, now) {
             reporter.reset(&self.endpoint, now);
+        }
+    }
+
+    /// Passes on the load report of an answer, once in a while.
+    pub(crate) fn report_load(&self, reporter: &Reporter, report: &HeaderValue, now: Timestamp) {
+        if due(&self.load, LOAD_TICK, now)
+            && let Some(text) = report.to_str().ok().filter(|text| text.len() <= MAX_LOAD)
+        {
+            reporter.load(&self.endpoint, now, text.into());
         }
     }
 
@@ -212,8 +228,8 @@ impl Upstream {
     }
 }
 
-fn due(last: &Cell<Timestamp>, now: Timestamp) -> bool {
-    let due = now.since(last.get()) >= SIGNAL_TICK;
+fn due(last: &Cell<Timestamp>, tick: Duration, now: Timestamp) -> bool {
+    let due = now.since(last.get()) >= tick;
     if due {
         last.set(now);
     }

@@ -4,9 +4,11 @@
 //! out of range or of the wrong type is a void with a hint, and changes nothing. The way of a body: `detect` opens it as a
 //! page of its format (`json`, `health_json`, `spring`, `prometheus`, `orca`, `agent`, `plain`), `reading` takes the wanted
 //! metrics off that page by their places (`path`, `selector`) or usual names (`usual`), `units` says what the numbers mean,
-//! `dialect` where the status word stands and `words` what it means. Nothing in here fetches or judges.
+//! `dialect` where the status word stands and `words` what it means. `counters` what became of a counter
+//! since the answer before. Nothing in here fetches or judges.
 
 mod agent;
+mod counters;
 mod detect;
 mod dialect;
 mod exposition;
@@ -32,7 +34,8 @@ mod words;
 mod tests;
 
 pub use agent::MAX_LINE;
+pub use counters::Counters;
 pub use detect::{MAX_BODY, MAX_PAGE, max_body};
-pub use reading::{MAX_FOUND, format_of, found_metrics, read};
+pub use reading::{MAX_FOUND, format_of, found_metrics, read, read_on};
 pub use value::{Asks, Found, Report, Said, Share, StatusWord, Unreadable, Void, Wish};
 pub use words::meaning;

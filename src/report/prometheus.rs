@@ -1,7 +1,6 @@
 //! A Prometheus page as a source of metrics.
 //!
-//! Only values that mean something by themselves are read: a counter such as `process_cpu_seconds_total` needs two pages
-//! and the time between them. Memory of a JVM is the sum of its heap pools over the sum of those limits that are set (a pool
+//! A counter such as `process_cpu_seconds_total` means something only by its rate, for which see `counters`. Memory of a JVM is the sum of its heap pools over the sum of those limits that are set (a pool
 //! without a limit says -1).
 
 use std::collections::BTreeSet;

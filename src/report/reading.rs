@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::counters::{Counters, Expression};
 use super::detect::{self, Opened};
 use super::hint::{nearest, shown};
 use super::page::{Fold, Lookup, Page, Pair};
@@ -15,6 +16,12 @@ use super::units::{self, Written};
 use super::usual::Usual;
 use super::value::{Asks, Found, Report, Said, Unreadable, Void};
 use super::words;
+use crate::base::time::Timestamp;
+
+/// The counter of processor time that the usual libraries for Prometheus have.
+const CPU_SECONDS: &str = "process_cpu_seconds_total";
+/// Where some of them say how many processors there are.
+const CORES: [&str; 2] = ["go_sched_gomaxprocs_threads", "system_cpu_count"];
 
 /// Most numbers that [`found_metrics`] tells of.
 pub const MAX_FOUND: usize = 200;
@@ -26,6 +33,14 @@ pub const MAX_FOUND: usize = 200;
 /// # Errors
 /// If the answer is meant to be a report and cannot be read as one: broken, cut short, too long or nested too deep.
 pub fn read(spec: &Spec, said: &Said<'_>) -> Result<Option<Report>, Unreadable> {
+    read_on(spec, said, &mut Counters::default(), Timestamp::ZERO)
+}
+
+/// The same for one of many answers of an endpoint, so that counters have rates.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_on(spec: &Spec, said: &Said<'_>, counters: &mut Counters, now: Timestamp) -> Result<Option<Report>, Unreadable> {
     let pages = Pages::open(spec, said)?;
     if pages.all.is_empty() {
         return pages.spoiled.map_or(Ok(None), Err);
@@ -40,7 +55,10 @@ pub fn read(spec: &Spec, said: &Said<'_>) -> Result<Option<Report>, Unreadable> 
     };
     let found: Vec<(&dyn Page, Usual)> = pages.all.iter().map(|opened| (&*opened.page, Usual::find(&*opened.page))).collect();
     for (metric, place) in wanted(spec) {
-        let mut values = found.iter().filter_map(|(page, usual)| value(spec, *page, usual, &metric, &place));
+        let mut values = found.iter().filter_map(|(page, usual)| {
+            let mut look = Look { spec, page: *page, counters: &mut *counters, now };
+            look.value(usual, &metric, &place)
+        });
         match best(&mut values) {
             Some(Ok(value)) => report.metrics.push((metric, value)),
             Some(Err(hint)) => report.voids.push(Void { metric, hint }),
@@ -143,39 +161,90 @@ fn wanted(spec: &Spec) -> BTreeMap<Arc<str>, Place> {
     wanted
 }
 
-/// The value of a metric on one page, or a hint; `None` if it is neither there nor needed.
-fn value(spec: &Spec, page: &dyn Page, usual: &Usual, metric: &str, place: &Place) -> Option<Result<f64, String>> {
-    match place {
-        Place::Mapped(place) => Some(mapped(spec, page, metric, place)),
-        Place::Usual { needed } => usually(spec, page, usual, metric, *needed),
-    }
+/// One look for metrics on a page.
+struct Look<'a> {
+    spec: &'a Spec,
+    page: &'a dyn Page,
+    counters: &'a mut Counters,
+    now: Timestamp,
 }
 
-/// The value of a metric at one place, or a hint.
-fn mapped(spec: &Spec, page: &dyn Page, metric: &str, place: &str) -> Result<f64, String> {
-    let fold = if is_share(metric) { Fold::Max } else { Fold::Sum };
-    let at = shown(place);
-    match page.lookup(place, fold) {
-        Lookup::Number { value, key, unit } => {
+impl Look<'_> {
+    /// The value of a metric, or a hint; `None` if it is neither there nor needed.
+    fn value(&mut self, usual: &Usual, metric: &str, place: &Place) -> Option<Result<f64, String>> {
+        match place {
+            Place::Mapped(place) => Some(self.mapped(metric, place)),
+            Place::Usual { needed } => self.usually(usual, metric, *needed),
+        }
+    }
+
+    /// The value of a metric at one place, or a hint.
+    fn mapped(&mut self, metric: &str, place: &str) -> Result<f64, String> {
+        // A key may look like an expression; what is there goes before what could be meant.
+        let plain = Expression { place, rate: false, over: None };
+        let Expression { place: inner, rate, over } = if self.has(place) { plain } else { Expression::parse(place) };
+        let (fold, at) = (if is_share(metric) && !rate { Fold::Max } else { Fold::Sum }, shown(place));
+        if !rate && over.is_none() {
+            let (value, key, unit) = self.number(inner, fold)?;
             let written = Written { value, key: &key, unit: unit.as_deref() };
-            units::value_of(metric, written, spec.unit).map_err(|hint| format!("`{at}` {hint}"))
+            return units::value_of(metric, written, self.spec.unit).map_err(|hint| format!("`{at}` {hint}"));
         }
-        Lookup::Other(kind) => Err(format!("`{at}` is {kind}")),
-        Lookup::Missing => Err(format!("no number at `{at}`; {}", nearest(page, place))),
-        Lookup::BadPlace(wanted) => {
-            Err(format!("`{at}` selects nothing from a Prometheus page: {wanted}; {}", nearest(page, place)))
+        let mut value = self.number(inner, fold)?.0;
+        if rate {
+            value = self.counters.rate(inner, value, self.now).map_err(|hint| format!("`{}` {hint}", shown(inner)))?;
+        }
+        if let Some(over) = over {
+            value /= match over.parse() {
+                Ok(number) => number,
+                Err(_) => self.number(over, fold)?.0,
+            };
+        }
+        // What has been divided by a whole is a share of it, whatever the numbers were.
+        units::value_of(metric, Written { value, key: "", unit: Some("ratio") }, self.spec.unit)
+            .map_err(|hint| format!("`{at}` {hint}"))
+    }
+
+    /// The number at one place with the key and unit that it has there, or a hint.
+    fn number(&self, place: &str, fold: Fold) -> Result<(f64, String, Option<String>), String> {
+        let at = shown(place);
+        match self.page.lookup(place, fold) {
+            Lookup::Number { value, key, unit } => Ok((value, key, unit)),
+            Lookup::Other(kind) => Err(format!("`{at}` is {kind}")),
+            Lookup::Missing => Err(format!("no number at `{at}`; {}", nearest(self.page, place))),
+            Lookup::BadPlace(wanted) => {
+                Err(format!("`{at}` selects nothing from a Prometheus page: {wanted}; {}", nearest(self.page, place)))
+            }
         }
     }
-}
 
-/// The value of cpu or memory under its usual names, or a hint; `None` if it is neither there nor needed.
-fn usually(spec: &Spec, page: &dyn Page, usual: &Usual, metric: &str, needed: bool) -> Option<Result<f64, String>> {
-    let (name, pair) = if metric == "cpu" { (&usual.cpu, &None) } else { (&usual.memory, &usual.memory_pair) };
-    match (name, pair) {
-        (Some(name), _) => Some(mapped(spec, page, metric, name)),
-        (None, Some(pair)) => Some(quotient(pair)),
-        (None, None) => needed
-            .then(|| Err(format!("no `{metric}` under its usual names; name its place in `map`; {}", nearest(page, metric)))),
+    /// The value of cpu or memory under its usual names, or a hint; `None` if it is neither there nor needed.
+    fn usually(&mut self, usual: &Usual, metric: &str, needed: bool) -> Option<Result<f64, String>> {
+        let (name, pair) = if metric == "cpu" { (&usual.cpu, &None) } else { (&usual.memory, &usual.memory_pair) };
+        match (name, pair) {
+            (Some(name), _) => Some(self.mapped(metric, name)),
+            (None, Some(pair)) => Some(quotient(pair)),
+            (None, None) if metric == "cpu" && self.has(CPU_SECONDS) => self.cpu_seconds(needed),
+            (None, None) => needed.then(|| {
+                let nearest = nearest(self.page, metric);
+                Err(format!("no `{metric}` under its usual names; name its place in `map`; {nearest}"))
+            }),
+        }
+    }
+
+    /// The share of its processors that a process used since the page before, if it says how many it has.
+    fn cpu_seconds(&mut self, needed: bool) -> Option<Result<f64, String>> {
+        let cores = CORES.iter().find(|cores| self.has(cores));
+        let share = match cores {
+            Some(cores) => self.mapped("cpu", &format!("rate({CPU_SECONDS}) / {cores}")),
+            None => Err(format!(
+                "the answer does not say how many processors it has; map `cpu` to `rate({CPU_SECONDS}) / N` for N of them"
+            )),
+        };
+        (needed || share.is_ok()).then_some(share)
+    }
+
+    fn has(&self, place: &str) -> bool {
+        matches!(self.page.lookup(place, Fold::Sum), Lookup::Number { .. })
     }
 }
 

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::spec::{Format, Spec, Unit};
 use super::*;
+use crate::base::time::Timestamp;
 
 fn spec(map: &[(&str, &str)], needed: &[&str]) -> Spec {
     Spec {
@@ -83,6 +84,27 @@ fn prometheus_text_is_read() {
     assert_eq!(report.status, None);
     assert_eq!(metrics(&report), [("a", 3.0), ("cpu", 0.37), ("memory", 0.5), ("queue", 7.0), ("worst", 4.0)]);
     assert!(report.voids.is_empty());
+}
+
+#[test]
+fn counters_have_rates_from_their_second_page_on() {
+    let spec = spec(&[("errors", "rate(errors_total)"), ("memory", "process_resident_memory_bytes / 1000")], &["cpu"]);
+    let mut counters = Counters::default();
+    let mut read = |seconds: f64, errors: u32, at: u64, cores: &str| {
+        let page = format!(
+            "process_cpu_seconds_total {seconds}\n{cores}process_resident_memory_bytes 250\nerrors_total{{a=\"b\"}} {errors}\nerrors_total 1\n"
+        );
+        read_on(&spec, &Said::new(None, page.as_bytes()), &mut counters, Timestamp::from_millis(at)).unwrap().unwrap()
+    };
+    let cores = "go_sched_gomaxprocs_threads 4\n";
+    let first = read(12.0, 10, 1000, cores);
+    assert_eq!(metrics(&first), [("memory", 0.25)]);
+    assert!(hint(&first, "cpu").contains("two pages") && hint(&first, "errors").contains("two pages"), "{first:?}");
+    assert_eq!(metrics(&read(14.0, 30, 3000, cores)), [("cpu", 0.25), ("errors", 10.0), ("memory", 0.25)]);
+    let without = read(15.0, 30, 5000, "");
+    assert!(hint(&without, "cpu").contains("rate(process_cpu_seconds_total) / N"), "{without:?}");
+    assert_eq!(without.metric("errors"), Some(0.0));
+    assert!(hint(&read(1.0, 2, 7000, cores), "errors").contains("reset"));
 }
 
 #[test]

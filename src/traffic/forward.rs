@@ -72,6 +72,9 @@ const HOP_BY_HOP: [&str; 7] =
 
 /// The header that tells whom a request came from.
 pub static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+/// Load reports, as text and in gRPC's older way.
+static LOAD: HeaderName = HeaderName::from_static("endpoint-load-metrics");
+static LOAD_BINARY: HeaderName = HeaderName::from_static("endpoint-load-metrics-bin");
 static FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 static FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 static CLIENT_CERT: HeaderName = HeaderName::from_static("x-client-cert-subject");
@@ -122,9 +125,16 @@ pub fn response(headers: &mut HeaderMap) {
     remove_hop_by_hop(headers, Present::of(headers));
 }
 
+/// Takes the load report out of an endpoint's headers: it is for us, and says more of the house than a client should know.
+pub fn take_load(headers: &mut HeaderMap) -> Option<HeaderValue> {
+    headers.remove(&LOAD_BINARY);
+    headers.remove(&LOAD)
+}
+
 /// Takes out of trailers what would change how a message is read (RFC 9110, section 6.5.1).
 pub fn trailers(headers: &mut HeaderMap) {
     remove_hop_by_hop(headers, Present::of(headers));
+    take_load(headers);
     headers.remove(CONTENT_LENGTH);
     headers.remove(HOST);
 }
@@ -408,6 +418,21 @@ mod tests {
         assert_eq!(values(&made, "x-request-id")[0].len(), 32);
         assert!(is_traceparent(values(&made, "traceparent")[0].as_bytes()));
         assert!(!made.contains_key("tracestate"));
+    }
+
+    #[test]
+    fn load_reports_do_not_reach_clients() {
+        let mut headers = HeaderMap::new();
+        headers.append("endpoint-load-metrics", HeaderValue::from_static("TEXT eps=1"));
+        headers.append("endpoint-load-metrics", HeaderValue::from_static("TEXT eps=2"));
+        headers.insert("endpoint-load-metrics-bin", HeaderValue::from_static("CZqZ"));
+        headers.insert("x-other", HeaderValue::from_static("1"));
+        let mut behind = headers.clone();
+        assert_eq!(take_load(&mut headers).unwrap(), "TEXT eps=1");
+        trailers(&mut behind);
+        for headers in [headers, behind] {
+            assert_eq!(headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-other"]);
+        }
     }
 
     #[test]

@@ -142,7 +142,9 @@ fn families(world: &World, config: &Config, dropped: &Dropped, lag: &ProbeLag) -
 
 fn signals_dropped(dropped: &Dropped) -> MetricFamily {
     family(&names::SIGNALS_DROPPED, |family| {
-        for (kind, n) in [("refused", &dropped.refused), ("reset", &dropped.reset), ("recall", &dropped.recall)] {
+        for (kind, n) in
+            [("refused", &dropped.refused), ("reset", &dropped.reset), ("load", &dropped.load), ("recall", &dropped.recall)]
+        {
             family.count(&[kind], n.load(Relaxed));
         }
     })

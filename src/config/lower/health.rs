@@ -76,6 +76,7 @@ pub(super) fn health(at: &At<'_>, raw: Option<&OrOff<raw::Health>>) -> Health {
     let policy = Policy {
         probes: probes.iter().map(|probe| probe.name.clone()).collect(),
         asking: probes.iter().map(|probe| probe.check != Check::Tcp).collect(),
+        advisers: probes.iter().filter(|probe| probe.check == Check::Agent).map(|probe| probe.name.clone()).collect(),
         require: require(at, raw.require.as_ref(), probes.len()),
         thresholds: thresholds(raw),
         start,
@@ -101,6 +102,7 @@ fn unprobed() -> Health {
     let policy = Policy {
         probes: Vec::new(),
         asking: Vec::new(),
+        advisers: Vec::new(),
         require: Require::All,
         thresholds: Thresholds { fall: defaults::FALL, rise: defaults::RISE },
         start: Start::Healthy,

@@ -1,11 +1,13 @@
 //! Owns the lowering of probes: what each asks, where, and its name.
 
 use std::collections::HashSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::Method;
 use http::uri::Authority;
 
+use crate::base::units::parse_duration;
 use crate::config::defaults;
 use crate::config::lower::header::{method, probe_headers};
 use crate::config::lower::health::Pace;
@@ -14,7 +16,8 @@ use crate::config::lower::scalar::{PACE, WAIT, span_or};
 use crate::config::lower::unique::Given;
 use crate::config::lower::{At, advice};
 use crate::config::raw::{self, OneOrMany, Status};
-use crate::health::check::{Check, HttpCheck, ProbeSpec, StatusRange};
+use crate::health::check::{Check, FileCheck, HttpCheck, ProbeSpec, StatusRange};
+use crate::health::serving::GrpcCheck;
 
 /// The name of the probe that `health.path` is short for.
 const SHORT_NAME: &str = "health";
@@ -43,6 +46,7 @@ fn short(at: &At<'_>, raw: &raw::Health, pace: &Pace) -> ProbeSpec {
         address: None,
         port: raw.port,
         tls: inherits(raw.tls),
+        source: None,
         timing: pace.timing(pace.interval, pace.timeout),
     }
 }
@@ -66,7 +70,7 @@ fn list(at: &At<'_>, raw: &[Option<raw::Probe>], pace: &Pace) -> Vec<ProbeSpec> 
     for (index, raw) in raw.iter().enumerate() {
         let Some(raw) = raw else { continue };
         let at = at.item(index);
-        let Some(check) = check(&at, raw) else { continue };
+        let Some(check) = check(&at, raw, pace) else { continue };
         let name = raw.name.clone().unwrap_or_else(|| free_name(&check, &mut taken));
         if raw.name.is_some() {
             names.give(&at.key("name"), name.clone(), "a name that no other probe of this cluster has");
@@ -78,10 +82,7 @@ fn list(at: &At<'_>, raw: &[Option<raw::Probe>], pace: &Pace) -> Vec<ProbeSpec> 
 
 /// The kind of a check, with a number behind it from the second one on.
 fn free_name(check: &Check, taken: &mut HashSet<String>) -> String {
-    let kind = match check {
-        Check::Http(_) => "http",
-        Check::Tcp => "tcp",
-    };
+    let kind = check.kind();
     let numbered = (2..).map(|number| format!("{kind}-{number}"));
     let name = std::iter::once(kind.to_owned()).chain(numbered).find(|name| !taken.contains(name));
     let name = name.expect("numbers do not end before names do");
@@ -89,17 +90,44 @@ fn free_name(check: &Check, taken: &mut HashSet<String>) -> String {
     name
 }
 
-fn check(at: &At<'_>, raw: &raw::Probe) -> Option<Check> {
-    match (at.has("http"), at.has("tcp")) {
-        (true, true) => at.wrong_as("both http and tcp", "one of them", "write two probes".to_owned()),
-        (false, false) => at.wrong_as("neither http nor tcp", "one of them", None),
-        _ => {}
+/// The kinds of probes, as keys.
+const KINDS: [&str; 5] = ["http", "tcp", "agent", "grpc", "file"];
+
+fn check(at: &At<'_>, raw: &raw::Probe, pace: &Pace) -> Option<Check> {
+    let given: Vec<&str> = KINDS.into_iter().filter(|kind| at.has(kind)).collect();
+    match given.as_slice() {
+        [] => at.wrong_as("none of http, tcp, agent, grpc and file", "one of them", None),
+        [_] => {}
+        [first, second, ..] => {
+            at.wrong_as(format!("both {first} and {second}"), "one of them", "write two probes".to_owned());
+        }
     }
-    match (&raw.http, &raw.tcp) {
-        (Some(http), _) => Some(Check::Http(http_check(&at.key("http"), http))),
-        (None, Some(_)) => Some(Check::Tcp),
-        (None, None) => None,
+    let raw::Probe { http, tcp, agent, grpc, file, .. } = raw;
+    let http = || http.as_ref().map(|http| Check::Http(http_check(&at.key("http"), http)));
+    let tcp = || tcp.as_ref().map(|_| Check::Tcp);
+    let agent = || agent.as_ref().map(|_| Check::Agent);
+    let grpc = || grpc.as_ref().map(|grpc| Check::Grpc(grpc_check(grpc)));
+    let file = || Some(Check::File(file_check(&at.key("file"), file.as_ref()?, raw, pace)?));
+    http().or_else(tcp).or_else(agent).or_else(grpc).or_else(file)
+}
+
+fn grpc_check(raw: &raw::GrpcProbe) -> GrpcCheck {
+    GrpcCheck {
+        service: raw.service.as_deref().unwrap_or_default().into(),
+        unimplemented_passes: raw.unimplemented == Some(raw::Unimplemented::Healthy),
     }
+}
+
+fn file_check(at: &At<'_>, raw: &raw::FileProbe, probe: &raw::Probe, pace: &Pace) -> Option<FileCheck> {
+    let interval = probe.interval.as_ref().and_then(|raw| parse_duration(&raw.0).ok()).unwrap_or(pace.interval);
+    let max_age = span_or(&at.key("max_age"), raw.max_age.as_ref(), WAIT, defaults::max_age(interval));
+    let path = raw.path.as_deref()?;
+    let known = ["{host}", "{port}", "{address}"].into_iter().fold(path.to_owned(), |path, name| path.replace(name, ""));
+    if known.contains(['{', '}']) {
+        at.key("path").wrong("a path in which only {host}, {port} and {address} are in braces", None);
+    }
+    let path = at.page().folder.join(path);
+    Some(FileCheck { path: path.to_string_lossy().into(), max_age })
 }
 
 fn probe(at: &At<'_>, raw: &raw::Probe, name: Arc<str>, check: Check, pace: &Pace) -> ProbeSpec {
@@ -116,9 +144,26 @@ fn probe(at: &At<'_>, raw: &raw::Probe, name: Arc<str>, check: Check, pace: &Pac
     if at.has("address") && at.has("port") {
         at.key("port").wrong_key("both address and port", "one of them", "an address has its port".to_owned());
     }
+    if matches!(check, Check::File(_)) {
+        for key in ["address", "port", "source"] {
+            if at.has(key) {
+                at.key(key).wrong_key(format!("{key} beside file"), "a probe that connects, or no such key", None);
+            }
+        }
+    }
     let address = raw.address.as_deref().and_then(|text| endpoint_address(&at.key("address"), text));
     let port = raw.port.filter(|_| address.is_none());
-    ProbeSpec { name, check, address, port, tls: inherits(raw.tls), timing: pace.timing(interval, timeout) }
+    let source = raw.source.as_deref().and_then(|text| source(&at.key("source"), text));
+    ProbeSpec { name, check, address, port, source, tls: inherits(raw.tls), timing: pace.timing(interval, timeout) }
+}
+
+/// An address of ours.
+fn source(at: &At<'_>, text: &str) -> Option<IpAddr> {
+    let source = text.parse().ok();
+    if source.is_none() {
+        at.wrong("an IP address of this machine, such as 10.0.1.5", None);
+    }
+    source
 }
 
 /// Whether a probe uses the cluster's TLS, if there is any.

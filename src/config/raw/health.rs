@@ -125,7 +125,7 @@ impl JsonSchema for Require {
     }
 }
 
-/// One probe: either http or tcp.
+/// One probe: http, tcp, agent, grpc or file.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Probe {
@@ -136,6 +136,12 @@ pub(in crate::config) struct Probe {
     pub(in crate::config) http: Option<HttpProbe>,
     /// A connection that is accepted.
     pub(in crate::config) tcp: Option<TcpProbe>,
+    /// The line of an HAProxy agent: state, weight and more.
+    pub(in crate::config) agent: Option<AgentProbe>,
+    /// The check of a gRPC health service.
+    pub(in crate::config) grpc: Option<GrpcProbe>,
+    /// A file that the endpoint touches, such as one on a shared disk.
+    pub(in crate::config) file: Option<FileProbe>,
     /// Another port than the endpoint's.
     #[schemars(range(min = 1))]
     pub(in crate::config) port: Option<u16>,
@@ -144,6 +150,8 @@ pub(in crate::config) struct Probe {
     pub(in crate::config) tls: Option<ProbeTls>,
     /// Another address than the endpoint's: ip:port (IPv6 in brackets) or name:port.
     pub(in crate::config) address: Option<String>,
+    /// The address of ours that connections are made from, to take another way there.
+    pub(in crate::config) source: Option<String>,
     /// Instead of the health block's interval.
     pub(in crate::config) interval: Option<Span>,
     /// Instead of the health block's timeout.
@@ -176,3 +184,41 @@ pub(in crate::config) struct HttpProbe {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct TcpProbe {}
+
+/// The line of an HAProxy agent. It has no settings.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct AgentProbe {}
+
+/// The check of a gRPC health service (grpc.health.v1).
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct GrpcProbe {
+    /// The name of the service; by default empty, which means the whole server.
+    #[schemars(extend("default" = ""))]
+    pub(in crate::config) service: Option<String>,
+    /// What an endpoint without a health service is.
+    #[schemars(extend("default" = "unhealthy"))]
+    pub(in crate::config) unimplemented: Option<Unimplemented>,
+}
+
+/// What an endpoint without a health service is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::config) enum Unimplemented {
+    /// The probe passes.
+    Healthy,
+    /// The probe fails.
+    Unhealthy,
+}
+
+/// A file that the endpoint touches.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct FileProbe {
+    /// The file; `{host}`, `{port}` and `{address}` in it stand for the endpoint's.
+    #[schemars(required, length(min = 1, max = 1024))]
+    pub(in crate::config) path: Option<String>,
+    /// How old its last change may be; by default 3 times the interval, at least 10s.
+    pub(in crate::config) max_age: Option<Span>,
+}

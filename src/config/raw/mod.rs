@@ -24,7 +24,7 @@ pub(super) use cluster::{
     Balance, BalanceWord, Cluster, ClusterLimits, ClusterTls, Discovery, Endpoint, HashOn, HashWord, Pool, Sticky,
 };
 pub(super) use fleet::Fleet;
-pub(super) use health::{Health, HttpProbe, Probe, ProbeTls, Require, RequireWord, Start};
+pub(super) use health::{FileProbe, GrpcProbe, Health, HttpProbe, Probe, ProbeTls, Require, RequireWord, Start, Unimplemented};
 pub(super) use listener::{ClientAuth, Limits, Listener, ListenerTls, Protocol};
 pub(super) use live::{Damping, Outlier, Silence, SlowStart};
 pub(super) use process::{AccessFormat, AccessLog, Admin, Level as LogLevel, Log, LogFormat, Metrics};

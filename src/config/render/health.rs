@@ -8,6 +8,7 @@ use crate::config::model::Cluster;
 use crate::config::render::{headers, live, number, put};
 use crate::health::check::{Check, HttpCheck, ProbeSpec, StatusRange};
 use crate::health::policy::{For, Panic, Policy, Require, Rule, Start, Timing, When};
+use crate::health::serving::GrpcCheck;
 use crate::report::spec::{Source, Spec, Unit, is_share};
 
 /// The health of a cluster: what is not probed and not reported is `off`.
@@ -73,12 +74,18 @@ fn probe(spec: &ProbeSpec, block: &Timing) -> Value {
     match &spec.check {
         Check::Http(check) => all["http"] = http(check),
         Check::Tcp => all["tcp"] = json!({}),
+        Check::Agent => all["agent"] = json!({}),
+        Check::Grpc(check) => all["grpc"] = grpc(check),
+        Check::File(check) => {
+            all["file"] = json!({ "path": &*check.path, "max_age": format_duration(check.max_age) });
+        }
     }
     put(&mut all, "address", json!(spec.address.as_ref().map(|address| address.as_str())));
     put(&mut all, "port", json!(spec.port));
     if !spec.tls {
         all["tls"] = json!("off");
     }
+    put(&mut all, "source", json!(spec.source.map(|source| source.to_string())));
     if spec.timing.fast_interval != block.fast_interval {
         all["fast_interval"] = json!(format_duration(spec.timing.fast_interval));
     }
@@ -86,6 +93,11 @@ fn probe(spec: &ProbeSpec, block: &Timing) -> Value {
         all["down_interval"] = json!(format_duration(spec.timing.down_interval));
     }
     all
+}
+
+fn grpc(check: &GrpcCheck) -> Value {
+    let unimplemented = if check.unimplemented_passes { "healthy" } else { "unhealthy" };
+    json!({ "service": &*check.service, "unimplemented": unimplemented })
 }
 
 fn http(check: &HttpCheck) -> Value {

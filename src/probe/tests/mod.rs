@@ -3,6 +3,7 @@
 mod connections;
 mod endpoint;
 mod failures;
+mod kinds;
 mod reports;
 mod rig;
 mod rounds;

@@ -109,20 +109,22 @@ fn a_report_from_its_own_path_has_no_vote() {
 }
 
 #[test]
-fn beside_a_report_of_its_own_path_the_probes_are_not_read() {
+fn beside_a_report_of_its_own_path_a_probe_brings_none_and_its_word_counts() {
     run(async {
-        let server = Misbehaving::start(Behaviour::Answers(ok(r#"{"status":"DOWN","cpu":0.5}"#))).await;
-        let mut rig = Rig::with_report(server.address, vec![http(timing(LONG))], own("/report"));
-        let (mut passes, mut reports) = (0, 0);
-        for _ in 0..2 {
-            match rig.observation().await {
-                crate::health::signal::Observation::Probe(run) if run.result == ProbeResult::Pass => passes += 1,
-                crate::health::signal::Observation::Report(ReportReading::Read(_)) => reports += 1,
-                other => panic!("{other:?}"),
+        for (body, passes) in [(r#"{"status":"UP","cpu":0.5}"#, true), (r#"{"status":"DOWN","cpu":0.5}"#, false)] {
+            let server = Misbehaving::start(Behaviour::Answers(ok(body))).await;
+            let mut rig = Rig::with_report(server.address, vec![http(timing(LONG))], own("/report"));
+            let (mut votes, mut reports) = (0, 0);
+            for _ in 0..2 {
+                match rig.observation().await {
+                    crate::health::signal::Observation::Probe(run) if (run.result == ProbeResult::Pass) == passes => votes += 1,
+                    crate::health::signal::Observation::Report(ReportReading::Read(_)) => reports += 1,
+                    other => panic!("{other:?}"),
+                }
             }
+            assert_eq!((votes, reports), (1, 1));
+            assert!(rig.is_quiet());
         }
-        assert_eq!((passes, reports), (1, 1));
-        assert!(rig.is_quiet());
     });
 }
 

@@ -62,7 +62,7 @@ pub(super) fn http_check() -> HttpCheck {
 }
 
 pub(super) fn spec(check: Check, timing: Timing) -> ProbeSpec {
-    ProbeSpec { name: "ready".into(), check, address: None, port: None, tls: true, timing }
+    ProbeSpec { name: "ready".into(), check, address: None, port: None, source: None, tls: true, timing }
 }
 
 pub(super) fn http(timing: Timing) -> ProbeSpec {

@@ -32,7 +32,8 @@ pub(super) fn cost(cluster: &Cluster, assumed: &Assumptions) -> Cost {
     let endpoints = cluster.endpoints.len() as f64;
     let mut rate = 0.0;
     let mut bytes = 0.0;
-    let asked = cluster.probes.iter().map(|probe| (probe.timing.interval, matches!(probe.check, Check::Tcp)));
+    let sent = cluster.probes.iter().filter(|probe| !matches!(probe.check, Check::File(_)));
+    let asked = sent.map(|probe| (probe.timing.interval, matches!(probe.check, Check::Tcp | Check::Agent)));
     for (interval, connects) in asked.chain(fetched(cluster)) {
         let a_second = 1.0 / interval.as_secs_f64();
         rate += a_second;

@@ -53,8 +53,10 @@ impl Fault {
     fn lasts(self, probe: &ProbeSpec, assumed: &Assumptions) -> Option<Duration> {
         let quick = assumed.round_trip.min(probe.timing.timeout);
         match (self, &probe.check) {
+            // Until the file has not changed for that long nothing fails.
+            (_, Check::File(file)) => Some(file.max_age),
+            (Self::Hung | Self::Wrong, Check::Tcp) | (Self::Refused | Self::Hung, Check::Agent) => None,
             (Self::Refused, _) => Some(quick),
-            (Self::Hung | Self::Wrong, Check::Tcp) => None,
             (Self::Hung, _) => Some(probe.timing.timeout),
             (Self::Wrong, _) => Some(quick),
         }

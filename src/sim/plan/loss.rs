@@ -64,7 +64,7 @@ impl Odds {
     fn of(check: &Check, timeout: Duration, loss: Ratio, round_trip: Duration) -> Self {
         let lost = 1.0 - (1.0 - loss.get()).powi(2);
         let left = timeout.as_secs_f64() - round_trip.as_secs_f64();
-        if *check == Check::Tcp {
+        if matches!(check, Check::Tcp | Check::Agent) {
             let shake = lost.powi(tries(left, HANDSHAKE_RTO));
             return Self { warm: shake, fresh: shake, always_fresh: true };
         }
