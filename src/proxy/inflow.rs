@@ -39,7 +39,7 @@ impl Inflow {
     }
 
     /// The stream that brought the answer, which is HTTP's no more, and what has been read of it.
-    pub(crate) fn into_stream(self) -> Option<(Stream, Bytes)> {
+    pub(crate) fn into_stream(self) -> Option<(Metered, Bytes)> {
         match self {
             Self::Http1(conversation) => Some(conversation.into_stream()),
             // The request is still on its way: nobody asked for another protocol with a body.

@@ -17,7 +17,7 @@ use crate::traffic::limits::{Limit, Limits};
 #[derive(Debug)]
 pub(crate) struct Metered {
     stream: Stream,
-    _permit: Permit,
+    permit: Permit,
 }
 
 /// Leave to have one connection open; given back on drop.
@@ -53,7 +53,12 @@ impl Drop for Permit {
 
 impl Metered {
     pub(crate) const fn new(stream: Stream, permit: Permit) -> Self {
-        Self { stream, _permit: permit }
+        Self { stream, permit }
+    }
+
+    /// The stream, and the permit that must be held as long as it is open.
+    pub(crate) fn apart(self) -> (Stream, Permit) {
+        (self.stream, self.permit)
     }
 
     /// Asks the system what is waiting, without taking it.

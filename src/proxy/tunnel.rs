@@ -12,8 +12,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::base::time::Timestamp;
 use crate::net::shared::Shared;
-use crate::net::stream::Stream;
 use crate::proxy::attempt::Lease;
+use crate::proxy::metered::Metered;
 use crate::runtime::clock;
 use crate::runtime::timer::Deadline;
 
@@ -23,7 +23,7 @@ const PIECE: usize = 16 * 1024;
 /// The endpoint's side of a tunnel.
 #[derive(Debug)]
 pub(crate) struct Tunnel {
-    stream: Stream,
+    stream: Metered,
     /// What the endpoint has sent already.
     first: Bytes,
     idle_timeout: Option<Duration>,
@@ -32,13 +32,14 @@ pub(crate) struct Tunnel {
 }
 
 impl Tunnel {
-    pub(crate) const fn new(stream: Stream, first: Bytes, idle_timeout: Option<Duration>, lease: Lease) -> Self {
+    pub(crate) const fn new(stream: Metered, first: Bytes, idle_timeout: Option<Duration>, lease: Lease) -> Self {
         Self { stream, first, idle_timeout, _lease: lease }
     }
 
     /// Passes bytes until it is over; `first` is what the client has sent already.
     pub(crate) async fn run(self, client: Shared, first: Bytes) {
-        let endpoint = Shared::new(self.stream);
+        let (stream, _permit) = self.stream.apart();
+        let endpoint = Shared::new(stream);
         let moved = Rc::new(Cell::new(clock::now()));
         let up = pass(first, client.clone(), endpoint.clone(), &moved);
         let down = pass(self.first, endpoint.clone(), client.clone(), &moved);
