@@ -7,9 +7,9 @@
 //! |---|---|
 //! | `run`, `demo` | serves; the others end by themselves |
 //! | `probe` | asks endpoints themselves |
-//! | `validate`, `plan`, `schema`, `completions` | need neither a process nor a network |
+//! | `validate`, `plan`, `simulate`, `schema`, `completions` | need neither a process nor a network |
 //! | `status`, `explain`, `events`, `operate`, `reload`, `health` | ask a running process, through `client` |
-//! | `age`, `finding`, `reason`, `table`, `output`, `failure` | how it all looks |
+//! | `age`, `finding`, `reason`, `table`, `figure`, `output`, `failure` | how it all looks |
 //! | `sse` | the reading of server-sent events |
 
 mod age;
@@ -19,6 +19,7 @@ mod demo;
 mod events;
 mod explain;
 mod failure;
+mod figure;
 mod finding;
 mod health;
 mod operate;
@@ -29,6 +30,7 @@ mod reason;
 mod reload;
 mod run;
 mod schema;
+mod simulate;
 mod sse;
 mod status;
 mod table;
@@ -74,6 +76,8 @@ enum Command {
     Validate(ConfigFile),
     /// Tell what a configuration promises: times to detect, false ejections, cost of probes, failures that are borne
     Plan(plan::Command),
+    /// Play faults on a configuration in seeded worlds: times to detect, false ejections, failed and slow requests
+    Simulate(simulate::Command),
     /// Show clusters, endpoints, their states and why
     Status(status::Status),
     /// Explain the verdict on one endpoint
@@ -109,6 +113,7 @@ impl Command {
             Self::Demo(command) => command.run(out),
             Self::Validate(file) => validate::run(&file.config, out),
             Self::Plan(command) => command.run(out),
+            Self::Simulate(command) => command.run(out),
             Self::Status(command) => command.run(target, out),
             Self::Explain(command) => command.run(target, out),
             Self::Probe(command) => command.run(out),

@@ -6,14 +6,21 @@
 //! goes through the engine. The world judges nothing: whoever runs it looks at each step.
 
 mod arena;
+mod fault;
 mod host;
+mod life;
 mod link;
+mod node;
 pub mod plan;
+mod simulate;
 mod weather;
 mod world;
 
 pub use arena::{Arena, Arrangement, Mood, Tally};
+pub use fault::Fault;
 pub use host::{Behaviour, Host};
+pub use life::{Done, Life, Record, Scene};
 pub use link::Link;
+pub use simulate::{Outcome, Plot, scene, simulate};
 pub use weather::{Sky, Weather};
 pub use world::{Setting, Step, What, World};

@@ -72,7 +72,8 @@ impl Sky {
         (rng.f64() < an_hour * span.as_secs_f64() / 3600.0).then(|| Duration::from_secs_f64(length.min(8.0)))
     }
 
-    fn travel(&self, rng: &mut fastrand::Rng) -> Duration {
+    /// What there and back takes.
+    pub(super) fn travel(&self, rng: &mut fastrand::Rng) -> Duration {
         Duration::from_secs_f64(match self.weather {
             Weather::Lan => (0.0003 + 0.0002 * normal(rng)).max(0.0001),
             Weather::Wan => 0.27 + 0.009 * (exponential(rng) + 0.5 * exponential(rng)),

@@ -94,6 +94,26 @@ fn a_plan_tells_what_a_configuration_promises() {
 }
 
 #[test]
+fn a_simulation_tells_what_each_fault_costs() {
+    let file = File::new("simulated", GOOD);
+    let arguments = ["simulate", "-c", file.path(), "--seeds", "1", "--for", "2s", "--rate", "50"];
+    let output = run(&arguments);
+    assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+    for wanted in ["1 life of each fault in the lan", "app", "one hangs", "1 of 1", "false ejections"] {
+        assert!(out(&output).contains(wanted), "{wanted}: {}", out(&output));
+    }
+    assert_eq!(out(&run(&arguments)), out(&output), "a seed gives the same life");
+    let named = run(&[&arguments[..], &["--json", "--world", "cloud", "--fault", "hung,none"]].concat());
+    let outcomes: serde_json::Value = serde_json::from_str(&out(&named)).unwrap();
+    let outcomes = outcomes["outcomes"].as_array().unwrap();
+    assert_eq!((outcomes.len(), &outcomes[0]["fault"], &outcomes[0]["found"]), (2, &"hung".into(), &1.into()));
+    for wrong in [["--fault", "flu"], ["--seeds", "0"], ["--rate", "0"], ["--world", "moon"], ["--for", "0s"]] {
+        assert_eq!(run(&[&["simulate", "-c", file.path()], &wrong[..]].concat()).status.code(), Some(2), "{wrong:?}");
+    }
+    assert_eq!(run(&["simulate", "-c", "/nowhere.yaml"]).status.code(), Some(1));
+}
+
+#[test]
 fn the_schema_is_json() {
     let output = run(&["schema"]);
     assert_eq!(output.status.code(), Some(0));
@@ -121,6 +141,7 @@ fn help_names_every_subcommand_and_each_has_its_own() {
         "demo",
         "validate",
         "plan",
+        "simulate",
         "status",
         "explain",
         "probe",

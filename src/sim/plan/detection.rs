@@ -11,6 +11,12 @@ use crate::health::check::{Check, ProbeSpec};
 use crate::sim::plan::Assumptions;
 use crate::sim::plan::race::{Leg, Span, race, seconds};
 
+/// From one look at live traffic to the next.
+const LOOK: Duration = Duration::from_millis(20);
+/// The shortest deadline of a confirmation, which is so many times what the probe takes at p99.
+const DEADLINE: Duration = Duration::from_millis(50);
+const DEADLINES: u32 = 3;
+
 /// Who finds a fault first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
@@ -67,7 +73,8 @@ impl Fault {
 pub(super) fn detection(cluster: &Cluster, assumed: &Assumptions) -> Detection {
     let probed = |fault| by_probes(cluster, fault, assumed).map(|time| Found { time, by: Source::Probes });
     let traffic = by_refusals(cluster, assumed);
-    Detection { refused: sooner(probed(Fault::Refused), traffic), hung: probed(Fault::Hung), wrong: probed(Fault::Wrong) }
+    let hung = sooner(probed(Fault::Hung), by_silence(cluster, assumed));
+    Detection { refused: sooner(probed(Fault::Refused), traffic), hung, wrong: probed(Fault::Wrong) }
 }
 
 fn by_probes(cluster: &Cluster, fault: Fault, assumed: &Assumptions) -> Option<Span> {
@@ -94,6 +101,23 @@ fn by_refusals(cluster: &Cluster, assumed: &Assumptions) -> Option<Found> {
     // A mean plus 3.1 deviations holds in 999 of 1000 cases, and a little more for the skew of such a sum.
     let worst = (fall + 3.1 * fall.sqrt() + 2.0) / rate;
     let span = Span { mean: seconds(fall / rate), worst: seconds(worst) };
+    (rate > 0.0).then_some(Found { time: span, by: Source::Traffic })
+}
+
+/// A request must meet the hang and wait for long enough; then `fall - 1` probes go out at once, each with a short deadline.
+/// Where no probe asks for an answer, the suspicion is all there is, and keeps new requests away just as well.
+fn by_silence(cluster: &Cluster, assumed: &Assumptions) -> Option<Found> {
+    let silence = cluster.health.silence.filter(|silence| silence.enforce)?;
+    let rate = endpoint_rate(cluster, assumed);
+    let asking = cluster.probes.iter().filter(|probe| probe.check != Check::Tcp && probe.address.is_none());
+    let deadline = asking.map(|probe| probe.timing.timeout.min(DEADLINE.max(assumed.round_trip * DEADLINES))).min();
+    let silent = silence.min.max(assumed.latency * 2) + deadline.unwrap_or_default();
+    let silent = silent.as_secs_f64();
+    // The wait for a request is exponential, 6.9 times its mean in one of 1000 cases.
+    let span = Span {
+        mean: seconds(silent + 1.0 / rate + LOOK.as_secs_f64() / 2.0),
+        worst: seconds(silent + 6.9 / rate + LOOK.as_secs_f64()),
+    };
     (rate > 0.0).then_some(Found { time: span, by: Source::Traffic })
 }
 

@@ -30,7 +30,7 @@ use crate::traffic::policy::RetryPolicy;
 pub struct Assumptions {
     /// Shares of packets that are lost, each way and independently: one line of false ejections for each.
     pub losses: Vec<Ratio>,
-    /// From a probe's first packet to its whole answer, while all is well.
+    /// 99 of 100 probes of a well endpoint are answered within this.
     pub round_trip: Duration,
     /// 99 of 100 answers to live requests come within this.
     pub latency: Duration,
