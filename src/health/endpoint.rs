@@ -203,7 +203,17 @@ impl Endpoint {
         if counted && !out {
             self.history.push(Entry::new(at, Kind::Refused, "a connect of live traffic was refused"));
         }
+        if self.refused.is_out() && !out {
+            self.forget_process();
+        }
         counted
+    }
+
+    /// Who refuses connections is gone; what comes back is another process, of which nothing is known yet.
+    fn forget_process(&mut self) {
+        self.recent.clear();
+        self.outliers.clear();
+        self.latency.clear();
     }
 
     fn observe_probe(&mut self, run: &ProbeRun, at: Timestamp, context: Context<'_>) {
@@ -214,6 +224,11 @@ impl Endpoint {
         });
         let run = vetoed.as_ref().unwrap_or(run);
         let remarkable = self.probes.record(run, policy, at);
+        match (&run.result, &policy.outlier) {
+            (ProbeResult::Fail(Failure::Refused), _) if self.probes.well() == Some(false) => self.forget_process(),
+            (ProbeResult::Fail(Failure::Timeout(_)), Some(outlier)) => self.outliers.postpone(at, outlier),
+            _ => {}
+        }
         if run.result == ProbeResult::Pass {
             self.refused.pass(run.started, policy, &mut self.probes);
             if policy.asking.get(run.probe) == Some(&true) && self.silence.pass(context.now) {
@@ -260,9 +275,7 @@ impl Endpoint {
         }
         self.history.push(Entry::new(at, Kind::Process, "another process answers"));
         self.damping.new_process(context.now);
-        self.recent.clear();
-        self.outliers.clear();
-        self.latency.clear();
+        self.forget_process();
         if let Some(policy) = context.policy.slow_start.as_ref().filter(|_| self.state.is_well()) {
             self.ramp.begin(policy, context.now);
         }
@@ -489,13 +502,19 @@ impl Endpoint {
             return ordered;
         }
         match (base, self.soft) {
-            (State::Unhealthy, _) if self.state == State::Ejected && self.damping.is_stuck() => State::Ejected,
+            (State::Unhealthy, _) if self.state == State::Ejected && self.is_stuck() => State::Ejected,
             (State::Unhealthy, _) => State::Unhealthy,
             (State::Ejected, _) => State::Ejected,
             (_, Soft::Granted) => self.judged.claim.map_or(State::Ejected, |(_, state)| state),
             (State::Healthy, Soft::Withheld) => State::Degraded,
             (base, _) => base,
         }
+    }
+
+    /// Whether it stays ejected though its probes fail: it is held for coming and going, or its probes are lost as its requests
+    /// were. One that turned with each probe would say nothing new each time.
+    fn is_stuck(&self) -> bool {
+        self.damping.is_stuck() || (self.outliers.is_out() && self.probes.only_late() && !self.refused.is_out())
     }
 
     /// What admission must know, given the state in force.

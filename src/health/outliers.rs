@@ -7,7 +7,7 @@
 //! * a share whose lower bound is over `against_siblings` times the upper bound of theirs: Wilson's score interval at z = 2.5,
 //!   so that the number of requests decides how small a difference counts, with two endpoints as with two hundred.
 //!
-//! An ejection lasts `ejection`, twice as long each time, at most `ejection_max`, moved by up to a tenth so that those ejected
+//! An ejection lasts `ejection`, twice as long each time, at most `ejection_max`, longer while probes are lost too, moved by up to a tenth so that those ejected
 //! together do not return together. Then a trial: a trickle of requests. As many as `min_requests` without more failures than the
 //! siblings have bring it back, and so does a whole `window` without a failure; one too many ejects it again.
 
@@ -193,6 +193,20 @@ impl Outliers {
             }
             _ => false,
         }
+    }
+
+    /// A probe was lost at `at`: a trial would only show the same. It waits until none has been for as long as a first ejection
+    /// lasts, but not beyond the longest one.
+    pub(super) fn postpone(&mut self, at: Timestamp, policy: &Outlier) {
+        if let Standing::Out { since, until } = &mut self.standing {
+            *until = (*until).max((at + policy.ejection).min(*since + policy.ejection_max));
+            self.last = self.last.map(|(_, span)| (*until, span));
+        }
+    }
+
+    /// Whether it is out, and not yet on trial.
+    pub(super) const fn is_out(&self) -> bool {
+        matches!(self.standing, Standing::Out { .. })
     }
 
     pub(super) fn next_change(&self, policy: &Outlier) -> Option<Timestamp> {

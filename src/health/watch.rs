@@ -141,10 +141,10 @@ impl Cluster {
 
     fn judge_errors(&mut self, index: usize, glance: &Glance, now: Timestamp) -> bool {
         let Some(policy) = self.policy.outlier else { return false };
-        if glance.requests == 0 {
+        let endpoint = &self.endpoints[index];
+        if glance.requests == 0 || endpoint.refused.is_out() {
             return false;
         }
-        let endpoint = &self.endpoints[index];
         let apart = endpoint.outliers.is_apart();
         let own = endpoint.recent.counts();
         let siblings = if apart { self.pool.counts } else { self.pool.counts.without(own) };
