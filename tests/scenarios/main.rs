@@ -13,6 +13,8 @@
 //! | `--only a,b` | these scenarios |
 //! | `--systems pulsegate,haproxy,nginx` | these systems |
 //! | `--runs N` | another number of runs |
+//! | `--peer-runs N` | another one for HAProxy and nginx |
+//! | `--events` | tells what each system said of its endpoints |
 //! | `--rate N` | another number of requests a second than 2000 |
 //!
 //! As root it moves into a network namespace of its own, where it can lose packets and meets nobody's ports, and takes
@@ -81,7 +83,9 @@ struct Wanted {
     only: Vec<String>,
     systems: Vec<Kind>,
     runs: Option<u32>,
+    peer_runs: Option<u32>,
     rate: f64,
+    talks: bool,
 }
 
 impl Wanted {
@@ -95,8 +99,15 @@ impl Wanted {
             only: list("--only").unwrap_or_default(),
             systems: Kind::ALL.into_iter().filter(wanted).collect(),
             runs: value("--runs").map(|text| text.parse().unwrap()),
+            peer_runs: value("--peer-runs").map(|text| text.parse().unwrap()),
             rate: value("--rate").map_or(RATE, |text| text.parse().unwrap()),
+            talks: arguments.iter().any(|word| word == "--events"),
         }
+    }
+
+    fn runs_of(&self, scenario: &Scenario, kind: Kind) -> u32 {
+        let peers = self.peer_runs.filter(|_| kind != Kind::Pulsegate);
+        peers.or(self.runs).unwrap_or(scenario.runs)
     }
 
     fn scenarios(&self) -> Vec<&'static Scenario> {
@@ -117,8 +128,9 @@ fn full(wanted: &Wanted) -> ExitCode {
     for scenario in wanted.scenarios() {
         let mut row = Row::new(scenario);
         for kind in &wanted.systems {
-            for run in 0..wanted.runs.unwrap_or(scenario.runs) {
-                let facts = (scenario.play)(Stage::new(*kind, wanted.rate, 1.0, u64::from(run) + 1));
+            for run in 0..wanted.runs_of(scenario, *kind) {
+                let stage = Stage::new(*kind, wanted.rate, 1.0, u64::from(run) + 1);
+                let facts = (scenario.play)(Stage { talks: wanted.talks, ..stage });
                 eprintln!("{} {} {run}: {}", scenario.name, kind.name(), table::told(&facts));
                 row.put(*kind, facts);
             }

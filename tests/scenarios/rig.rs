@@ -19,6 +19,8 @@ use crate::system::{Event, Kind, System};
 
 /// How many endpoints there are.
 pub(crate) const ENDPOINTS: usize = 3;
+/// Requests that an endpoint serves at a time: more than ever come.
+const SEATS: usize = 10_000;
 /// Longer than anything takes to start.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -155,9 +157,9 @@ impl Endpoint {
     fn start(number: usize, stage: &Stage) -> Self {
         let port = Port::free(11 + u8::try_from(number).unwrap());
         let (received, ready) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicUsize::new(0)));
-        let process = spawn(port.address, number, stage.seats, Duration::ZERO, &received, &ready);
+        let process = spawn(port.address, number, SEATS, Duration::ZERO, &received, &ready);
         let relay = stage.relayed.then(|| Relay::start(port.address));
-        Self { number, seats: stage.seats, port, process, relay, received, ready, starts: 1 }
+        Self { number, seats: SEATS, port, process, relay, received, ready, starts: 1 }
     }
 
     fn wait(&self) {
@@ -187,6 +189,12 @@ impl Endpoint {
     /// Kills it.
     pub(crate) fn kill(&mut self) {
         self.process.kill();
+    }
+
+    /// Starts it again, cold for so long and with so many seats.
+    pub(crate) fn restart_cold(&mut self, cold: Duration, seats: usize) {
+        self.seats = seats;
+        self.restart(cold);
     }
 
     /// Starts it again; it is cold for so long.
@@ -252,8 +260,6 @@ pub(crate) struct Stage {
     pub(crate) scale: f64,
     /// For everything that is random in it.
     pub(crate) seed: u64,
-    /// Requests that an endpoint serves at a time.
-    pub(crate) seats: usize,
     /// Whether a relay stands in front of each endpoint.
     pub(crate) relayed: bool,
     /// Probe interval.
@@ -262,13 +268,15 @@ pub(crate) struct Stage {
     pub(crate) panic: bool,
     /// GET or POST.
     pub(crate) method: Method,
+    /// Whether everything that the system said is told at the end.
+    pub(crate) talks: bool,
 }
 
 impl Stage {
     /// The common settings.
     pub(crate) const fn new(kind: Kind, rate: f64, scale: f64, seed: u64) -> Self {
         let interval = Duration::from_millis(500);
-        Self { kind, rate, scale, seed, seats: 10_000, relayed: false, interval, panic: false, method: Method::Get }
+        Self { kind, rate, scale, seed, relayed: false, interval, panic: false, method: Method::Get, talks: false }
     }
 
     /// So much time, less in a smoke.
@@ -308,6 +316,14 @@ impl Rig {
         rig
     }
 
+    fn tell(&self) {
+        let events = self.events();
+        let Some(first) = events.first() else { return };
+        for event in &events {
+            eprintln!("  {:>8.0} ms: {} {}", event.at.since(first.at).as_secs_f64() * 1000.0, event.endpoint, event.words);
+        }
+    }
+
     /// Ends the load: every request and what became of it.
     pub(crate) fn end_load(&mut self) -> Vec<Sample> {
         self.load.take().map(Load::end).unwrap_or_default()
@@ -322,5 +338,13 @@ impl Rig {
     pub(crate) fn go_on(&self, seconds: f64) -> Timestamp {
         pass(self.stage.time(seconds));
         clock::now()
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        if self.stage.talks {
+            self.tell();
+        }
     }
 }

@@ -48,12 +48,19 @@ pub(crate) struct Event {
     pub(crate) endpoint: usize,
     /// In Pulsegate's words; the peers know `healthy` and `unhealthy`.
     pub(crate) to: String,
+    /// The whole of it, as far as it says more.
+    pub(crate) words: String,
 }
 
 impl Event {
     /// Whether it says that the endpoint gets no new request because it is known to be sick.
     pub(crate) fn is_out(&self) -> bool {
         matches!(self.to.as_str(), "unhealthy" | "ejected")
+    }
+
+    /// Whether it says that the endpoint gets requests as long as others do.
+    pub(crate) fn is_available(&self) -> bool {
+        matches!(self.to.as_str(), "healthy" | "degraded")
     }
 
     /// Whether it says that something is wrong.
@@ -252,14 +259,14 @@ struct Watch {
 }
 
 impl Watch {
-    fn put(&self, endpoint: usize, to: &str) {
-        let event = Event { at: clock::now(), endpoint, to: to.to_owned() };
+    fn put(&self, endpoint: usize, to: &str, words: &str) {
+        let event = Event { at: clock::now(), endpoint, to: to.to_owned(), words: words.to_owned() };
         self.events.lock().unwrap_or_else(PoisonError::into_inner).push(event);
     }
 
-    fn put_named(&self, text: &str, to: &str) {
+    fn put_named(&self, text: &str, to: &str, words: &str) {
         if let Some(endpoint) = self.endpoints.iter().position(|address| text.contains(&address.to_string())) {
-            self.put(endpoint, to);
+            self.put(endpoint, to, words);
         }
     }
 
@@ -274,7 +281,9 @@ impl Watch {
                 let Some(text) = line.strip_prefix("data:") else { return };
                 let Ok(data) = serde_json::from_str::<serde_json::Value>(text) else { return };
                 if let (Some(endpoint), Some(to)) = (data["endpoint"].as_str(), data["to"].as_str()) {
-                    watch.put_named(endpoint, to);
+                    let why = data["reasons"].as_array().and_then(|reasons| reasons.first());
+                    let why = why.map(|why| format!(": {} {}", why["code"], why["detail"])).unwrap_or_default();
+                    watch.put_named(endpoint, to, &format!("{} -> {to}{why}", data["from"]));
                 }
             });
         });
@@ -306,8 +315,8 @@ impl Watch {
                 let Some((_, rest)) = line.split_once("Server app/s") else { continue };
                 let number = rest.chars().next().and_then(|digit| digit.to_digit(10)).and_then(|n| usize::try_from(n).ok());
                 match number {
-                    Some(number) if rest.contains(" is DOWN") => self.put(number, "unhealthy"),
-                    Some(number) if rest.contains(" is UP") => self.put(number, "healthy"),
+                    Some(number) if rest.contains(" is DOWN") => self.put(number, "unhealthy", rest),
+                    Some(number) if rest.contains(" is UP") => self.put(number, "healthy", rest),
                     _ => {}
                 }
             }
@@ -323,7 +332,7 @@ impl Watch {
                 if reader.read_line(&mut line).is_ok_and(|count| count == 0) {
                     std::thread::sleep(Duration::from_millis(2));
                 } else if line.contains("upstream server temporarily disabled") {
-                    self.put_named(&line, "unhealthy");
+                    self.put_named(&line, "unhealthy", "disabled");
                 }
             }
         });
