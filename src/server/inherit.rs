@@ -4,10 +4,13 @@
 //! sockets and what it knows over a Unix socket that stands where standard input would, and goes on serving until we say
 //! that we do.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::UnixStream;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram, UnixStream};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -88,11 +91,24 @@ impl Predecessor {
             Ok(memory) => {
                 handle.remember(memory).await;
                 tracing::info!("took over from the running process");
+                if let Some(Err(error)) = std::env::var_os("NOTIFY_SOCKET").map(|socket| tell_manager(&socket)) {
+                    tracing::warn!(%error, "the service manager does not learn of this process");
+                }
             }
             // It has ended, then; its sockets are ours.
             Err(error) => tracing::warn!(%error, "the process that handed over said no last word"),
         }
     }
+}
+
+/// Tells a service manager that the service is this process now (`sd_notify(3)`).
+fn tell_manager(socket: &OsStr) -> io::Result<()> {
+    let address = match socket.as_bytes().strip_prefix(b"@") {
+        Some(name) => SocketAddr::from_abstract_name(name)?,
+        None => SocketAddr::from_pathname(socket)?,
+    };
+    let word = format!("READY=1\nMAINPID={}\n", std::process::id());
+    UnixDatagram::unbound()?.send_to_addr(word.as_bytes(), &address).map(drop)
 }
 
 /// The sockets of a service manager. Only descriptors of ours are looked at: the variables may be another process's.
@@ -115,4 +131,25 @@ fn from_manager() -> io::Result<Vec<Spare>> {
 
 fn spare(name: Option<String>, descriptor: OwnedFd) -> io::Result<Spare> {
     Ok(Spare { name, socket: Arc::new(ListenSocket::try_from(descriptor)?) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_manager_learns_which_process_it_is() {
+        let name = format!("pulsegate-notify-{}", std::process::id());
+        let path = std::env::temp_dir().join(&name);
+        let manager = UnixDatagram::bind(&path).unwrap();
+        let unnamed = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(name.as_bytes()).unwrap()).unwrap();
+        tell_manager(path.as_os_str()).unwrap();
+        tell_manager(OsStr::new(&format!("@{name}"))).unwrap();
+        for manager in [manager, unnamed] {
+            let mut word = [0; 64];
+            let length = manager.recv(&mut word).unwrap();
+            assert_eq!(word[..length], *format!("READY=1\nMAINPID={}\n", std::process::id()).as_bytes());
+        }
+        std::fs::remove_file(path).unwrap();
+    }
 }
