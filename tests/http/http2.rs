@@ -99,7 +99,7 @@ fn proxy(origin: &Origin, certificates: &Certificates) -> Proxy {
     Proxy::start(&format!(
         "workers: 2
 listeners:
-  - {{ name: web, address: 127.0.0.1:0, cluster: app }}
+  - {{ name: web, address: 127.0.0.1:0, limits: {{ streams: 300 }}, cluster: app }}
   - {{ name: safe, address: 127.0.0.1:0, tls: {{ cert: {}, key: {} }}, limits: {{ streams: 300 }}, cluster: app }}
 clusters:
   - {{ name: app, endpoints: [\"{}\"], health: off }}
