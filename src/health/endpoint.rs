@@ -20,7 +20,7 @@ use crate::health::operator::Operator;
 use crate::health::outliers::Outliers;
 use crate::health::policy::Policy;
 use crate::health::probes::Probes;
-use crate::health::quorum::{Quorum, Ruling};
+use crate::health::quorum::{self, Quorum};
 use crate::health::ramp::Ramp;
 use crate::health::recent::Recent;
 use crate::health::refused::Refused;
@@ -448,9 +448,9 @@ impl Endpoint {
             reasons.extend(self.damping.reason());
         }
         reasons.extend(policy.slow_start.as_ref().and_then(|slow_start| self.ramp.reason(slow_start)));
-        self.vote = vote(base(&reasons), &reasons);
+        self.vote = quorum::vote(base(&reasons), &reasons);
         if policy.quorum {
-            self.consult(&mut reasons, now);
+            self.quorum.consult(self.vote, &mut reasons, now);
         }
         reasons.sort_by_key(|(state, _)| *state);
         let base = base(&reasons).unwrap_or(State::Healthy);
@@ -463,22 +463,6 @@ impl Endpoint {
         reasons.extend(wish);
         reasons.sort_by_key(|(state, _)| *state);
         self.judged = Judged { base, wish: wished, claim, reasons };
-    }
-
-    /// Lets the votes of the fleet rule over what we found ourselves.
-    fn consult(&mut self, reasons: &mut Vec<(State, Reason)>, now: Timestamp) {
-        let ruling = self.quorum.rule(self.vote, blames_path(reasons), now);
-        for (state, reason) in reasons.iter_mut() {
-            match (ruling, *state) {
-                (Ruling::LocalUnreachable, State::Unhealthy) => *state = State::Suspect,
-                (Ruling::Withheld, State::Ejected) => {
-                    *state = State::Degraded;
-                    reason.detail.push_str(&self.quorum.waiting());
-                }
-                _ => {}
-            }
-        }
-        reasons.extend(self.quorum.reason());
     }
 
     /// What the budget must know. An endpoint that is out for another cause asks for nothing.
@@ -594,22 +578,6 @@ impl Endpoint {
 /// Whether a reason asks for an ejection that is capped: by outliers, report rules, silence and coming and going.
 fn is_soft((state, reason): &(State, Reason)) -> bool {
     (*state == State::Ejected && reason.code != Code::Quorum) || (*state == State::Suspect && reason.code == Code::Silence)
-}
-
-/// What we say of it from our own evidence, given the state that asks for nobody's leave.
-fn vote(base: Option<State>, reasons: &[(State, Reason)]) -> Option<Vote> {
-    match base {
-        Some(State::Unhealthy) => Some(Vote::Down),
-        Some(State::Unknown | State::Suspect) => None,
-        _ if reasons.iter().any(|(state, _)| *state == State::Ejected) => Some(Vote::Soft),
-        _ => Some(Vote::Up),
-    }
-}
-
-/// Whether it is unhealthy for nothing but what the way to it may be to blame for.
-fn blames_path(reasons: &[(State, Reason)]) -> bool {
-    let mut unhealthy = reasons.iter().filter(|(state, _)| *state == State::Unhealthy);
-    unhealthy.all(|(_, reason)| matches!(reason.code, Code::ProbeTimeout | Code::ProbeError))
 }
 
 /// How long traffic may outweigh a probe that is lost again and again.

@@ -30,7 +30,7 @@ pub(super) struct Quorum {
 
 /// What the votes make of the own verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) enum Ruling {
+enum Ruling {
     /// The own evidence stands.
     #[default]
     Own,
@@ -51,7 +51,7 @@ impl Quorum {
     }
 
     /// What becomes of the own vote. `path` tells whether it rests on nothing but what the path may be to blame for.
-    pub(super) fn rule(&mut self, own: Option<Vote>, path: bool, now: Timestamp) -> Ruling {
+    fn rule(&mut self, own: Option<Vote>, path: bool, now: Timestamp) -> Ruling {
         let ruling = self.ruling(own, path);
         if ruling != self.last {
             self.since = Some(now);
@@ -74,13 +74,29 @@ impl Quorum {
         }
     }
 
+    /// Lets the votes of the others rule over what we found ourselves.
+    pub(super) fn consult(&mut self, own: Option<Vote>, reasons: &mut Vec<(State, Reason)>, now: Timestamp) {
+        let ruling = self.rule(own, blames_path(reasons), now);
+        for (state, reason) in reasons.iter_mut() {
+            match (ruling, *state) {
+                (Ruling::LocalUnreachable, State::Unhealthy) => *state = State::Suspect,
+                (Ruling::Withheld, State::Ejected) => {
+                    *state = State::Degraded;
+                    reason.detail.push_str(&self.waiting());
+                }
+                _ => {}
+            }
+        }
+        reasons.extend(self.reason());
+    }
+
     /// Whether others doubt it: then it is worth a look at the fast pace.
     pub(super) const fn in_doubt(&self) -> bool {
         self.count.in_doubt()
     }
 
     /// The reason that the last ruling gives, and the state that it asks for, if it is one of ours.
-    pub(super) fn reason(&self) -> Option<(State, Reason)> {
+    fn reason(&self) -> Option<(State, Reason)> {
         let (count, since) = (&self.count, self.since?);
         let state = match self.last {
             Ruling::Own | Ruling::Withheld => return None,
@@ -106,10 +122,26 @@ impl Quorum {
     }
 
     /// What to say of an ejection that waits for others.
-    pub(super) fn waiting(&self) -> String {
+    fn waiting(&self) -> String {
         let agreeing = self.count.out(Some(Vote::Soft));
         format!("; {agreeing} of the {} proxies that it takes agree", self.count.majority)
     }
+}
+
+/// What we say of it from our own evidence, given the state that asks for nobody's leave.
+pub(super) fn vote(base: Option<State>, reasons: &[(State, Reason)]) -> Option<Vote> {
+    match base {
+        Some(State::Unhealthy) => Some(Vote::Down),
+        Some(State::Unknown | State::Suspect) => None,
+        _ if reasons.iter().any(|(state, _)| *state == State::Ejected) => Some(Vote::Soft),
+        _ => Some(Vote::Up),
+    }
+}
+
+/// Whether it is unhealthy for nothing but what the way to it may be to blame for.
+fn blames_path(reasons: &[(State, Reason)]) -> bool {
+    let mut unhealthy = reasons.iter().filter(|(state, _)| *state == State::Unhealthy);
+    unhealthy.all(|(_, reason)| matches!(reason.code, Code::ProbeTimeout | Code::ProbeError))
 }
 
 #[cfg(test)]

@@ -12,12 +12,11 @@ use http::uri::{Authority, Scheme};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use http_body::Body;
 use hyper::body::Incoming;
-use percent_encoding::percent_decode_str;
 
 use crate::base::time::Timestamp;
-use crate::cluster::readiness::{self, Readiness};
-use crate::cluster::{Endpoint, Listener, RetryResult, Route, Target, Token};
+use crate::cluster::{Endpoint, RetryResult, Route, Target, Token};
 use crate::http1::{self, RequestHead};
+use crate::proxy::admission::{Admitted, admit, wanted_protocol};
 use crate::proxy::answer::Local;
 use crate::proxy::attempt::{self, Answer, Head};
 use crate::proxy::body::{AnswerBody, Relay};
@@ -29,14 +28,12 @@ use crate::proxy::queue::Waiter;
 use crate::proxy::source::{Fault, RequestBody, Source};
 use crate::proxy::tunnel::Tunnel;
 use crate::proxy::upstream::Upstream;
-use crate::proxy::view::{ClusterView, Picked, Tried, View, Wish};
+use crate::proxy::view::{ClusterView, Picked, Tried, Wish};
 use crate::proxy::worker::Worker;
 use crate::runtime::{clock, timer};
-use crate::traffic::affinity::Asked;
 use crate::traffic::limits::Limit;
 use crate::traffic::retry::{self, Ending};
-use crate::traffic::route::Target as Wanted;
-use crate::traffic::{affinity, budget, forward, grpc, target};
+use crate::traffic::{budget, forward, grpc};
 
 /// When to come back after a 503, in seconds: about as long as a probe takes to notice that somebody is back.
 const RETRY_AFTER_SECONDS: u32 = 1;
@@ -105,119 +102,6 @@ pub(crate) async fn serve(
             own(ledger, &local, &exchange.head.headers, is_head)
         }
     })
-}
-
-/// Where a request goes that may pass.
-struct Admitted<'a> {
-    route: &'a Route,
-    target: &'a Target,
-    cluster: &'a Rc<ClusterView>,
-    wish: Wish,
-}
-
-/// Whether the request may pass, and where it leads; its headers become the endpoint's.
-fn admit<'a>(
-    worker: &Worker,
-    context: &Context,
-    (view, listener): (&'a View, &'a Listener),
-    parts: &mut Parts,
-    ledger: &mut Ledger,
-) -> Result<Admitted<'a>, Local> {
-    let asked = target::check(&parts.method, &parts.uri, &parts.headers, parts.version)
-        .map_err(|refusal| Local::new(refusal.status, Token::HttpRequestError, refusal.detail.to_owned()).closing())?;
-    // The parser of HTTP/1.1 has counted them itself.
-    if parts.version == Version::HTTP_2 && parts.headers.len() > context.limits.head_count {
-        let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-        return Err(Local::new(status, Token::HttpRequestError, "there are more header lines than limits.head_count".to_owned()));
-    }
-    if forward::is_loop(&parts.headers) {
-        return Err(Local::new(
-            StatusCode::BAD_GATEWAY,
-            Token::ProxyLoopDetected,
-            "the request goes round in circles".to_owned(),
-        ));
-    }
-    if listener.config.health_path.as_deref() == Some(asked.path) {
-        return Err(readiness(worker, &parts.uri));
-    }
-    let wanted = Wanted { host: &asked.host, path: asked.path, method: &parts.method, headers: &parts.headers };
-    let found = listener.table.find(wanted).ok_or_else(not_found)?;
-    let route = &listener.routes[found.route];
-    let chosen = route.choose(worker.index, |target| target.cluster.is_some_and(|position| view.cluster(position).serves()));
-    ledger.routed(found.route, chosen);
-    let target = &route.targets()[chosen];
-    let Some(cluster) = target.cluster.map(|position| view.cluster(position)) else {
-        return Err(redirect(&asked.host, &parts.uri));
-    };
-    let source = source(context, listener, &parts.headers);
-    let wish = cluster.wish(worker, Asked { headers: &parts.headers, path: asked.path, source });
-    let host = asked.host_header;
-    let prefix = if route.policy.strip_prefix { found.prefix } else { 0 };
-    // Else both are as they are to be sent.
-    let absolute = parts.uri.authority().is_some();
-    if absolute || prefix > 0 {
-        parts.uri = origin_form(&parts.uri, prefix);
-    }
-    if let Some(host) = host.as_ref().filter(|_| absolute) {
-        parts.headers.insert(HOST, host.clone());
-    }
-    forward::request(&mut parts.headers, &context.client, host.as_ref(), parts.version, &mut worker.rng.borrow_mut());
-    forward::apply(&route.policy.request_headers, &mut parts.headers);
-    ledger.sent(&parts.headers);
-    Ok(Admitted { route, target, cluster, wish })
-}
-
-/// The address that a request comes from: the connection's, or what a proxy that is trusted tells.
-fn source<'a>(context: &'a Context, listener: &Listener, headers: &'a HeaderMap) -> &'a str {
-    let peer = context.client.address.to_str().unwrap_or_default();
-    if context.client.trusted { affinity::source(headers, &listener.config.trusted_proxies, peer) } else { peer }
-}
-
-/// What readyz would say on the admin interface.
-fn readiness(worker: &Worker, uri: &Uri) -> Local {
-    let pairs = uri.query().unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
-    let cluster =
-        pairs.into_iter().find(|(key, _)| *key == "cluster").map(|(_, name)| percent_decode_str(name).decode_utf8_lossy());
-    match readiness::of(&worker.live, cluster.as_deref()) {
-        Readiness::Ready => Local::readiness(None),
-        Readiness::NotReady(why) => Local::readiness(Some(why)),
-        Readiness::NoCluster => not_found(),
-    }
-}
-
-/// Sends the client to the same place by https.
-fn redirect(host: &str, uri: &Uri) -> Local {
-    let path = uri.path_and_query().map_or("/", |both| both.as_str());
-    let path = if path.starts_with('/') { path } else { "/" };
-    match HeaderValue::from_str(&format!("https://{host}{path}")) {
-        Ok(location) if !host.is_empty() => Local::redirect(location),
-        _ => {
-            let detail = "a request without a host cannot be redirected to https";
-            Local::new(StatusCode::BAD_REQUEST, Token::HttpRequestError, detail.to_owned())
-        }
-    }
-}
-
-/// The protocol that the client wants to speak from here on. HTTP/2 without TLS is none: a client that means it begins with it,
-/// and one that asks an endpoint for it would get past us (RFC 9113, section 3.1).
-fn wanted_protocol(request: &Parts, body: &Incoming) -> Option<HeaderValue> {
-    let named = |value: &HeaderValue| {
-        value.to_str().is_ok_and(|text| text.split(',').any(|token| token.trim().eq_ignore_ascii_case("upgrade")))
-    };
-    let asks = request.version == Version::HTTP_11 && request.headers.get_all(CONNECTION).iter().any(named);
-    let mut protocols = request.headers.get_all(UPGRADE).iter();
-    let protocol = protocols.next().filter(|_| asks && body.is_end_stream())?;
-    let plain = protocol.to_str().is_ok_and(|text| !text.to_ascii_lowercase().contains("h2c"));
-    (plain && protocols.next().is_none()).then(|| protocol.clone())
-}
-
-fn not_found() -> Local {
-    Local::new(StatusCode::NOT_FOUND, Token::DestinationNotFound, "no route of this listener matches the request".to_owned())
-}
-
-/// What is sent as the request's target: path and query as received, less the prefix.
-fn origin_form(uri: &Uri, prefix: usize) -> Uri {
-    target::stripped(uri, prefix).parse().unwrap_or_else(|_| Uri::from_static("/"))
 }
 
 /// An answer of our own.

@@ -6,6 +6,7 @@
 
 mod access;
 mod access_line;
+mod admission;
 mod answer;
 mod attempt;
 mod body;
