@@ -179,6 +179,7 @@ impl Control {
         let draft = self.draft(config, now);
         self.commit(draft, now);
         self.wards.ourselves.begin(now);
+        self.join_fleet();
         let memory = memory.and_then(Memory::read);
         if let Some(memory) = memory {
             self.wards.remember(memory.clusters, now);
