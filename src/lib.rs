@@ -17,7 +17,7 @@
 //! | `cluster` | the live objects that both planes share |
 //! | `net` | how we listen and dial |
 //! | `http1` | HTTP/1.1 towards endpoints: one request and its answer |
-//! | `discovery`, `probe`, `fleet`, `proxy` | endpoints that are found; active probes; votes between proxies; the data plane |
+//! | `discovery`, `probe`, `heartbeat`, `fleet`, `proxy` | endpoints that are found; active probes; heartbeats that endpoints push; votes between proxies; the data plane |
 //! | `control` | the single writer of health; reload |
 //! | `admin` | API, metrics page, events |
 //! | `sample` | endpoints of our own, for the demo |
@@ -27,7 +27,7 @@
 //! *Life of a request:* a worker accepts, hyper parses, `proxy`'s exchange admits it, finds its route, loads the snapshot, and then
 //! picks, checks out a connection, attempts and classifies until there is an answer to relay; at last it settles its cells.
 //!
-//! *Life of a signal:* a probe, an exchange or the operator says something to `control`, which applies it to
+//! *Life of a signal:* a probe, a heartbeat, an exchange or the operator says something to `control`, which applies it to
 //! `health::Cluster`, tells the transitions, and publishes a snapshot that the next pick sees.
 
 pub mod admin;
@@ -40,6 +40,7 @@ pub mod control;
 pub mod discovery;
 pub mod fleet;
 pub mod health;
+pub mod heartbeat;
 pub mod http1;
 pub mod net;
 pub mod probe;

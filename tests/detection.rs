@@ -36,6 +36,7 @@ fn arrangement() -> Arrangement {
             require: Require::All,
             thresholds: Thresholds { fall: count(3), rise: count(2) },
             start: Start::Unknown,
+            heartbeat: None,
             rules: Vec::new(),
             report_max_age: Duration::from_secs(10),
             weight_by: None,

@@ -13,7 +13,7 @@ use pulsegate::base::time::Timestamp;
 use pulsegate::base::units::Ratio;
 use pulsegate::config::{self, Config};
 use pulsegate::health::schedule::{Pace, Slots};
-use pulsegate::health::signal::{Failure, Observation, ProbeResult, ProbeRun, Signal};
+use pulsegate::health::signal::{Failure, Observation, ProbeResult, ProbeRun, Signal, Stamps};
 use pulsegate::health::verdict::State;
 use pulsegate::health::{Cluster, Member};
 use pulsegate::sim::plan::{Assumptions, Plan, Source, Span, plan};
@@ -144,7 +144,7 @@ fn false_ejections(config: &Config, loss: f64, runs: u32, seed: u64) -> (u32, Du
         let was_up = engine.pace(EndpointId(0)) != Pace::Down;
         up += if was_up { (started + latency).since(now) } else { Duration::ZERO };
         now = started + latency;
-        let run = ProbeRun { probe: 0, started, latency, result, excerpt: Arc::from("") };
+        let run = ProbeRun { probe: 0, started, latency, result, excerpt: Arc::from(""), stamps: Stamps::default() };
         let signal = Signal { cluster: ClusterId(0), endpoint: EndpointId(0), at: now, observation: Observation::Probe(run) };
         let changes = engine.apply(&signal, now);
         // The first result may be a failure too, which throws nobody out.

@@ -144,6 +144,7 @@ fn policy(rng: &mut fastrand::Rng) -> Policy {
         probes,
         thresholds: Thresholds { fall: count(rng.u32(1..=5)), rise: count(rng.u32(1..=4)) },
         start: if rng.u32(..4) == 0 { Start::Healthy } else { Start::Unknown },
+        heartbeat: None,
         rules: vec![Rule {
             metric: Arc::from("cpu"),
             when: When::Above,
@@ -459,10 +460,10 @@ impl Evidence {
             }
             Observation::Answered => self.refusals = 0,
             Observation::Report(_)
+            | Observation::Beat(_)
             | Observation::Load(_)
             | Observation::Asks(_)
             | Observation::Reset
-            | Observation::Process(_)
             | Observation::Fleet(_)
             | Observation::Operator { .. } => {}
         }

@@ -38,6 +38,7 @@ pub(super) fn view(state: State, now: Timestamp) -> EndpointView {
         streak: 0,
         passing: available,
         reason: None,
+        stamped: None,
         excerpt: "{\"status\":\"UP\"}".into(),
     };
     EndpointView {
@@ -51,6 +52,7 @@ pub(super) fn view(state: State, now: Timestamp) -> EndpointView {
         report_voids: vec![("queue".into(), "no such field; found jobs.waiting".to_owned())],
         report_at: Some(now),
         probes: vec![probe],
+        heartbeat: None,
         next_change: None,
     }
 }

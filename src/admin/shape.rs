@@ -64,6 +64,34 @@ pub struct Endpoint {
     pub report: BTreeMap<String, f64>,
     /// In the order of the configuration.
     pub probes: Vec<Probe>,
+    /// What it pushes, if its cluster takes heartbeats.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heartbeat: Option<Heartbeat>,
+}
+
+/// The heartbeats of an endpoint.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Heartbeat {
+    /// When the last one that counted came.
+    pub at: Option<String>,
+    /// When the endpoint is unhealthy unless another one comes.
+    pub deadline: Option<String>,
+    /// What the last one was taken for.
+    pub result: String,
+    /// How the sender says that it is.
+    pub state: String,
+    /// The greatest number so far.
+    pub seq: Option<u64>,
+    /// Of the incarnation that sends.
+    pub boot_id: Option<String>,
+    /// How late the last one came against the quickest of the last minute.
+    pub delay_seconds: f64,
+    /// By how much the sender's clock is behind ours, the way here included.
+    pub clock_offset_seconds: Option<f64>,
+    /// Parts in a million by which it runs slow.
+    pub clock_drift_ppm: Option<i64>,
+    /// How improbable the silence since is by now, in decades.
+    pub phi: Option<f64>,
 }
 
 /// The proxies that agree on health: `GET /api/v1/fleet`.
@@ -155,6 +183,12 @@ pub struct Probe {
     /// Why it counts as failing; the endpoint may be well all the same, if others outvote it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
+    /// How late the last answer came by the endpoint's stamps; left out if it does not stamp.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delay_seconds: Option<f64>,
+    /// How long the endpoint had the probe; left out if it does not stamp both receipt and answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_seconds: Option<f64>,
     /// First bytes of the last answer; left out of the status, where nobody reads them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub excerpt: Option<String>,
@@ -269,6 +303,25 @@ impl Endpoint {
             reasons: view.reasons.iter().map(Reason::of).collect(),
             report: view.report.iter().map(|(metric, value)| (metric.to_string(), *value)).collect(),
             probes: view.probes.iter().map(Probe::of).collect(),
+            heartbeat: view.heartbeat.as_ref().map(Heartbeat::of),
+        }
+    }
+}
+
+impl Heartbeat {
+    #[expect(clippy::cast_precision_loss, reason = "clocks are not years of years apart")]
+    fn of(view: &verdict::HeartbeatView) -> Self {
+        Self {
+            at: view.at.map(time),
+            deadline: view.deadline.map(time),
+            result: view.last.as_str().to_owned(),
+            state: view.state.as_str().to_owned(),
+            seq: view.seq,
+            boot_id: view.boot_id.as_deref().map(str::to_owned),
+            delay_seconds: view.delay.as_secs_f64(),
+            clock_offset_seconds: view.clock_offset_ms.map(|millis| millis as f64 / 1000.0),
+            clock_drift_ppm: view.clock_drift_ppm,
+            phi: view.suspicion.map(|suspicion| suspicion.phi(clock::now())),
         }
     }
 }
@@ -295,6 +348,8 @@ impl Probe {
             streak: view.streak,
             at: view.result.map(|_| time(view.at)),
             reason: view.reason.as_ref().map(Reason::of),
+            delay_seconds: view.stamped.map(|stamped| stamped.delay.as_secs_f64()),
+            server_seconds: view.stamped.and_then(|stamped| stamped.server_time).map(|span| span.as_secs_f64()),
             excerpt: None,
         }
     }

@@ -52,6 +52,7 @@ impl Rig {
             recalls: crate::cluster::Recall::queue(),
             outside: Box::new(crate::control::Nothing),
             memory: None,
+            proxy: crate::heartbeat::Identity::default(),
         };
         let (handle, _control) = control::start(setup).unwrap();
         handle.live().enter(Phase::Ready);

@@ -79,6 +79,23 @@ impl FromStr for AdminUrl {
     }
 }
 
+impl AdminUrl {
+    /// Host and port as they stand in the URL.
+    pub(super) fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    /// The host, without brackets.
+    pub(super) fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The port, 80 where none is written.
+    pub(super) const fn port(&self) -> u16 {
+        self.port
+    }
+}
+
 impl std::fmt::Display for AdminUrl {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "http://{}", self.authority)

@@ -165,11 +165,11 @@ mod tests {
 
     use super::*;
     use crate::base::time::Timestamp;
-    use crate::health::signal::Failure;
+    use crate::health::signal::{Failure, Stamps};
 
     fn run(result: ProbeResult, excerpt: &str) -> ProbeRun {
         let latency = Duration::from_micros(840);
-        ProbeRun { probe: 0, started: Timestamp::ZERO, latency, result, excerpt: excerpt.into() }
+        ProbeRun { probe: 0, started: Timestamp::ZERO, latency, result, excerpt: excerpt.into(), stamps: Stamps::default() }
     }
 
     fn rule(metric: &str, degrade: f64, eject: f64, enforce: bool) -> Rule {

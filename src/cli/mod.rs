@@ -7,12 +7,14 @@
 //! |---|---|
 //! | `run`, `demo` | serves; the others end by themselves |
 //! | `probe` | asks endpoints themselves |
+//! | `beat` | speaks for one |
 //! | `validate`, `plan`, `simulate`, `schema`, `completions` | need neither a process nor a network |
 //! | `status`, `explain`, `events`, `operate`, `reload`, `health` | ask a running process, through `client` |
 //! | `age`, `finding`, `reason`, `table`, `figure`, `output`, `failure` | how it all looks |
 //! | `sse` | the reading of server-sent events |
 
 mod age;
+mod beat;
 mod client;
 mod completions;
 mod demo;
@@ -98,6 +100,8 @@ enum Command {
     Reload(reload::Reload),
     /// Follow every change of state as it happens
     Events(events::Events),
+    /// Send heartbeats for a program that cannot, and end when too few proxies acknowledge them
+    Beat(beat::Beat),
     /// Print the JSON Schema of the configuration
     Schema,
     /// Print a completion script for a shell
@@ -124,6 +128,7 @@ impl Command {
             Self::Thaw(command) => command.run("thaw", target, out),
             Self::Reload(command) => command.run(target, out),
             Self::Events(command) => command.run(target, out),
+            Self::Beat(command) => command.run(target),
             Self::Schema => schema::run(out),
             Self::Completions(command) => command.run(out),
             Self::Health => health::run(target, out),

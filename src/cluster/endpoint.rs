@@ -135,6 +135,7 @@ fn unknown(now: Timestamp) -> EndpointView {
         report_voids: Vec::new(),
         report_at: None,
         probes: Vec::new(),
+        heartbeat: None,
         next_change: None,
     }
 }

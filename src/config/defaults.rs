@@ -109,6 +109,10 @@ pub(super) const SLOW_START_FLOOR: &str = "10%";
 pub(super) const HOLD: Duration = Duration::from_secs(1);
 /// Who is well for a minute is no longer coming and going.
 pub(super) const HOLD_MAX: Duration = Duration::from_secs(60);
+/// As probes: an endpoint that stops is missed within seconds.
+pub(super) const HEARTBEAT_PERIOD: Duration = Duration::from_secs(2);
+/// One false suspicion in a hundred million beats.
+pub(super) const PHI: u32 = 8;
 
 /// Several reports must agree, as with probes.
 pub(super) const RULE_REPORTS: NonZeroU32 = NonZeroU32::MIN.saturating_add(2);
@@ -163,6 +167,11 @@ pub(super) fn down_interval(interval: Duration) -> Duration {
     interval.min(DOWN_INTERVAL_MAX)
 }
 
+/// How long an endpoint counts as alive: 3.5 periods, so that three beats in a row must be lost, whatever the jitter.
+pub(super) fn heartbeat_ttl(period: Duration) -> Duration {
+    period.saturating_mul(7) / 2
+}
+
 /// The age of a report from which on it is too old: 3 times the slowest interval, at least [`MAX_AGE_MIN`].
 pub(super) fn max_age(slowest: Duration) -> Duration {
     slowest.saturating_mul(MAX_AGE_INTERVALS).max(MAX_AGE_MIN)
@@ -179,6 +188,7 @@ mod tests {
         assert_eq!(fast_interval(ms(200)), ms(100));
         assert_eq!(down_interval(ms(2000)), ms(2000));
         assert_eq!(down_interval(ms(30_000)), ms(5000));
+        assert_eq!(heartbeat_ttl(ms(500)), ms(1750));
         assert_eq!(max_age(ms(2000)), ms(10_000));
         assert_eq!(max_age(ms(5000)), ms(15_000));
     }

@@ -11,8 +11,19 @@ use crate::config::model::{Config, Listener};
 use crate::config::render::{self, to_json};
 
 /// The settings of the whole process.
-const PROCESS: [&str; 10] =
-    ["admin", "metrics", "workers", "drain_delay", "drain_timeout", "watch", "state_file", "access_log", "log", "fleet"];
+const PROCESS: [&str; 11] = [
+    "admin",
+    "metrics",
+    "heartbeats",
+    "workers",
+    "drain_delay",
+    "drain_timeout",
+    "watch",
+    "state_file",
+    "access_log",
+    "log",
+    "fleet",
+];
 /// Lists whose items have a name of their own, by the key that holds it.
 const NAMED: [(&str, &str, &str); 5] = [
     ("routes", "route", "name"),

@@ -36,6 +36,8 @@ pub struct Config {
     pub access_log: Option<AccessLog>,
     /// What is logged, and how.
     pub log: Log,
+    /// Sockets that heartbeats come in by.
+    pub heartbeats: Vec<Heartbeats>,
     /// Sockets that requests come in by.
     pub listeners: Vec<Listener>,
     /// Groups of endpoints.
@@ -108,6 +110,26 @@ pub enum AccessFormat {
     Json,
     /// The combined format of web servers.
     Combined,
+}
+
+/// A socket that heartbeats come in by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Heartbeats {
+    /// Where it listens.
+    pub address: ListenAddress,
+}
+
+/// The tokens that may send heartbeats of one cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeartbeatTokens(pub Arc<[HeartbeatToken]>);
+
+/// A token, and what it may speak for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeartbeatToken {
+    /// The bearer token.
+    pub token: Secret,
+    /// Endpoints by their address as configured; none means every endpoint of the cluster.
+    pub endpoints: Vec<Arc<str>>,
 }
 
 /// Logging.
@@ -322,6 +344,8 @@ pub struct Cluster {
     pub report_timing: Timing,
     /// Addresses that tell our own link from an endpoint.
     pub references: Vec<EndpointAddress>,
+    /// Who may send heartbeats of it; `None`: anybody who reaches the socket, which is then on loopback.
+    pub heartbeat_tokens: Option<HeartbeatTokens>,
 }
 
 /// TLS towards endpoints.

@@ -293,7 +293,7 @@ mod tests {
             ("log: {level: inof}", "log.level: \"inof\" / error, warn, info, debug or trace; did you mean \"info\"?".to_owned()),
             ("log: [info]", "log: a list / a mapping".to_owned()),
             ("clusters: [{name: a, endpoints: []}]", "clusters[0].endpoints: an empty list / a list of at least one".to_owned()),
-            ("lisseners: []", "lisseners: the unknown key \"lisseners\" / one of the keys access_log, admin, clusters, drain_delay, drain_timeout, fleet, listeners, log, metrics, state_file, watch, workers; did you mean \"listeners\"?".to_owned()),
+            ("lisseners: []", "lisseners: the unknown key \"lisseners\" / one of the keys access_log, admin, clusters, drain_delay, drain_timeout, fleet, heartbeats, listeners, log, metrics, state_file, watch, workers; did you mean \"listeners\"?".to_owned()),
             ("clusters: [{name: a, endpoints: [a:1], health: on}]", "clusters[0].health: \"on\" / off or a mapping".to_owned()),
             ("clusters: [{name: a, endpoints: [a:1], health: {fall: 0}}]", "clusters[0].health.fall: 0 / a whole number from 1 to 1000".to_owned()),
             ("clusters: [{name: a, endpoints: [a:1], health: {probes: [{tcp: {port: 1}}]}}]", "clusters[0].health.probes[0].tcp.port: the unknown key \"port\" / no keys here".to_owned()),

@@ -6,6 +6,7 @@ use crate::base::ids::EndpointId;
 use crate::cluster::{Endpoint, Recall, RecallSender};
 use crate::control::events::EventLog;
 use crate::control::handle::Shared;
+use crate::health::signal::Observation;
 use crate::health::verdict::{Code, State, Transition};
 
 /// Where changes are told.
@@ -38,6 +39,15 @@ impl Announcer {
         self.events.push(cluster, endpoint.address.text(), transition);
     }
 
+    /// Counts how late the answer to a probe came, if the endpoint stamps its answers.
+    pub(super) fn stamped(&self, endpoint: &Endpoint, observation: &Observation) {
+        let Observation::Probe(run) = observation else { return };
+        let view = run.stamps.answered_at_ms.map(|_| endpoint.view());
+        if let Some(stamped) = view.and_then(|view| view.probes.get(run.probe)?.stamped) {
+            self.shared.tallies.delayed(&endpoint.cluster, stamped.delay);
+        }
+    }
+
     /// Tells of a soft ejection that was withheld.
     pub(super) fn withheld(&self, endpoint: &Endpoint, code: &Code) {
         let address = endpoint.address.as_str();
@@ -54,6 +64,6 @@ impl Announcer {
 
 /// Whether waiting for an answer of this endpoint makes no more sense: it is gone, or answers nobody.
 pub(super) fn forbids_waiting(transition: &Transition) -> bool {
-    let gone = |code: &Code| matches!(code, Code::ProbeTimeout | Code::ProbeRefused | Code::Refused);
+    let gone = |code: &Code| matches!(code, Code::ProbeTimeout | Code::ProbeRefused | Code::Refused | Code::HeartbeatExpired);
     transition.to == State::Unhealthy && transition.reasons.iter().any(|reason| gone(&reason.code))
 }

@@ -14,6 +14,7 @@ use crate::base::time::Timestamp;
 use crate::cluster::Endpoint;
 use crate::config::{Config, model};
 use crate::control::announcer::Announcer;
+use crate::control::beats::Senders;
 use crate::control::ward::{Change, Ward, believe};
 use crate::control::wards::{Wards, count};
 use crate::control::watched::{Watched, Watcher};
@@ -120,6 +121,14 @@ impl Draft {
             Plan::Kept(kept) => kept.joining.iter().map(|watched| Arc::clone(&watched.endpoint)).collect(),
         };
         self.plans.iter().flat_map(of).collect()
+    }
+
+    /// The endpoints that join, with the settings of their cluster.
+    pub(super) fn joining(&self) -> impl Iterator<Item = Senders<'_>> {
+        self.plans.iter().map(|plan| match plan {
+            Plan::New(ward) => (&ward.config, ward.endpoints().to_vec()),
+            Plan::Kept(kept) => (&kept.config, kept.joining.iter().map(|watched| Arc::clone(&watched.endpoint)).collect()),
+        })
     }
 
     /// Takes in a signal about an endpoint that joins.

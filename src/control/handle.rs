@@ -83,6 +83,10 @@ pub(super) enum Order {
         memory: String,
         answer: oneshot::Sender<()>,
     },
+    Heartbeats {
+        hear: bool,
+        answer: oneshot::Sender<()>,
+    },
     Settled {
         answer: oneshot::Sender<()>,
     },
@@ -244,6 +248,11 @@ impl Handle {
     /// Waits until every cluster has had its first verdicts, or control has stopped.
     pub async fn settled(&self) {
         self.ask(|answer| Order::Settled { answer }).await.unwrap_or_default();
+    }
+
+    /// Has heartbeats taken in, or left to another process that has the same sockets: nobody is judged by their absence then.
+    pub async fn hear_heartbeats(&self, hear: bool) {
+        self.ask(|answer| Order::Heartbeats { hear, answer }).await.unwrap_or_default();
     }
 
     /// Ends control and its probes: the last thing in the life of the process. What is published stays.

@@ -11,6 +11,7 @@
 //! | `doubts` | whether who refused has answered since |
 //! | `totals` | what is new in an endpoint's cells |
 //! | `local` | whether it is ourselves who stand still |
+//! | `beats`, `pulse` | heartbeats on their way through; whether we stood still ourselves |
 //! | `pacer`, `announcer` | when a snapshot is published, and how a change is told |
 //! | `reload`, `source`, `draft`, `world` | the way of a reload, from the file to the next world |
 //! | `orders`, `keeper`, `memory` | what operators ordered, the file it is kept in, and all that another process is told |
@@ -21,6 +22,7 @@
 //! | `events`, `tallies` | the last transitions, and what control counts |
 
 mod announcer;
+mod beats;
 mod doubts;
 mod draft;
 mod events;
@@ -34,6 +36,7 @@ mod names;
 mod orders;
 mod outside;
 mod pacer;
+mod pulse;
 mod reload;
 mod source;
 mod tallies;

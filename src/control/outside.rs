@@ -24,6 +24,9 @@ pub trait Outside: Send + std::fmt::Debug {
 
     /// The socket that votes of the fleet come in by, if there is a fleet.
     fn votes(&self) -> Option<Arc<ListenSocket>>;
+
+    /// The sockets that heartbeats come in by.
+    fn heartbeats(&self) -> Vec<Arc<ListenSocket>>;
 }
 
 /// Nothing but control: for tests.
@@ -41,5 +44,9 @@ impl Outside for Nothing {
 
     fn votes(&self) -> Option<Arc<ListenSocket>> {
         None
+    }
+
+    fn heartbeats(&self) -> Vec<Arc<ListenSocket>> {
+        Vec::new()
     }
 }

@@ -10,6 +10,7 @@ use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts};
 
 use crate::health::verdict::{Code, State, Transition};
+use crate::heartbeat::Counts;
 use crate::telemetry::cell::BUCKETS;
 use crate::telemetry::names::{self, Metric};
 
@@ -20,6 +21,8 @@ pub struct Tallies {
     ejections: IntCounterVec,
     withheld: IntCounterVec,
     probe_durations: HistogramVec,
+    heartbeats: Counts,
+    heartbeat_delays: HistogramVec,
     reloads: IntCounterVec,
     last_reload: IntGauge,
 }
@@ -32,16 +35,21 @@ fn counter(metric: Metric) -> IntCounterVec {
     IntCounterVec::new(Opts::new(metric.name, metric.help), metric.labels).expect("names and labels are well-formed constants")
 }
 
+fn histogram(metric: Metric) -> HistogramVec {
+    let buckets = HistogramOpts::new(metric.name, metric.help).buckets(BUCKETS.to_vec());
+    HistogramVec::new(buckets, metric.labels).expect("names and labels are well-formed constants")
+}
+
 impl Tallies {
     pub(super) fn new() -> Self {
-        let durations = names::PROBE_DURATION;
-        let buckets = HistogramOpts::new(durations.name, durations.help).buckets(BUCKETS.to_vec());
         let last = names::CONFIG_LAST_RELOAD;
         let tallies = Self {
             transitions: counter(names::TRANSITIONS),
             ejections: counter(names::EJECTIONS),
             withheld: counter(names::EJECTIONS_WITHHELD),
-            probe_durations: HistogramVec::new(buckets, durations.labels).expect("names and labels are well-formed constants"),
+            probe_durations: histogram(names::PROBE_DURATION),
+            heartbeats: Counts::default(),
+            heartbeat_delays: histogram(names::HEARTBEAT_DELAY),
             reloads: counter(names::CONFIG_RELOADS),
             last_reload: IntGauge::new(last.name, last.help).expect("the name is a well-formed constant"),
         };
@@ -60,6 +68,8 @@ impl Tallies {
             Box::new(self.ejections.clone()),
             Box::new(self.withheld.clone()),
             Box::new(self.probe_durations.clone()),
+            self.heartbeats.collector(),
+            Box::new(self.heartbeat_delays.clone()),
             Box::new(self.reloads.clone()),
             Box::new(self.last_reload.clone()),
         ]
@@ -82,6 +92,15 @@ impl Tallies {
         self.probe_durations.with_label_values(&[cluster, probe]).observe(latency.as_secs_f64());
     }
 
+    /// The counts of heartbeats.
+    pub(super) const fn heartbeats(&self) -> &Counts {
+        &self.heartbeats
+    }
+
+    pub(super) fn delayed(&self, cluster: &str, delay: Duration) {
+        self.heartbeat_delays.with_label_values(&[cluster]).observe(delay.as_secs_f64());
+    }
+
     pub(super) fn reloaded(&self, applied: bool) {
         self.reloads.with_label_values(&[if applied { APPLIED } else { REFUSED }]).inc();
         self.last_reload.set(i64::from(applied));
@@ -92,6 +111,7 @@ impl Tallies {
         let gone = [("cluster", cluster), ("endpoint", endpoint)];
         forget(&self.transitions, &gone);
         forget(&self.ejections, &gone);
+        forget(self.heartbeats.series(), &gone);
     }
 
     /// Drops the series of a cluster that left.
@@ -101,6 +121,8 @@ impl Tallies {
         forget(&self.ejections, &gone);
         forget(&self.withheld, &gone);
         forget(&self.probe_durations, &gone);
+        forget(self.heartbeats.series(), &gone);
+        forget(&self.heartbeat_delays, &gone);
     }
 
     /// Drops the series of a probe that left its cluster.

@@ -15,6 +15,7 @@ use crate::base::time::Timestamp;
 use crate::cluster::{Dropped, Live, RecallSender, SignalQueue};
 use crate::config::Config;
 use crate::control::announcer::Announcer;
+use crate::control::beats::{self, Beats};
 use crate::control::draft::{Bench, Draft, Identities};
 use crate::control::events::EventLog;
 use crate::control::fleet::Fleet;
@@ -24,6 +25,7 @@ use crate::control::memory::Memory;
 use crate::control::moves::Moves;
 use crate::control::orders::Orders;
 use crate::control::outside::Outside;
+use crate::control::pulse::Pulse;
 use crate::control::reload::{Comparison, Reloads, Request, compare};
 use crate::control::source::{Read, Source};
 use crate::control::tallies::Tallies;
@@ -33,6 +35,7 @@ use crate::control::world::world;
 use crate::discovery::Found;
 use crate::fleet::Word;
 use crate::health::signal::{Observation, OperatorState, Signal};
+use crate::heartbeat::{Identity, Pushed};
 use crate::probe::ProbeLag;
 use crate::runtime::{clock, thread};
 
@@ -67,6 +70,8 @@ pub struct Setup {
     pub outside: Box<dyn Outside>,
     /// What the process knew that is handing over.
     pub memory: Option<String>,
+    /// Who answers heartbeats.
+    pub proxy: Identity,
 }
 
 /// Starts control on a thread of its own, with the probes on it. When this returns the world is published, with nothing
@@ -88,10 +93,12 @@ pub fn start(setup: Setup) -> io::Result<(Handle, JoinHandle<()>)> {
     let (handle, orders) = Handle::new(Arc::clone(&shared), events.stream());
     let announcer = Announcer::new(shared, events, setup.recalls);
     let source = Source(setup.source);
+    let proxy = setup.proxy;
     // Not a tokio channel: the thread that waits may itself be a runtime's.
     let (ready, is_ready) = std::sync::mpsc::sync_channel(1);
     let thread = thread::spawn("control", move || async move {
-        let mut control = Control::new(announcer, source, orders, setup.signals, setup.outside);
+        let beats = Beats::new(proxy, &announcer);
+        let mut control = Control::new(announcer, source, orders, setup.signals, setup.outside, beats);
         control.begin(setup.memory.as_deref());
         let _ = ready.send(());
         control.run().await;
@@ -114,6 +121,8 @@ struct Control {
     results: mpsc::Receiver<Signal>,
     resolved: mpsc::Receiver<EndpointId>,
     fleet: Fleet,
+    beats: Beats,
+    pulse: Pulse,
     /// Who waits for first verdicts.
     settling: Vec<oneshot::Sender<()>>,
     outside: Box<dyn Outside>,
@@ -133,6 +142,7 @@ enum Heard {
     Signal(Signal),
     Resolved(EndpointId),
     Discovered(Found),
+    Beat(Pushed),
     Configuration(Box<Read>),
     /// Of another proxy.
     Fleet(Word),
@@ -146,6 +156,7 @@ impl Control {
         orders: mpsc::Receiver<Order>,
         signals: SignalQueue,
         outside: Box<dyn Outside>,
+        beats: Beats,
     ) -> Self {
         let (result, results) = mpsc::channel(RESULTS);
         let (name, resolved) = mpsc::channel(RESOLVED);
@@ -163,6 +174,8 @@ impl Control {
             results,
             resolved,
             fleet: Fleet::default(),
+            beats,
+            pulse: Pulse::new(clock::now()),
             settling: Vec::new(),
             outside,
             orders_kept: Orders::default(),
@@ -180,6 +193,7 @@ impl Control {
         self.commit(draft, now);
         self.wards.ourselves.begin(now);
         self.join_fleet();
+        let hands_over = memory.is_some();
         let memory = memory.and_then(Memory::read);
         if let Some(memory) = memory {
             self.wards.remember(memory.clusters, now);
@@ -188,6 +202,14 @@ impl Control {
             self.orders_kept = kept.unwrap_or_default();
         }
         self.renew_orders(now);
+        // Until we have taken over the other process hears them.
+        self.hear_heartbeats(!hands_over);
+    }
+
+    /// Takes heartbeats in, or leaves them to another process: then nobody is judged by what we do not hear.
+    fn hear_heartbeats(&mut self, hear: bool) {
+        self.pulse.deaf = !hear;
+        self.beats.listen(if hear { self.outside.heartbeats() } else { Vec::new() });
     }
 
     /// Takes our seat in the fleet, or another one, or leaves it.
@@ -289,18 +311,24 @@ impl Control {
             Some(id) = self.resolved.recv() => Heard::Resolved(id),
             Some(found) = self.discovered.recv() => Heard::Discovered(found),
             word = self.fleet.next() => Heard::Fleet(word),
+            beat = self.beats.next() => Heard::Beat(beat),
             read = self.reloads.read() => Heard::Configuration(Box::new(read)),
             () = tokio::time::sleep_until(wake) => Heard::Time,
         }
     }
 
     fn act(&mut self, heard: Heard) {
+        let now = clock::now();
+        if let Some(stall) = self.pulse.beat(now) {
+            self.wards.excuse(stall, now);
+        }
         match heard {
             Heard::Order(order) => self.obey(order),
             Heard::Result(signal) => self.hear_results(signal),
             Heard::Signal(signal) => self.hear_signals(signal),
             Heard::Resolved(id) => self.hear_resolved(id),
             Heard::Discovered(found) => self.moves.hear(found, &self.wards),
+            Heard::Beat(beat) => self.hear_beats(beat),
             Heard::Configuration(read) => self.compare(*read),
             Heard::Fleet(word) => self.fleet.hear(word, clock::now()),
             Heard::Time => {}
@@ -310,7 +338,8 @@ impl Control {
 
     fn wake(&mut self) -> Timestamp {
         let fleet = self.fleet.wake().unwrap_or(Timestamp::NEVER);
-        let wards = self.wards.wake().unwrap_or(Timestamp::NEVER).min(self.moves.wake()).min(fleet);
+        let pulse = if self.wards.judges_silence() { self.pulse.due() } else { Timestamp::NEVER };
+        let wards = self.wards.wake().unwrap_or(Timestamp::NEVER).min(self.moves.wake()).min(fleet).min(pulse);
         self.reloads.draft().map_or(wards, |draft| wards.min(draft.wake()))
     }
 
@@ -350,6 +379,30 @@ impl Control {
             let Ok(signal) = self.signals.try_recv() else { return };
             self.hear(signal);
         }
+    }
+
+    fn hear_beats(&mut self, first: Pushed) {
+        self.hear_beat(first);
+        for _ in 1..BATCH {
+            let Some(beat) = self.beats.try_next() else { return };
+            self.hear_beat(beat);
+        }
+    }
+
+    fn hear_beat(&mut self, mut beat: Pushed) {
+        for signal in beats::signals(&mut beat) {
+            self.hear(signal);
+        }
+        beats::count(&beat, &self.wards.announcer);
+        // Who asked may have left.
+        let _ = beat.taken.send(());
+    }
+
+    /// Tells who may be spoken for by heartbeats: who is in force, and who joins by the draft under way.
+    fn list_senders(&mut self, now: Timestamp) {
+        let joining = self.reloads.draft().map(|draft| &*draft).into_iter().flat_map(Draft::joining);
+        let senders = self.wards.iter().map(|ward| (&ward.config, ward.endpoints().to_vec()));
+        self.beats.list(senders.chain(joining), now);
     }
 
     fn hear(&mut self, signal: Signal) {
@@ -395,6 +448,11 @@ impl Control {
             }
             Some(Order::History { cluster, endpoint, answer }) => drop(answer.send(self.wards.history(&cluster, &endpoint))),
             Some(Order::Reload { dry_run, answer }) => self.reloads.ask(Request { dry_run, answer }),
+            Some(Order::Heartbeats { hear, answer }) => {
+                self.hear_heartbeats(hear);
+                // Who asked may have left.
+                let _ = answer.send(());
+            }
             Some(Order::Settled { answer }) => self.settling.push(answer),
             Some(Order::Stop) | None => self.stopped = true,
         }
@@ -422,6 +480,7 @@ impl Control {
                     self.moves.put_off();
                     let draft = self.draft(*config, clock::now());
                     self.reloads.drafted(request, changes, draft);
+                    self.list_senders(clock::now());
                 }
                 Err(problems) => self.end_reload(request, ReloadOutcome::Refused { problems }),
             },
@@ -443,6 +502,7 @@ impl Control {
         self.when_kept(|| {});
         self.outside.commit(&self.wards.announcer.shared.config.load());
         self.join_fleet();
+        self.hear_heartbeats(!self.pulse.deaf);
         self.end_reload(request, ReloadOutcome::Applied { changes });
     }
 
@@ -453,6 +513,7 @@ impl Control {
         let next = world(&config, self.wards.clusters(), &shared.live.world().load());
         shared.live.publish(next);
         shared.config.store(Arc::new(config));
+        self.list_senders(now);
     }
 
     fn end_reload(&mut self, request: Request, outcome: ReloadOutcome) {

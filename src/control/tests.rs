@@ -18,7 +18,7 @@ use crate::control::tallies::Tallies;
 use crate::control::wards::Wards;
 use crate::control::watched::Watcher;
 use crate::control::world::world;
-use crate::health::signal::{Failure, Observation, OperatorState, ProbeResult, ProbeRun, Signal};
+use crate::health::signal::{Failure, Observation, OperatorState, ProbeResult, ProbeRun, Signal, Stamps};
 use crate::health::verdict::State;
 use crate::runtime::thread::block_on;
 
@@ -128,7 +128,14 @@ fn signal(endpoint: &Endpoint, observation: Observation, at: Timestamp) -> Signa
 }
 
 fn run(result: ProbeResult, started: Timestamp) -> Observation {
-    Observation::Probe(ProbeRun { probe: 0, started, latency: Duration::from_millis(1), result, excerpt: "".into() })
+    Observation::Probe(ProbeRun {
+        probe: 0,
+        started,
+        latency: Duration::from_millis(1),
+        result,
+        excerpt: "".into(),
+        stamps: Stamps::default(),
+    })
 }
 
 fn within(test: impl FnOnce()) {

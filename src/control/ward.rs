@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::base::ids::{ClusterId, EndpointId};
 use crate::base::time::Timestamp;
@@ -152,6 +153,12 @@ impl Ward {
             self.act(changes, now, announcer);
         }
         self.publish_if_due(now, announcer);
+    }
+
+    /// We stood still for `span`: nobody is judged for it.
+    pub(super) fn excuse(&mut self, span: Duration, now: Timestamp, announcer: &Announcer) {
+        let changes = self.health.excuse(span, now);
+        self.act(changes, now, announcer);
     }
 
     /// When [`Self::tick`] has something to do.
@@ -349,12 +356,13 @@ fn members(config: &model::Cluster, watched: &[Watched]) -> Vec<health::Member> 
 }
 
 /// How often reports come when nothing is in question.
-fn report_interval(config: &model::Cluster) -> std::time::Duration {
+fn report_interval(config: &model::Cluster) -> Duration {
     let first_http = config.probes.iter().find(|probe| matches!(probe.check, health::check::Check::Http(_)));
     match (config.report.as_ref().map(|report| &report.source), first_http) {
         (Some(Source::Own { .. }), _) => config.report_timing.interval,
         (Some(Source::FirstHttpProbe), Some(probe)) => probe.timing.interval,
-        _ => std::time::Duration::ZERO,
+        (Some(Source::FirstHttpProbe), None) => config.health.heartbeat.map_or(Duration::ZERO, |heartbeat| heartbeat.period),
+        (None, _) => Duration::ZERO,
     }
 }
 

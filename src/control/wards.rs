@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::base::ids::{ClusterId, EndpointId};
 use crate::base::time::Timestamp;
@@ -55,6 +56,10 @@ impl Wards {
         self.install(list);
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Ward> {
+        self.list.iter()
+    }
+
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Ward> {
         self.list.iter_mut()
     }
@@ -99,6 +104,7 @@ impl Wards {
         }
         count(&endpoint, &signal.observation, &self.announcer);
         ward.apply(&signal, now, &self.announcer);
+        self.announcer.stamped(&endpoint, &signal.observation);
         if refused || signal.observation == Observation::Reset {
             ward.probe_now(endpoint.id);
         }
@@ -106,6 +112,18 @@ impl Wards {
             self.doubts.forget(endpoint.id);
         }
         None
+    }
+
+    /// Whether anybody is judged for saying nothing.
+    pub(super) fn judges_silence(&self) -> bool {
+        self.list.iter().any(|ward| ward.config.health.heartbeat.is_some())
+    }
+
+    /// We stood still for `span`: nobody is judged for it.
+    pub(super) fn excuse(&mut self, span: Duration, now: Timestamp) {
+        for ward in &mut self.list {
+            ward.excuse(span, now, &self.announcer);
+        }
     }
 
     /// Lets time pass.
@@ -254,13 +272,14 @@ pub(super) fn count(endpoint: &Endpoint, observation: &Observation, announcer: &
                 ReportReading::None => none.inc(),
             }
         }
-        Observation::Fleet(_)
+        // Whoever takes beats in counts them, the refused ones too.
+        Observation::Beat(_)
+        | Observation::Fleet(_)
         | Observation::Asks(_)
         | Observation::Load(_)
         | Observation::Refused
         | Observation::Reset
         | Observation::Answered
-        | Observation::Process(_)
         | Observation::Operator { .. } => {}
     }
 }

@@ -61,7 +61,7 @@ impl Rank {
 const fn sickness(code: &Code) -> Rank {
     match code {
         Code::Refused | Code::ProbeRefused => Rank::Refused,
-        Code::ProbeTimeout | Code::ProbeTls | Code::ProbeError => Rank::Timeout,
+        Code::ProbeTimeout | Code::ProbeTls | Code::ProbeError | Code::HeartbeatExpired => Rank::Timeout,
         _ => Rank::Answer,
     }
 }

@@ -21,6 +21,48 @@ pub struct StatusRange {
     pub high: u16,
 }
 
+/// Whether the nonce that a probe sends must come back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Acknowledge {
+    /// None is sent.
+    Off,
+    /// An answer with another one says nothing; one without any is an answer.
+    #[default]
+    Optional,
+    /// An answer without it, or with another one, fails.
+    Required,
+}
+
+impl Acknowledge {
+    /// The name used in the configuration.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Optional => "optional",
+            Self::Required => "required",
+        }
+    }
+
+    /// Judges the nonce in an answer by the one that was sent. `None` if it is no obstacle.
+    ///
+    /// Whoever answers with another nonce did not see this probe: a cache, or another instance. That the endpoint is well does
+    /// not follow, and that it is not does not follow either.
+    #[must_use]
+    pub fn judge(self, sent: &str, answered: Option<&[u8]>) -> Option<ProbeResult> {
+        let said = match answered {
+            Some(answered) if answered.eq_ignore_ascii_case(sent.as_bytes()) => return None,
+            Some(_) => "answered with a nonce that was not sent: a cache or another instance answered",
+            None => "answered without the nonce that was sent",
+        };
+        match (self, answered) {
+            (Self::Required, _) => Some(ProbeResult::Fail(Failure::Unacknowledged(said.to_owned()))),
+            (Self::Optional, Some(_)) => Some(ProbeResult::Void(said.to_owned())),
+            (Self::Off, _) | (Self::Optional, None) => None,
+        }
+    }
+}
+
 /// An HTTP probe.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HttpCheck {
@@ -36,6 +78,8 @@ pub struct HttpCheck {
     pub status: Vec<StatusRange>,
     /// Text that the body must contain.
     pub body_contains: Option<Arc<str>>,
+    /// Whether the nonce must come back.
+    pub acknowledge: Acknowledge,
 }
 
 /// What a probe does.
@@ -134,11 +178,32 @@ mod tests {
             headers: HeaderMap::new(),
             status: status.iter().map(|(low, high)| StatusRange { low: *low, high: *high }).collect(),
             body_contains: body_contains.map(Arc::from),
+            acknowledge: Acknowledge::default(),
         }
     }
 
     fn says(word: &str, status: StatusWord) -> Report {
         Report { status: Some(status), word: Some(word.to_owned()), ..Report::default() }
+    }
+
+    #[test]
+    fn a_nonce_comes_back_or_does_not() {
+        let unacknowledged = |acknowledge: Acknowledge, answered: Option<&[u8]>| match acknowledge.judge("0a1b", answered) {
+            Some(ProbeResult::Fail(Failure::Unacknowledged(_))) => "fail",
+            Some(ProbeResult::Void(_)) => "void",
+            Some(other) => panic!("{other:?}"),
+            None => "",
+        };
+        for (answered, wanted) in [
+            (Some(b"0a1b".as_slice()), ["", "", ""]),
+            (Some(b"0A1B"), ["", "", ""]),
+            (Some(b"0a1c"), ["", "void", "fail"]),
+            (Some(b""), ["", "void", "fail"]),
+            (None, ["", "", "fail"]),
+        ] {
+            let got = [Acknowledge::Off, Acknowledge::Optional, Acknowledge::Required].map(|one| unacknowledged(one, answered));
+            assert_eq!(got, wanted, "{answered:?}");
+        }
     }
 
     #[test]

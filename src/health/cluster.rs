@@ -17,13 +17,14 @@ use crate::health::admission::{Admission, Cut, Rank, Tally};
 use crate::health::budget::{Budget, Stand};
 use crate::health::changes::{Changes, Member};
 use crate::health::electorate::Vote;
-use crate::health::endpoint::{Context, Endpoint, Soft};
+use crate::health::endpoint::{Context, Endpoint};
+use crate::health::fold::Soft;
 use crate::health::history::{Entry, Kind};
 use crate::health::policy::Policy;
 use crate::health::references::References;
 use crate::health::schedule::Pace;
 use crate::health::signal::{Failure, Observation, ProbeResult, ProbeRun, Signal};
-use crate::health::verdict::{EndpointView, State, Transition};
+use crate::health::verdict::{EndpointView, HeartbeatView, State, Transition};
 use crate::health::watch::Pool;
 use crate::health::{shares, weight};
 
@@ -84,20 +85,14 @@ impl Cluster {
 
     /// Takes on a changed policy and changed members. Whoever stays, by id, keeps its state, its probes theirs by name.
     pub fn reconfigure(&mut self, policy: Policy, members: Vec<Member>, now: Timestamp) -> Changes {
-        let weigher_stays = self.policy.weight_by == policy.weight_by;
-        let probes_stay = self.policy.probes == policy.probes && self.policy.require == policy.require;
-        self.policy = policy;
+        let before = std::mem::replace(&mut self.policy, policy);
         let warm = self.endpoints.iter().any(|endpoint| endpoint.state.is_well());
         let mut old: HashMap<EndpointId, Endpoint> = self.endpoints.drain(..).map(|endpoint| (endpoint.id(), endpoint)).collect();
         for member in members {
             let endpoint = match old.remove(&member.id) {
                 Some(mut kept) => {
                     kept.member = member;
-                    if !probes_stay {
-                        kept.probes.reconfigure(&self.policy, now);
-                    }
-                    kept.reports.reconfigure(&self.policy, weigher_stays);
-                    kept.reconfigure_traffic(&self.policy);
+                    kept.reconfigure(&before, &self.policy, now);
                     kept
                 }
                 None => Endpoint::new(member, &self.policy, now).joining(warm),
@@ -150,7 +145,7 @@ impl Cluster {
         let Some(index) = self.index.get(&signal.endpoint).copied() else { return changes };
         let context = Context { policy: &self.policy, report_interval: self.report_interval, pace: self.pool.pace, now };
         let endpoint = &mut self.endpoints[index];
-        let settled = endpoint.probes.settled();
+        let settled = endpoint.settled(&self.policy);
         let due = endpoint.wake.is_some_and(|at| at <= now);
         if due {
             endpoint.expire(context);
@@ -159,7 +154,7 @@ impl Cluster {
         if !endpoint.observe(signal, context) && !due {
             return changes;
         }
-        if !settled && endpoint.probes.settled() {
+        if !settled && endpoint.settled(&self.policy) {
             self.unsettled -= 1;
         }
         self.recall(index, signal, &mut changes);
@@ -184,7 +179,11 @@ impl Cluster {
         let due: Vec<usize> = self.wakes.iter().take_while(|(at, _)| *at <= now).map(|(_, index)| *index).collect();
         for index in due {
             let context = Context { policy: &self.policy, report_interval: self.report_interval, pace: self.pool.pace, now };
+            let settled = self.endpoints[index].settled(&self.policy);
             self.endpoints[index].expire(context);
+            if !settled && self.endpoints[index].settled(&self.policy) {
+                self.unsettled -= 1;
+            }
             self.settle(index, now, &mut changes);
         }
         self.level(&mut changes);
@@ -254,8 +253,29 @@ impl Cluster {
             report_voids: endpoint.reports.voids(),
             report_at: endpoint.reports.at(),
             probes: endpoint.probes.views(&self.policy),
+            heartbeat: self.heartbeat(id),
             next_change: endpoint.next_change(&self.policy, self.is_frozen()),
         })
+    }
+
+    /// What is shown of an endpoint's heartbeats; `None` if it is not here or none are wanted.
+    #[must_use]
+    pub fn heartbeat(&self, id: EndpointId) -> Option<HeartbeatView> {
+        let endpoint = self.get(id)?;
+        Some(endpoint.heartbeat.view(self.policy.heartbeat.as_ref()?, &endpoint.incarnation))
+    }
+
+    /// Tells that the process stood still for `span` until now: senders of heartbeats get that much more time.
+    pub fn excuse(&mut self, span: Duration, now: Timestamp) -> Changes {
+        let mut changes = Changes::default();
+        let Some(policy) = self.policy.heartbeat else { return changes };
+        for index in 0..self.endpoints.len() {
+            let endpoint = &mut self.endpoints[index];
+            endpoint.heartbeat.excuse(span, now, &policy);
+            changes.touched.push(endpoint.id());
+            self.schedule(index, now);
+        }
+        changes
     }
 
     /// How often an endpoint should be probed; normally, if it is not here.
@@ -295,7 +315,7 @@ impl Cluster {
         self.mean = weight::Mean::default();
         self.capacities = shares::Mean::default();
         self.wakes.clear();
-        self.unsettled = self.endpoints.iter().filter(|endpoint| !endpoint.probes.settled()).count();
+        self.unsettled = self.endpoints.iter().filter(|endpoint| !endpoint.settled(&self.policy)).count();
         for endpoint in &mut self.endpoints {
             endpoint.stand = Stand::default();
             endpoint.share = None;

@@ -1,26 +1,28 @@
-//! Everything believed of one endpoint: its axes, and their fold into one state with ordered reasons.
+//! Everything believed of one endpoint: its axes, and how observations and time move them.
 //!
-//! The fold is a pure function of the axes. It is kept apart from what is in force, because a frozen cluster goes on
-//! listening without acting on what it hears.
+//! Each observation moves the axis it belongs to and no other; what all of them come to is the fold's to say.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::ids::EndpointId;
 use crate::base::time::Timestamp;
-use crate::health::admission::{Rank, Seat};
+use crate::health::admission::Seat;
 use crate::health::budget::Stand;
 use crate::health::cause::Cause;
 use crate::health::changes::Member;
 use crate::health::damping::Damping;
 use crate::health::electorate::Vote;
+use crate::health::fold::{Judged, Soft};
+use crate::health::heartbeat::Heartbeat;
 use crate::health::history::{Entry, History, Kind};
+use crate::health::incarnation::{Incarnation, Met};
 use crate::health::latency::Latency;
 use crate::health::operator::Operator;
 use crate::health::outliers::Outliers;
 use crate::health::policy::Policy;
 use crate::health::probes::Probes;
-use crate::health::quorum::{self, Quorum};
+use crate::health::quorum::Quorum;
 use crate::health::ramp::Ramp;
 use crate::health::recent::Recent;
 use crate::health::refused::Refused;
@@ -28,10 +30,11 @@ use crate::health::reports::Reports;
 use crate::health::rules::Told;
 use crate::health::schedule::Pace;
 use crate::health::shares::Shares;
-use crate::health::signal::{Failure, Observation, OperatorState, ProbeResult, ProbeRun, ReportReading, Signal};
+use crate::health::signal::{
+    Beat, BeatResult, Failure, Observation, OperatorState, ProbeResult, ProbeRun, ReportReading, Signal,
+};
 use crate::health::silence::Silence;
-use crate::health::verdict::{Code, Reason, State};
-use crate::health::weight;
+use crate::health::verdict::State;
 use crate::health::wishes::Wishes;
 use crate::report::Asks;
 
@@ -54,13 +57,13 @@ pub(super) struct Endpoint {
     pub(super) ramp: Ramp,
     /// Whether it must begin with less than its weight when it first gets traffic: it joined others that are warm.
     pub(super) cold: bool,
-    /// What its process names itself by.
-    process: Option<Arc<str>>,
     /// When the newest request had been sent that was answered well.
     success_sent: Timestamp,
-    quorum: Quorum,
+    pub(super) quorum: Quorum,
     /// What we say of it to the others of the fleet.
     pub(super) vote: Option<Vote>,
+    pub(super) heartbeat: Heartbeat,
+    pub(super) incarnation: Incarnation,
     pub(super) operator: Operator,
     pub(super) wishes: Wishes,
     pub(super) shares: Shares,
@@ -82,28 +85,6 @@ pub(super) struct Endpoint {
     pub(super) share: Option<u8>,
     pub(super) capacity: Option<f64>,
     pub(super) wake: Option<Timestamp>,
-}
-
-/// What the axes ask for, the operator and the cap on soft ejections left aside.
-#[derive(Debug, Clone)]
-pub(super) struct Judged {
-    /// Unhealthy, unknown, degraded or healthy.
-    base: State,
-    /// The state that the endpoint asks to be in, unless it is ready.
-    wish: Option<State>,
-    /// Since when it should be taken out for soft reasons, if it should, and in which state it is then.
-    claim: Option<(Timestamp, State)>,
-    /// Each with the state it asks for, gravest first.
-    reasons: Vec<(State, Reason)>,
-}
-
-/// What became of a claim to be ejected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) enum Soft {
-    #[default]
-    Unclaimed,
-    Granted,
-    Withheld,
 }
 
 /// What the axes need to know besides the signal.
@@ -132,15 +113,16 @@ impl Endpoint {
             damping: Damping::default(),
             ramp: Ramp::default(),
             cold: false,
-            process: None,
             success_sent: Timestamp::ZERO,
             quorum: Quorum::default(),
             vote: None,
+            heartbeat: Heartbeat::new(now),
+            incarnation: Incarnation::default(),
             operator: Operator::default(),
             wishes: Wishes::default(),
             shares: Shares::default(),
             history: History::default(),
-            judged: Judged { base: State::Unknown, wish: None, claim: None, reasons: Vec::new() },
+            judged: Judged::unknown(),
             soft: Soft::default(),
             state: State::Unknown,
             since: now,
@@ -172,6 +154,7 @@ impl Endpoint {
         match &signal.observation {
             Observation::Probe(run) => self.observe_probe(run, at, context),
             Observation::Report(reading) => self.observe_report(reading, at, context),
+            Observation::Beat(beat) => self.observe_beat(beat, at, context),
             Observation::Asks(asks) => self.observe_asks(asks, at),
             // Whoever knows how reports are written reads it first.
             Observation::Load(_) => return false,
@@ -190,7 +173,6 @@ impl Endpoint {
                 }
                 return moved;
             }
-            Observation::Process(name) => return self.observe_process(name, at, context),
             Observation::Fleet(count) => return self.quorum.hear(*count),
             Observation::Operator { state, until, reason } => self.order(*state, *until, reason.as_ref(), at),
         }
@@ -216,8 +198,19 @@ impl Endpoint {
         self.latency.clear();
     }
 
+    fn observe_beat(&mut self, beat: &Beat, at: Timestamp, context: Context<'_>) {
+        let Some(policy) = &context.policy.heartbeat else { return };
+        let told = self.heartbeat.take(beat, at, policy, &mut self.incarnation);
+        self.history.extend(told.into_iter().map(|told| Entry::new(at, Kind::Heartbeat, told)));
+        if self.heartbeat.last() == BeatResult::Restarted {
+            self.begin_anew(context);
+        }
+    }
+
     fn observe_probe(&mut self, run: &ProbeRun, at: Timestamp, context: Context<'_>) {
         let policy = context.policy;
+        let zombie = self.meet(run, at, context);
+        let run = zombie.as_ref().unwrap_or(run);
         let vetoed = self.is_outweighed(run, context).then(|| ProbeRun {
             result: ProbeResult::Void("lost, but live traffic was answered meanwhile".to_owned()),
             ..run.clone()
@@ -268,18 +261,32 @@ impl Endpoint {
         outweighs
     }
 
-    fn observe_process(&mut self, name: &Arc<str>, at: Timestamp, context: Context<'_>) -> bool {
-        let known = self.process.replace(Arc::clone(name));
-        if known.is_none_or(|known| known == *name) {
-            return false;
+    /// Takes in who answered a probe. Returns the run as it is to be taken if it was an old incarnation: it says nothing of
+    /// the one that has the place now.
+    fn meet(&mut self, run: &ProbeRun, at: Timestamp, context: Context<'_>) -> Option<ProbeRun> {
+        match self.incarnation.meet(run.stamps.boot_id.as_ref()?) {
+            Met::Known => None,
+            Met::New => {
+                let mut told = Vec::new();
+                self.heartbeat.restart("the boot id in the answer of its probe is a new one", &mut told);
+                self.history.extend(told.into_iter().map(|told| Entry::new(at, Kind::Process, told)));
+                self.begin_anew(context);
+                None
+            }
+            Met::Zombie => {
+                let why = "an incarnation that has been followed by another answered".to_owned();
+                Some(ProbeRun { result: ProbeResult::Void(why), ..run.clone() })
+            }
         }
-        self.history.push(Entry::new(at, Kind::Process, "another process answers"));
+    }
+
+    /// Another process has the place: what was learnt of the one before is forgotten, and it begins with less than its weight.
+    fn begin_anew(&mut self, context: Context<'_>) {
         self.damping.new_process(context.now);
         self.forget_process();
         if let Some(policy) = context.policy.slow_start.as_ref().filter(|_| self.state.is_well()) {
             self.ramp.begin(policy, context.now);
         }
-        true
     }
 
     fn observe_report(&mut self, reading: &ReportReading, at: Timestamp, context: Context<'_>) {
@@ -314,6 +321,10 @@ impl Endpoint {
         let told = self.reports.expire(now, context.policy);
         self.tell(told, now);
         self.shares.expire(now);
+        if let Some(policy) = &context.policy.heartbeat {
+            let told = self.heartbeat.expire(now, policy);
+            self.history.extend(told.into_iter().map(|told| Entry::new(now, Kind::Heartbeat, told)));
+        }
         if self.operator.expire(now) {
             self.history.push(Entry::new(now, Kind::Operator, "the order ran out"));
         }
@@ -371,7 +382,7 @@ impl Endpoint {
     }
 
     /// Takes on a changed policy: what is no longer watched is forgotten.
-    pub(super) fn reconfigure_traffic(&mut self, policy: &Policy) {
+    fn reconfigure_traffic(&mut self, policy: &Policy) {
         if policy.silence.is_none() {
             self.silence.clear();
         }
@@ -400,8 +411,9 @@ impl Endpoint {
             return self.operator.next_change();
         }
         let axes = [self.operator.next_change(), self.refused.next_change(&self.probes), self.reports.next_change(policy)];
+        let heartbeat = policy.heartbeat.as_ref().and_then(|policy| self.heartbeat.next_change(policy));
         let full = policy.slow_start.as_ref().and_then(|policy| self.ramp.full(policy));
-        axes.into_iter().chain(self.traffic_changes(policy)).chain([full]).flatten().min()
+        axes.into_iter().chain(self.traffic_changes(policy)).chain([heartbeat, full]).flatten().min()
     }
 
     fn traffic_changes(&self, policy: &Policy) -> [Option<Timestamp>; 4] {
@@ -416,144 +428,27 @@ impl Endpoint {
     /// When time alone would change anything.
     pub(super) fn next_wake(&self, policy: &Policy, now: Timestamp) -> Option<Timestamp> {
         let axes = [self.operator.next_change(), self.refused.next_change(&self.probes), self.reports.wake(policy)];
+        let heartbeat = policy.heartbeat.as_ref().and_then(|policy| self.heartbeat.wake(policy));
         let step = policy.slow_start.as_ref().and_then(|policy| self.ramp.next_change(policy));
-        axes.into_iter().chain(self.traffic_changes(policy)).chain([step, self.shares.wake(now)]).flatten().min()
+        axes.into_iter().chain(self.traffic_changes(policy)).chain([heartbeat, step, self.shares.wake(now)]).flatten().min()
     }
 
-    /// Folds the axes anew.
-    pub(super) fn judge(&mut self, policy: &Policy, now: Timestamp) {
-        let mut reasons: Vec<(State, Reason)> = Vec::new();
-        match self.probes.well() {
-            Some(true) => {}
-            Some(false) => {
-                let held = self.cause.reason(policy.interval);
-                let state = if held.is_some() { State::Suspect } else { State::Unhealthy };
-                reasons.extend(held);
-                reasons.extend(self.probes.failing(policy).map(|reason| (state, reason)));
-            }
-            None => {
-                let since = self.judged.unknown_since().unwrap_or(now);
-                reasons.push((State::Unknown, self.probes.unknown(since)));
-            }
+    /// Whether there has been a verdict, or none is needed.
+    pub(super) fn settled(&self, policy: &Policy) -> bool {
+        let alone = policy.heartbeat.is_some() && self.probes.is_empty();
+        self.probes.settled() && (!alone || self.heartbeat.is_settled())
+    }
+
+    /// Takes on a changed policy.
+    pub(super) fn reconfigure(&mut self, before: &Policy, policy: &Policy, now: Timestamp) {
+        if before.probes != policy.probes || before.require != policy.require {
+            self.probes.reconfigure(policy, now);
         }
-        reasons.extend(self.refused.reason(policy, &self.probes));
-        reasons.extend(self.reports.reasons());
-        reasons.extend(self.silence.reason(policy.asks()));
-        reasons.extend(policy.outlier.as_ref().and_then(|outlier| self.outliers.reason(outlier)));
-        reasons.extend(self.latency.reason());
-        let base = |reasons: &[(State, Reason)]| reasons.iter().filter(|one| !is_soft(one)).map(|(state, _)| *state).min();
-        if let Some(damping) = &policy.damping {
-            let well = base(&reasons).is_none_or(State::is_well);
-            self.damping.observe(well, damping, now);
-            reasons.extend(self.damping.reason());
+        self.reports.reconfigure(policy, before.weight_by == policy.weight_by);
+        self.reconfigure_traffic(policy);
+        if before.heartbeat.is_none() && policy.heartbeat.is_some() {
+            self.heartbeat.begin(matches!(self.judged.base, State::Healthy | State::Degraded), now);
         }
-        reasons.extend(policy.slow_start.as_ref().and_then(|slow_start| self.ramp.reason(slow_start)));
-        self.vote = quorum::vote(base(&reasons), &reasons);
-        if policy.quorum {
-            self.quorum.consult(self.vote, &mut reasons, now);
-        }
-        reasons.sort_by_key(|(state, _)| *state);
-        let base = base(&reasons).unwrap_or(State::Healthy);
-        // While it is held for coming and going without being well, that is no claim: it is out by itself.
-        let idle = self.damping.reason().is_some() && !self.damping.is_holding();
-        let soft = reasons.iter().filter(|one| is_soft(one) && !(idle && one.1.code == Code::Damped));
-        let claim = soft.map(|(state, reason)| (reason.since, *state)).reduce(|a, b| (a.0.min(b.0), a.1.min(b.1)));
-        let wish = self.wishes.reason();
-        let wished = wish.as_ref().map(|(state, _)| *state);
-        reasons.extend(wish);
-        reasons.sort_by_key(|(state, _)| *state);
-        self.judged = Judged { base, wish: wished, claim, reasons };
-    }
-
-    /// What the budget must know. An endpoint that is out for another cause asks for nothing.
-    pub(super) fn wanted_stand(&self) -> Stand {
-        let base = self.judged.base;
-        let ready = self.ordered().is_none();
-        let well = ready && base.is_well();
-        let claim = self.judged.claim.filter(|_| well || (ready && base == State::Unknown)).map(|(since, _)| since);
-        Stand { claim, well }
-    }
-
-    /// The state that the operator orders or the endpoint asks for, the stricter one.
-    fn ordered(&self) -> Option<State> {
-        self.operator.state().into_iter().chain(self.judged.wish).min()
-    }
-
-    /// The fold of everything.
-    pub(super) fn wanted_state(&self) -> State {
-        let base = self.judged.base;
-        if let Some(ordered) = self.ordered() {
-            return ordered;
-        }
-        match (base, self.soft) {
-            (State::Unhealthy, _) if self.state == State::Ejected && self.is_stuck() => State::Ejected,
-            (State::Unhealthy, _) => State::Unhealthy,
-            (State::Ejected, _) => State::Ejected,
-            (_, Soft::Granted) => self.judged.claim.map_or(State::Ejected, |(_, state)| state),
-            (State::Healthy, Soft::Withheld) => State::Degraded,
-            (base, _) => base,
-        }
-    }
-
-    /// Whether it stays ejected though its probes fail: it is held for coming and going, or its probes are lost as its requests
-    /// were. One that turned with each probe would say nothing new each time.
-    fn is_stuck(&self) -> bool {
-        self.damping.is_stuck() || (self.outliers.is_out() && self.probes.only_late() && !self.refused.is_out())
-    }
-
-    /// What admission must know, given the state in force.
-    pub(super) fn wanted_seat(&self) -> Seat {
-        let unhealthy = self.judged.reasons.iter().filter(|(state, _)| *state == State::Unhealthy);
-        // One that fails while it is held out is as sick as it looks.
-        let stuck = self.state == State::Ejected && self.judged.base == State::Unhealthy;
-        let state = if stuck { State::Unhealthy } else { self.state };
-        let rank = Rank::of(state, self.probes.tried(), unhealthy.map(|(_, reason)| &reason.code));
-        Seat { rank, backup: self.member.backup, ready: self.ordered().is_none() }
-    }
-
-    /// The weight while it gets traffic, given the state in force.
-    pub(super) fn wanted_weight(&self, mean: &weight::Mean) -> f64 {
-        let by_state = if self.state == State::Degraded { self.degraded_weight() } else { 1.0 };
-        let by_traffic = self.latency.weight().min(self.outliers.weight()).min(self.ramp.share());
-        f64::from(self.member.weight) * by_state * by_traffic * mean.factor(self.free) * self.shares.factor()
-    }
-
-    /// Half, unless every reason for which it is degraded has a weight of its own.
-    fn degraded_weight(&self) -> f64 {
-        let own = |(state, reason): &(State, Reason)| {
-            let trial = reason.code == Code::OutlierErrors && *state == State::Degraded;
-            trial || matches!(reason.code, Code::OutlierLatency | Code::SlowStart)
-        };
-        if self.judged.reasons.iter().all(own) { 1.0 } else { weight::of_state(State::Degraded) }
-    }
-
-    /// Every reason, gravest first; `frozen` is since when the cluster is.
-    pub(super) fn reasons(&self, frozen: Option<Timestamp>) -> Vec<Reason> {
-        let mut reasons: Vec<(State, Reason)> = self.operator.reason().into_iter().collect();
-        reasons.extend(self.judged.reasons.iter().map(|(state, reason)| self.shown(*state, reason)));
-        reasons.sort_by_key(|(state, _)| *state);
-        let frozen = frozen.map(|since| Reason {
-            code: Code::Frozen,
-            probe: None,
-            detail: "no verdict of this cluster changes until it is thawed".to_owned(),
-            since,
-            until: None,
-        });
-        reasons.into_iter().map(|(_, reason)| reason).chain(frozen).collect()
-    }
-
-    fn shown(&self, state: State, reason: &Reason) -> (State, Reason) {
-        let mut reason = reason.clone();
-        if is_soft(&(state, reason.clone())) && self.soft == Soft::Withheld {
-            reason.detail.push_str("; ejection withheld, too many are out already");
-            return (State::Degraded, reason);
-        }
-        (state, reason)
-    }
-
-    /// The code of the first reason for which it should be ejected.
-    pub(super) fn claim_code(&self) -> Option<Code> {
-        self.judged.reasons.iter().find(|one| is_soft(one)).map(|(_, reason)| reason.code.clone())
     }
 
     /// How often it should be probed now.
@@ -575,18 +470,7 @@ impl Endpoint {
     }
 }
 
-/// Whether a reason asks for an ejection that is capped: by outliers, report rules, silence and coming and going.
-fn is_soft((state, reason): &(State, Reason)) -> bool {
-    (*state == State::Ejected && reason.code != Code::Quorum) || (*state == State::Suspect && reason.code == Code::Silence)
-}
-
 /// How long traffic may outweigh a probe that is lost again and again.
 fn veto(policy: &Policy) -> Duration {
     policy.interval.saturating_mul(VETO)
-}
-
-impl Judged {
-    fn unknown_since(&self) -> Option<Timestamp> {
-        self.reasons.iter().find(|(state, _)| *state == State::Unknown).map(|(_, reason)| reason.since)
-    }
 }

@@ -40,6 +40,8 @@ pub enum Kind {
     Held,
     /// A hold for coming and going began or ended.
     Damped,
+    /// Of heartbeats: one that moved something, or that they stopped.
+    Heartbeat,
     /// The operator spoke, or an order of theirs ran out.
     Operator,
     /// It asked for another state.
@@ -85,6 +87,7 @@ impl Kind {
             Self::Process => "process",
             Self::Held => "held",
             Self::Damped => "damped",
+            Self::Heartbeat => "heartbeat",
             Self::Operator => "operator",
             Self::Asks => "asks",
             Self::Withheld => "withheld",

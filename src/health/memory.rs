@@ -14,7 +14,9 @@ use crate::health::changes::Changes;
 use crate::health::cluster::Cluster;
 use crate::health::damping::Damping;
 use crate::health::endpoint::Endpoint;
+use crate::health::heartbeat::Heartbeat;
 use crate::health::history::{Entry, Kind};
+use crate::health::incarnation::Incarnation;
 use crate::health::operator::Operator;
 use crate::health::outliers::OutliersMemory;
 use crate::health::policy::Policy;
@@ -35,6 +37,8 @@ pub struct Memory {
     outliers: OutliersMemory,
     damping: Damping,
     operator: Operator,
+    heartbeat: Option<Heartbeat>,
+    incarnation: Incarnation,
     history: Vec<EntryMemory>,
 }
 
@@ -81,6 +85,8 @@ impl Memory {
             outliers: endpoint.outliers.memory(),
             damping: endpoint.damping.clone(),
             operator: endpoint.operator.clone(),
+            heartbeat: Some(endpoint.heartbeat.clone()),
+            incarnation: endpoint.incarnation.clone(),
             history: endpoint.history.to_vec().iter().map(EntryMemory::of).collect(),
         }
     }
@@ -92,6 +98,10 @@ impl Memory {
         endpoint.outliers.remember(self.outliers);
         endpoint.damping = self.damping;
         endpoint.operator = self.operator;
+        endpoint.incarnation = self.incarnation;
+        if let (Some(heartbeat), Some(_)) = (self.heartbeat, &policy.heartbeat) {
+            endpoint.heartbeat = heartbeat.resumed(now);
+        }
         for entry in self.history.iter().filter_map(EntryMemory::entry) {
             endpoint.history.push(entry);
         }
@@ -135,7 +145,7 @@ mod tests {
 
     use super::*;
     use crate::base::ids::ClusterId;
-    use crate::health::signal::{Failure, Observation, OperatorState, ProbeResult, ProbeRun, ReportReading, Signal};
+    use crate::health::signal::{Failure, Observation, OperatorState, ProbeResult, ProbeRun, ReportReading, Signal, Stamps};
     use crate::health::tests::{at, members, policy};
     use crate::report::Report;
 
@@ -145,7 +155,14 @@ mod tests {
     }
 
     fn probe(result: ProbeResult, millis: u64) -> Observation {
-        let run = ProbeRun { probe: 0, started: at(millis), latency: Duration::from_millis(1), result, excerpt: "x".into() };
+        let run = ProbeRun {
+            probe: 0,
+            started: at(millis),
+            latency: Duration::from_millis(1),
+            result,
+            excerpt: "x".into(),
+            stamps: Stamps::default(),
+        };
         Observation::Probe(run)
     }
 

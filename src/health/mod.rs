@@ -16,10 +16,14 @@
 //! | `ramp`, `damping` | how it returns: step by step, and later each time |
 //! | `electorate` | who of the fleet said what, and whether a majority is heard |
 //! | `quorum` | what the fleet's votes make of one endpoint's own verdict |
+//! | `heartbeat` | what pushed heartbeats and their absence mean |
+//! | `sequence`, `suspicion`, `lateness` | which beat it is, how improbable silence is, how late beats come |
+//! | `incarnation` | which process speaks at an address |
 //! | `operator` | what the operator ordered |
 //! | `wishes`, `shares` | the state and the share of traffic that an endpoint asks for itself |
 //! | `serving` | what a gRPC health service's answer means |
-//! | `endpoint` | the fold of all of these for one endpoint |
+//! | `endpoint` | all of these for one endpoint, and what moves them |
+//! | `fold` | what they come to: one state with ordered reasons |
 //! | `budget` | who of those that should be ejected for soft reasons may be |
 //! | `admission` | who gets traffic, panic and backups included |
 //! | `weight` | how much of it |
@@ -39,9 +43,13 @@ mod cluster;
 mod damping;
 pub mod electorate;
 mod endpoint;
+mod fold;
 mod glance;
+mod heartbeat;
 mod history;
+mod incarnation;
 mod latency;
+mod lateness;
 mod memory;
 mod operator;
 mod outliers;
@@ -55,10 +63,12 @@ mod refused;
 mod reports;
 mod rules;
 pub mod schedule;
+mod sequence;
 pub mod serving;
 mod shares;
 pub mod signal;
 mod silence;
+mod suspicion;
 pub mod verdict;
 mod watch;
 mod weight;
@@ -66,6 +76,8 @@ mod wishes;
 
 #[cfg(test)]
 mod asking;
+#[cfg(test)]
+mod heartbeats;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
@@ -77,6 +89,8 @@ pub use changes::{Changes, Member};
 pub use cluster::Cluster;
 pub use glance::{Glance, Local};
 pub use history::{Entry, HISTORY, Kind};
+pub use incarnation::MAX_BOOT_ID;
 pub use memory::Memory;
 pub use rules::figure;
 pub use schedule::Pace;
+pub use suspicion::Suspicion;

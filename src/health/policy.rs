@@ -195,10 +195,34 @@ pub struct Damping {
     pub hold_max: Duration,
 }
 
+/// When a sender of heartbeats that has gone quiet is suspected.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Detector {
+    /// Not before its time to live is over.
+    Ttl,
+    /// When its silence has become this improbable, in decades; the time to live is the end all the same.
+    Accrual {
+        /// The threshold, above 0.
+        phi: f64,
+    },
+}
+
+/// What is expected of pushed heartbeats.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct HeartbeatPolicy {
+    /// From one to the next, unless the sender says otherwise.
+    pub period: Duration,
+    /// How long an endpoint counts as alive after one.
+    pub ttl: Duration,
+    /// How silence is judged before that.
+    pub detector: Detector,
+}
+
 /// The whole policy of a cluster's health.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
-    /// The names of its probes, in order; none means that endpoints start healthy and only traffic judges them.
+    /// The names of its probes, in order; none means that endpoints start healthy and only traffic judges them, unless
+    /// heartbeats do.
     pub probes: Vec<Arc<str>>,
     /// Whether each of them asks for an answer, as http ones do, and not for a connection alone.
     pub asking: Vec<bool>,
@@ -210,6 +234,8 @@ pub struct Policy {
     pub thresholds: Thresholds,
     /// What an endpoint is before the first result.
     pub start: Start,
+    /// What is expected of pushed heartbeats, if any are.
+    pub heartbeat: Option<HeartbeatPolicy>,
     /// Rules on the report.
     pub rules: Vec<Rule>,
     /// When a report is too old to hold anything against its endpoint.

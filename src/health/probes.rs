@@ -18,9 +18,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::time::Timestamp;
 use crate::health::history::clip;
+use crate::health::lateness::Lateness;
 use crate::health::policy::{Policy, Start};
 use crate::health::signal::{Failure, ProbeResult, ProbeRun};
-use crate::health::verdict::{Code, ProbeView, Reason};
+use crate::health::verdict::{Code, ProbeView, Reason, Stamped};
 
 /// The probes of one endpoint.
 #[derive(Debug, Clone)]
@@ -46,6 +47,8 @@ struct Probe {
     /// When it last passed.
     passed: Option<Timestamp>,
     last: Option<Last>,
+    #[serde(skip)]
+    lateness: Lateness,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -54,6 +57,10 @@ struct Last {
     latency: Duration,
     at: Timestamp,
     excerpt: Arc<str>,
+    #[serde(default)]
+    started: Timestamp,
+    #[serde(skip)]
+    stamped: Option<Stamped>,
 }
 
 /// What the probes of one endpoint know.
@@ -270,6 +277,7 @@ impl Probe {
             failure: None,
             passed: None,
             last: None,
+            lateness: Lateness::default(),
         }
     }
 
@@ -284,8 +292,26 @@ impl Probe {
             ProbeResult::Fail(failure) => self.fail(failure, policy.thresholds.fall.get(), at),
             ProbeResult::Void(_) => !matches!(&self.last, Some(Last { result: ProbeResult::Void(_), .. })),
         };
-        self.last = Some(Last { result: run.result.clone(), latency: run.latency, at, excerpt: Arc::clone(&run.excerpt) });
+        let stamped = self.stamped(run);
+        self.last = Some(Last {
+            result: run.result.clone(),
+            latency: run.latency,
+            at,
+            excerpt: Arc::clone(&run.excerpt),
+            started: run.started,
+            stamped,
+        });
         remarkable
+    }
+
+    /// What the stamps in an answer tell. They are shown and counted; no verdict follows.
+    fn stamped(&mut self, run: &ProbeRun) -> Option<Stamped> {
+        let answered = run.stamps.answered_at_ms?;
+        let spacing = self.last.as_ref().map_or(Duration::ZERO, |last| run.started.since(last.started));
+        let shown = self.lateness.take(run.started + run.latency, answered, spacing)?;
+        let server_time = run.stamps.received_at_ms.and_then(|received| answered.checked_sub(received));
+        let server_time = server_time.map(Duration::from_millis).filter(|span| *span <= run.latency + Duration::from_millis(1));
+        Some(Stamped { delay: shown.delay, server_time })
     }
 
     fn pass(&mut self, rise: u32, at: Timestamp) -> bool {
@@ -349,6 +375,8 @@ impl Probe {
             Some(last) => (Some(last.result.as_str()), last.latency, last.at, Arc::clone(&last.excerpt)),
             None => (None, Duration::ZERO, self.since, Arc::from("")),
         };
-        ProbeView { name: Arc::clone(&self.name), result, latency, at, streak, passing, reason: self.reason(policy), excerpt }
+        let stamped = self.last.as_ref().and_then(|last| last.stamped);
+        let reason = self.reason(policy);
+        ProbeView { name: Arc::clone(&self.name), result, latency, at, streak, passing, reason, excerpt, stamped }
     }
 }

@@ -11,7 +11,7 @@ use crate::base::ids::{ClusterId, EndpointId};
 use crate::base::time::Timestamp;
 use crate::base::units::Ratio;
 use crate::health::policy::{For, Panic, Policy, Require, Rule, Thresholds};
-use crate::health::signal::{Failure, Observation, OperatorState, ProbeResult, ProbeRun, ReportReading, Signal};
+use crate::health::signal::{Failure, Observation, OperatorState, ProbeResult, ProbeRun, ReportReading, Signal, Stamps};
 use crate::health::verdict::State;
 use crate::health::{Changes, Cluster};
 use crate::report::{Report, StatusWord};
@@ -71,7 +71,14 @@ fn observations() -> impl Strategy<Value = Observation> {
     let run = (0_usize..4, results(), 0_u64..100_000);
     let probe = run.prop_map(|(probe, result, started)| {
         let started = at(started);
-        Observation::Probe(ProbeRun { probe, started, latency: Duration::ZERO, result, excerpt: Arc::from("") })
+        Observation::Probe(ProbeRun {
+            probe,
+            started,
+            latency: Duration::ZERO,
+            result,
+            excerpt: Arc::from(""),
+            stamps: Stamps::default(),
+        })
     });
     let state = prop_oneof![Just(OperatorState::Ready), Just(OperatorState::Draining), Just(OperatorState::Maintenance)];
     let order = (state, prop::option::of(0_u64..100_000)).prop_map(|(state, until)| Observation::Operator {
@@ -194,7 +201,7 @@ proptest! {
             let now = at(10 * (number + 1));
             let send = |cluster: &mut Cluster, at: Timestamp, what: Option<(usize, ProbeResult)>| {
                 let observation = what.map_or(Observation::Refused, |(probe, result)| {
-                    Observation::Probe(ProbeRun { probe, started: at, latency: Duration::ZERO, result, excerpt: Arc::from("") })
+                    Observation::Probe(ProbeRun { probe, started: at, latency: Duration::ZERO, result, excerpt: Arc::from(""), stamps: Stamps::default() })
                 });
                 drop(cluster.apply(&signal(0, at, observation), at));
             };

@@ -141,7 +141,7 @@ pub(super) fn vote(base: Option<State>, reasons: &[(State, Reason)]) -> Option<V
 /// Whether it is unhealthy for nothing but what the way to it may be to blame for.
 fn blames_path(reasons: &[(State, Reason)]) -> bool {
     let mut unhealthy = reasons.iter().filter(|(state, _)| *state == State::Unhealthy);
-    unhealthy.all(|(_, reason)| matches!(reason.code, Code::ProbeTimeout | Code::ProbeError))
+    unhealthy.all(|(_, reason)| matches!(reason.code, Code::ProbeTimeout | Code::ProbeError | Code::HeartbeatExpired))
 }
 
 #[cfg(test)]

@@ -84,7 +84,14 @@ mod tests {
     }
 
     fn run(started: u64, result: ProbeResult) -> ProbeRun {
-        ProbeRun { probe: 0, started: at(started), latency: Duration::ZERO, result, excerpt: Arc::from("") }
+        ProbeRun {
+            probe: 0,
+            started: at(started),
+            latency: Duration::ZERO,
+            result,
+            excerpt: Arc::from(""),
+            stamps: crate::health::signal::Stamps::default(),
+        }
     }
 
     fn lost(started: u64) -> ProbeRun {

@@ -32,6 +32,8 @@ pub enum Failure {
     ReportStatus(String),
     /// The endpoint's certificate is not believed, or TLS could not be agreed on.
     Tls(String),
+    /// The answer lacks the nonce that was sent, or has another one: it may not be the endpoint's answer to this probe.
+    Unacknowledged(String),
     /// Anything else: a reset, an answer that is not HTTP, a name that does not resolve.
     Error(String),
 }
@@ -47,6 +49,7 @@ impl Failure {
             Self::Body(_) => Code::ProbeBody,
             Self::ReportStatus(_) => Code::ReportStatus,
             Self::Tls(_) => Code::ProbeTls,
+            Self::Unacknowledged(_) => Code::ProbeUnacknowledged,
             Self::Error(_) => Code::ProbeError,
         }
     }
@@ -62,7 +65,7 @@ impl fmt::Display for Failure {
             Self::Serving(said) => write!(f, "it answers {said}"),
             Self::Body(wanted) => write!(f, "the body lacks {wanted:?}"),
             Self::ReportStatus(word) => write!(f, "its report says {word:?}"),
-            Self::Tls(what) | Self::Error(what) => f.write_str(what),
+            Self::Tls(what) | Self::Unacknowledged(what) | Self::Error(what) => f.write_str(what),
         }
     }
 }
@@ -90,6 +93,17 @@ impl ProbeResult {
     }
 }
 
+/// What an answer says of who gave it, beside what was asked.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Stamps {
+    /// `Pulsegate-Boot-Id`: drawn anew at every start of the endpoint; at most 64 bytes.
+    pub boot_id: Option<Arc<str>>,
+    /// `Pulsegate-Time`: when it answered by its own clock, in milliseconds since 1970.
+    pub answered_at_ms: Option<u64>,
+    /// The first of two numbers there: when it had received the probe.
+    pub received_at_ms: Option<u64>,
+}
+
 /// One run of one probe.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ProbeRun {
@@ -103,6 +117,97 @@ pub struct ProbeRun {
     pub result: ProbeResult,
     /// The first bytes of the answer, at most 256, for `explain`; empty if none came.
     pub excerpt: Arc<str>,
+    /// What the answer says of who gave it.
+    pub stamps: Stamps,
+}
+
+/// How an endpoint says that it is, in a heartbeat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum BeatState {
+    /// It takes traffic.
+    #[default]
+    Ready,
+    /// It takes some.
+    Degraded,
+    /// It cannot serve.
+    Failing,
+    /// It finishes what it has.
+    Draining,
+    /// It ends.
+    Bye,
+}
+
+impl BeatState {
+    /// Every state.
+    pub const ALL: [Self; 5] = [Self::Ready, Self::Degraded, Self::Failing, Self::Draining, Self::Bye];
+
+    /// The word in a heartbeat.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Degraded => "degraded",
+            Self::Failing => "failing",
+            Self::Draining => "draining",
+            Self::Bye => "bye",
+        }
+    }
+}
+
+/// One heartbeat, as far as the verdict goes. Its report is an observation of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Beat {
+    /// Drawn anew at every start of the sender; at most 64 bytes.
+    pub boot_id: Option<Arc<str>>,
+    /// Counts up.
+    pub seq: Option<u64>,
+    /// When it was sent by the sender's clock, in milliseconds since 1970.
+    pub sent_at_ms: Option<u64>,
+    /// When it came by our calendar, in milliseconds since 1970.
+    pub received_at_ms: Option<u64>,
+    /// From one beat to the next; by default that of the configuration.
+    pub period: Option<Duration>,
+    /// How the sender says that it is.
+    pub state: BeatState,
+    /// What it is among its siblings, such as `leader`.
+    pub role: Option<Arc<str>>,
+    /// Of its role: a later leader has a greater one.
+    pub epoch: Option<u64>,
+}
+
+/// What a heartbeat was taken for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum BeatResult {
+    /// The next one.
+    Ok,
+    /// The first one of a new incarnation.
+    Restarted,
+    /// The next one, and the sender's clock was set since the last.
+    ClockStep,
+    /// It had come before.
+    Duplicate,
+    /// A later one had come before it.
+    Reordered,
+    /// It came from an incarnation that has been followed by another.
+    Zombie,
+}
+
+impl BeatResult {
+    /// Every result.
+    pub const ALL: [Self; 6] = [Self::Ok, Self::Restarted, Self::ClockStep, Self::Duplicate, Self::Reordered, Self::Zombie];
+
+    /// The label in metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Restarted => "restarted",
+            Self::ClockStep => "clock_step",
+            Self::Duplicate => "duplicate",
+            Self::Reordered => "reordered",
+            Self::Zombie => "zombie",
+        }
+    }
 }
 
 /// What came of reading a report.
@@ -152,6 +257,8 @@ pub enum Observation {
     Probe(ProbeRun),
     /// A report was read, or not.
     Report(ReportReading),
+    /// The endpoint sent a heartbeat.
+    Beat(Beat),
     /// Live traffic was answered with a load report, in words yet to be read.
     Load(Arc<str>),
     /// It asks for something besides saying how it is.
@@ -162,8 +269,6 @@ pub enum Observation {
     Reset,
     /// Live traffic was answered.
     Answered,
-    /// It said which process it is: what it names itself by changes with every start.
-    Process(Arc<str>),
     /// What the others of the fleet say of it changed.
     Fleet(Count),
     /// The operator spoke.

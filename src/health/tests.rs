@@ -8,7 +8,7 @@ use crate::base::ids::{ClusterId, EndpointId};
 use crate::base::time::Timestamp;
 use crate::base::units::Ratio;
 use crate::health::policy::{For, Level, Panic, Policy, Require, Rule, Start, Thresholds, When};
-use crate::health::signal::{Failure, Observation, OperatorState, ProbeResult, ProbeRun, ReportReading, Signal};
+use crate::health::signal::{Failure, Observation, OperatorState, ProbeResult, ProbeRun, ReportReading, Signal, Stamps};
 use crate::health::verdict::{Code, State};
 use crate::health::{Changes, Cluster, Kind, Member, Pace};
 use crate::report::{Report, StatusWord};
@@ -34,6 +34,7 @@ pub(super) fn policy() -> Policy {
         require: Require::All,
         thresholds: Thresholds { fall: count(3), rise: count(2) },
         start: Start::Unknown,
+        heartbeat: None,
         rules: vec![Rule {
             metric: Arc::from("cpu"),
             when: When::Above,
@@ -91,7 +92,14 @@ impl Bench {
     }
 
     pub(super) fn probe(&mut self, id: u32, probe: usize, result: ProbeResult) {
-        let run = ProbeRun { probe, started: at(self.now), latency: Duration::from_millis(1), result, excerpt: Arc::from("") };
+        let run = ProbeRun {
+            probe,
+            started: at(self.now),
+            latency: Duration::from_millis(1),
+            result,
+            excerpt: Arc::from(""),
+            stamps: Stamps::default(),
+        };
         self.send(id, Observation::Probe(run));
     }
 
@@ -290,7 +298,14 @@ fn a_pass_that_began_before_the_refusal_is_no_success_after_it() {
     let mut bench = Bench::well(policy(), 1);
     bench.send(0, Observation::Refused);
     bench.send(0, Observation::Refused);
-    let run = ProbeRun { probe: 0, started: at(0), latency: Duration::ZERO, result: ProbeResult::Pass, excerpt: Arc::from("") };
+    let run = ProbeRun {
+        probe: 0,
+        started: at(0),
+        latency: Duration::ZERO,
+        result: ProbeResult::Pass,
+        excerpt: Arc::from(""),
+        stamps: Stamps::default(),
+    };
     bench.send(0, Observation::Probe(run));
     assert_eq!(bench.pace(0), Pace::Fast);
     bench.send(0, Observation::Refused);

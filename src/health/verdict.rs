@@ -6,6 +6,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::base::time::Timestamp;
+use crate::health::signal::{BeatResult, BeatState};
+use crate::health::suspicion::Suspicion;
 
 /// The state of an endpoint, in the order in which they take precedence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -78,6 +80,8 @@ pub enum Code {
     ProbeBody,
     /// The last failed probe did not get past TLS.
     ProbeTls,
+    /// The last failed probe was answered without its nonce.
+    ProbeUnacknowledged,
     /// The last failed probe ended otherwise.
     ProbeError,
     /// Live connects are refused.
@@ -100,7 +104,11 @@ pub enum Code {
     Report(Arc<str>),
     /// The report's status word.
     ReportStatus,
-    /// The operator drains it.
+    /// Its heartbeats come late, or one is missing.
+    HeartbeatLate,
+    /// Its heartbeats have stopped.
+    HeartbeatExpired,
+    /// The operator drains it, or it says that it drains.
     Draining,
     /// The operator took it out.
     Maintenance,
@@ -117,6 +125,7 @@ impl std::fmt::Display for Code {
             Self::ProbeStatus => "probe_status",
             Self::ProbeBody => "probe_body",
             Self::ProbeTls => "probe_tls",
+            Self::ProbeUnacknowledged => "probe_unacknowledged",
             Self::ProbeError => "probe_error",
             Self::Refused => "refused",
             Self::OutlierErrors => "outlier_errors",
@@ -128,6 +137,8 @@ impl std::fmt::Display for Code {
             Self::SlowStart => "slow_start",
             Self::Report(metric) => return write!(f, "report_{metric}"),
             Self::ReportStatus => "report_status",
+            Self::HeartbeatLate => "heartbeat_late",
+            Self::HeartbeatExpired => "heartbeat_expired",
             Self::Draining => "draining",
             Self::Maintenance => "maintenance",
             Self::Frozen => "frozen",
@@ -169,6 +180,42 @@ pub struct ProbeView {
     pub reason: Option<Reason>,
     /// First bytes of the last answer.
     pub excerpt: Arc<str>,
+    /// What the endpoint's own stamps in the last answer tell, if it stamps.
+    pub stamped: Option<Stamped>,
+}
+
+/// What an endpoint's stamps tell of the way to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamped {
+    /// How late the answer came against the quickest of the last minute.
+    pub delay: Duration,
+    /// How long the endpoint had the probe, if it stamps both receipt and answer.
+    pub server_time: Option<Duration>,
+}
+
+/// What is shown of an endpoint's heartbeats.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HeartbeatView {
+    /// When the last one that counted came.
+    pub at: Option<Timestamp>,
+    /// When the endpoint is unhealthy unless another one comes.
+    pub deadline: Option<Timestamp>,
+    /// What the last one was taken for.
+    pub last: BeatResult,
+    /// How the sender says that it is.
+    pub state: BeatState,
+    /// The greatest number so far.
+    pub seq: Option<u64>,
+    /// Of the incarnation that sends.
+    pub boot_id: Option<Arc<str>>,
+    /// How late the last one came against the quickest of the last minute.
+    pub delay: Duration,
+    /// By how much the sender's clock is behind ours, the way here included.
+    pub clock_offset_ms: Option<i64>,
+    /// Parts in a million by which it runs slow.
+    pub clock_drift_ppm: Option<i64>,
+    /// How suspicion grows from the last one on, with `detector: accrual`.
+    pub suspicion: Option<Suspicion>,
 }
 
 /// Everything that is shown of one endpoint, made anew when a signal touched it.
@@ -194,6 +241,8 @@ pub struct EndpointView {
     pub report_at: Option<Timestamp>,
     /// Its probes.
     pub probes: Vec<ProbeView>,
+    /// Its heartbeats, if any are wanted.
+    pub heartbeat: Option<HeartbeatView>,
     /// When the verdict would next change by time alone.
     pub next_change: Option<Timestamp>,
 }

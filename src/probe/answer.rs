@@ -1,15 +1,17 @@
 //! An endpoint's answer as probes see it: status, headers, and as much of the body as is ever looked at.
 
 use std::future::poll_fn;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName};
 use http::{HeaderMap, StatusCode};
 use http_body_util::Empty;
 
+use crate::health::MAX_BOOT_ID;
+use crate::health::signal::Stamps;
 use crate::http1::{Conversation, Fault, Reply};
 use crate::net::stream::Stream;
+use crate::probe::request::{BOOT_ID, NONCE, TIME};
 use crate::report::spec::Format;
 use crate::report::{Said, max_body};
 
@@ -18,8 +20,6 @@ const EXCERPT: usize = 256;
 
 /// The load report of ORCA in an answer's head.
 const LOAD: HeaderName = HeaderName::from_static("endpoint-load-metrics");
-/// The header in which an endpoint names the process that answers.
-const BOOT_ID: HeaderName = HeaderName::from_static("pulsegate-boot-id");
 
 /// An answer.
 #[derive(Debug, Clone)]
@@ -77,10 +77,21 @@ impl Answer {
         self.headers.get(CONTENT_TYPE)?.to_str().ok()
     }
 
-    /// What the process that answered names itself by, at most 128 characters of it.
-    pub(super) fn boot_id(&self) -> Option<Arc<str>> {
-        let id = self.headers.get(BOOT_ID)?.to_str().ok()?.trim();
-        (!id.is_empty()).then(|| id.chars().take(128).collect::<String>().into())
+    /// The nonce in it.
+    pub(super) fn nonce(&self) -> Option<&[u8]> {
+        self.headers.get(NONCE).map(|value| value.as_bytes().trim_ascii())
+    }
+
+    /// What it says of who gave it. What is malformed is not there.
+    pub(super) fn stamps(&self) -> Stamps {
+        let text = |name| self.headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
+        let boot_id = text(BOOT_ID).filter(|id| (1..=MAX_BOOT_ID).contains(&id.len()));
+        let mut times = text(TIME).unwrap_or_default().split_ascii_whitespace().map(|millis| millis.parse().ok());
+        let (received_at_ms, answered_at_ms) = match (times.next().flatten(), times.next().flatten()) {
+            (received, Some(answered)) => (received, Some(answered)),
+            (answered, None) => (None, answered),
+        };
+        Stamps { boot_id: boot_id.map(Into::into), answered_at_ms, received_at_ms }
     }
 
     /// The first bytes of the body as people may read them, at most 256: control characters are escaped.

@@ -88,8 +88,15 @@ impl Confirmer {
 async fn run(endpoint: Arc<Endpoint>, mut probe: Probe, position: usize, signals: mpsc::Sender<Signal>) {
     let state = endpoint.view().state.as_str();
     let outcome = probe.run(state, true).await;
-    let excerpt = outcome.answer.as_ref().map(|answer| answer.excerpt().into()).unwrap_or_default();
-    let run = ProbeRun { probe: position, started: outcome.started, latency: outcome.latency, result: outcome.result, excerpt };
+    let excerpt = outcome.excerpt();
+    let run = ProbeRun {
+        probe: position,
+        started: outcome.started,
+        latency: outcome.latency,
+        result: outcome.result,
+        excerpt,
+        stamps: outcome.stamps,
+    };
     let observation = Observation::Probe(run);
     // Nobody listens any more when the endpoint has left.
     drop(signals.send(Signal { cluster: endpoint.cluster_id, endpoint: endpoint.id, at: clock::now(), observation }).await);

@@ -8,7 +8,7 @@ use http::{HeaderMap, Method, Uri};
 
 use crate::base::address::EndpointAddress;
 use crate::base::units::Ratio;
-use crate::health::check::{Check, HttpCheck, ProbeSpec, StatusRange};
+use crate::health::check::{Acknowledge, Check, HttpCheck, ProbeSpec, StatusRange};
 use crate::health::policy::Timing;
 use crate::health::signal::{ProbeRun, ReportReading};
 use crate::health::verdict::State;
@@ -42,8 +42,8 @@ pub async fn once(endpoint: &EndpointAddress, spec: &ProbeSpec, report: Option<&
     let reads = report.filter(|report| report.source == Source::FirstHttpProbe && report.format != Format::None);
     let outcome = run(endpoint, spec, reads, tls).await;
     let excerpt = outcome.excerpt();
-    let Outcome { started, latency, result, answer, reading, .. } = outcome;
-    Finding { run: ProbeRun { probe: 0, started, latency, result, excerpt }, answer, reading }
+    let Outcome { started, latency, result, answer, reading, stamps, .. } = outcome;
+    Finding { run: ProbeRun { probe: 0, started, latency, result, excerpt, stamps }, answer, reading }
 }
 
 /// Fetches an endpoint's report from its own path now; `None` if it has none. The answer is there if a whole one came.
@@ -89,6 +89,7 @@ pub fn plain(url: &str, timeout: Duration) -> Result<(EndpointAddress, ProbeSpec
         headers: HeaderMap::new(),
         status: vec![StatusRange { low: 200, high: 299 }],
         body_contains: None,
+        acknowledge: Acknowledge::default(),
     };
     // Nothing repeats here: only the time-out counts.
     let timing = Timing { interval: timeout, timeout, fast_interval: timeout, down_interval: timeout, jitter: Ratio::ZERO };

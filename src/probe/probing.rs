@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::cluster::Endpoint;
 use crate::health::Pace;
-use crate::health::check::{Check, HttpCheck, ProbeSpec, StatusRange};
+use crate::health::check::{Acknowledge, Check, HttpCheck, ProbeSpec, StatusRange};
 use crate::health::policy::Timing;
 use crate::health::signal::Signal;
 use crate::probe::confirm::{Confirmer, Usual};
@@ -122,6 +122,7 @@ pub(super) fn report_probe(spec: &Spec, timing: Timing) -> Option<ProbeSpec> {
         headers: HeaderMap::new(),
         status: vec![StatusRange { low: 200, high: 299 }],
         body_contains: None,
+        acknowledge: Acknowledge::default(),
     };
     Some(ProbeSpec {
         name: "report".into(),

@@ -8,14 +8,16 @@ use http::{HeaderMap, Request, Uri};
 use http_body_util::Empty;
 
 use crate::base::time::WallTime;
-use crate::health::check::HttpCheck;
+use crate::health::check::{Acknowledge, HttpCheck};
 
 const AGENT: &str = concat!("pulsegate/", env!("CARGO_PKG_VERSION"));
 
-const NONCE: HeaderName = HeaderName::from_static("pulsegate-nonce");
+pub(super) const NONCE: HeaderName = HeaderName::from_static("pulsegate-nonce");
 const SEQ: HeaderName = HeaderName::from_static("pulsegate-seq");
-const TIME: HeaderName = HeaderName::from_static("pulsegate-time");
+pub(super) const TIME: HeaderName = HeaderName::from_static("pulsegate-time");
 const STATE: HeaderName = HeaderName::from_static("pulsegate-state");
+/// In an answer alone: which start of the endpoint gave it.
+pub(super) const BOOT_ID: HeaderName = HeaderName::from_static("pulsegate-boot-id");
 
 /// What tells one run from every other.
 #[derive(Debug, Clone, Copy)]
@@ -30,11 +32,16 @@ pub(super) struct Stamp {
     pub(super) state: &'static str,
 }
 
+/// A nonce as it is sent.
+pub(super) fn written(nonce: u128) -> String {
+    format!("{nonce:024x}")
+}
+
 impl Stamp {
     /// What an endpoint is told.
     pub(super) fn headers(self) -> http::Result<HeaderMap> {
         let mut headers = HeaderMap::with_capacity(8);
-        headers.insert(NONCE, HeaderValue::from_str(&format!("{:024x}", self.nonce))?);
+        headers.insert(NONCE, HeaderValue::from_str(&written(self.nonce))?);
         headers.insert(SEQ, HeaderValue::from(self.seq));
         headers.insert(TIME, HeaderValue::from(self.time.unix_millis()));
         headers.insert(STATE, HeaderValue::from_static(self.state));
@@ -69,6 +76,9 @@ fn headers(check: &HttpCheck, host: &str, stamp: Stamp) -> http::Result<HeaderMa
         headers.insert(name, value.clone());
     }
     headers.extend(stamp.headers()?);
+    if check.acknowledge == Acknowledge::Off {
+        headers.remove(NONCE);
+    }
     Ok(headers)
 }
 
@@ -86,6 +96,7 @@ mod tests {
             headers: headers.collect(),
             status: Vec::new(),
             body_contains: None,
+            acknowledge: Acknowledge::default(),
         }
     }
 

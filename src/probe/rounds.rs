@@ -14,7 +14,6 @@ use crate::health::Pace;
 use crate::health::check::Check;
 use crate::health::schedule::Slots;
 use crate::health::signal::{Observation, ProbeResult, ProbeRun, ReportReading, Signal};
-use crate::probe::answer::Answer;
 use crate::probe::confirm::Usual;
 use crate::probe::lag::ProbeLag;
 use crate::probe::run::{Outcome, Probe};
@@ -159,20 +158,19 @@ impl Rounds {
         self.probe.spec.timing.fast_interval
     }
 
-    fn observations(&self, outcome: Outcome) -> [Option<Observation>; 4] {
+    fn observations(&self, outcome: Outcome) -> [Option<Observation>; 3] {
         if outcome.result == ProbeResult::Pass {
             self.usual.took(outcome.latency);
         }
         match self.purpose {
             Purpose::Vote(position) => {
                 let excerpt = outcome.excerpt();
-                let process = outcome.answer.as_ref().and_then(Answer::boot_id).map(Observation::Process);
-                let Outcome { started, latency, result, reading, heard, .. } = outcome;
-                let run = ProbeRun { probe: position, started, latency, result, excerpt };
+                let Outcome { started, latency, result, reading, heard, stamps, .. } = outcome;
+                let run = ProbeRun { probe: position, started, latency, result, excerpt, stamps };
                 let asks = heard.map(|(asks, _)| asks).filter(|asks| *asks != Asks::default());
-                [process, Some(Observation::Probe(run)), reading.map(Observation::Report), asks.map(Observation::Asks)]
+                [Some(Observation::Probe(run)), reading.map(Observation::Report), asks.map(Observation::Asks)]
             }
-            Purpose::Report => [Some(Observation::Report(fetched(outcome))), None, None, None],
+            Purpose::Report => [Some(Observation::Report(fetched(outcome))), None, None],
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::base::time::Timestamp;
 use crate::health::check::{Check, HttpCheck, ProbeSpec};
-use crate::health::signal::{Failure, ProbeResult, ReportReading};
+use crate::health::signal::{Failure, ProbeResult, ReportReading, Stamps};
 use crate::probe::agent::{self, Agent};
 use crate::probe::answer::{self, Answer};
 use crate::probe::beat::{self, File};
@@ -50,6 +50,8 @@ pub(super) struct Outcome {
     pub(super) reading: Option<ReportReading>,
     /// What an agent asks for, and its line.
     pub(super) heard: Option<(Asks, Arc<str>)>,
+    /// What the answer says of who gave it.
+    pub(super) stamps: Stamps,
 }
 
 impl Outcome {
@@ -77,7 +79,11 @@ enum Means {
 enum Found {
     /// It was judged on the way.
     Judged(ProbeResult),
-    Answered(Answer),
+    Answered {
+        answer: Answer,
+        /// That was sent.
+        nonce: u128,
+    },
     Said(Vec<u8>),
 }
 
@@ -113,9 +119,10 @@ impl Probe {
         let ended = vigil::within(timeout, Box::pin(self.look(state, fresh))).await;
         let latency = clock::now().since(started);
         let stall = ended.stall();
-        let nothing = |result| Outcome { started, latency, result, answer: None, reading: None, heard: None };
+        let stamps = Stamps::default();
+        let nothing = |result| Outcome { started, latency, result, answer: None, reading: None, heard: None, stamps };
         let outcome = match ended.output {
-            Some(Ok(Found::Answered(answer))) => self.judge(answer, nothing),
+            Some(Ok(Found::Answered { answer, nonce })) => self.judge(answer, nonce, nothing),
             Some(Ok(Found::Said(line))) => self.hear(line, nothing),
             Some(Ok(Found::Judged(result))) => nothing(result),
             Some(Err(trouble)) => nothing(self.failed(trouble)),
@@ -127,11 +134,13 @@ impl Probe {
     async fn look(&mut self, state: &'static str, fresh: bool) -> Result<Found, Trouble> {
         let seq = self.runs;
         self.runs += 1;
-        let stamp = Stamp { nonce: request::nonce(&mut self.nonces), seq, time: clock::wall(), state };
+        let nonce = request::nonce(&mut self.nonces);
+        let stamp = Stamp { nonce, seq, time: clock::wall(), state };
         match (&mut self.means, &self.spec.check) {
             (Means::Http(line), Check::Http(check)) => {
                 let request = request::request(check, &self.target.host, stamp)?;
-                line.ask(&self.target, &request, fresh).await.map(Found::Answered)
+                let answer = line.ask(&self.target, &request, fresh).await?;
+                Ok(Found::Answered { answer, nonce })
             }
             (Means::Agent(_), _) => Ok(Found::Said(agent::line(self.target.connect_plain().await?).await?)),
             (Means::Grpc(line), Check::Grpc(check)) => {
@@ -151,13 +160,18 @@ impl Probe {
         }
     }
 
-    fn judge(&mut self, answer: Answer, outcome: impl FnOnce(ProbeResult) -> Outcome) -> Outcome {
+    fn judge(&mut self, answer: Answer, nonce: u128, outcome: impl FnOnce(ProbeResult) -> Outcome) -> Outcome {
         let Check::Http(check) = &self.spec.check else { return outcome(ProbeResult::Pass) };
+        let stamps = answer.stamps();
+        // What somebody else answered is no report of this endpoint's either.
+        if let Some(result) = check.acknowledge.judge(&request::written(nonce), answer.nonce()) {
+            return Outcome { answer: Some(answer), stamps, ..outcome(result) };
+        }
         let report = self.reads.as_ref().map(|spec| reading::of(spec, &answer, &mut self.counters));
         let word = (report.is_none() && self.words).then(|| reading::of(&Spec::default(), &answer, &mut Counters::default()));
         let result = judge(check, &answer, report.as_ref().or(word.as_ref()));
         let reading = report.map(reading::told);
-        Outcome { answer: Some(answer), reading, ..outcome(result) }
+        Outcome { answer: Some(answer), reading, stamps, ..outcome(result) }
     }
 
     fn hear(&mut self, line: Vec<u8>, outcome: impl FnOnce(ProbeResult) -> Outcome) -> Outcome {

@@ -68,7 +68,7 @@ async fn live(options: Options, inheritance: Inheritance, program: Program) -> R
         }
     };
     if serve(&mut running, &mut signals, &program).await {
-        running.leave();
+        running.leave().await;
     }
     running
         .drain(async move {

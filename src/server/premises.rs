@@ -114,6 +114,11 @@ impl Premises {
         (sockets.bound(), sockets.admin().map(|(_, at)| at), sockets.metrics().map(|(_, at)| at))
     }
 
+    /// Where heartbeats are taken in.
+    pub(super) fn heartbeat_addresses(&self) -> Vec<SocketAddr> {
+        self.lock().sockets.heartbeats().into_iter().map(|(_, at)| at).collect()
+    }
+
     /// Starts the admin interface, and the watch of the configuration file.
     pub(super) fn open_admin(&self, config: &Config, handle: &Handle) -> Result<(), Fatal> {
         let mut inner = self.lock();
@@ -259,5 +264,9 @@ impl Outside for Premises {
 
     fn votes(&self) -> Option<Arc<ListenSocket>> {
         self.lock().sockets.fleet()
+    }
+
+    fn heartbeats(&self) -> Vec<Arc<ListenSocket>> {
+        self.lock().sockets.heartbeats().into_iter().map(|(socket, _)| socket).collect()
     }
 }

@@ -22,6 +22,8 @@ pub struct Running {
     pub admin: SocketAddr,
     /// Where the metrics listener listened at the start, if there was one.
     pub metrics: Option<SocketAddr>,
+    /// Where heartbeats were taken in at the start, in the order of the configuration.
+    pub heartbeats: Vec<SocketAddr>,
     pub(super) threads: Option<Threads>,
     /// Whether another process serves.
     pub(super) left: bool,
@@ -50,8 +52,9 @@ impl Running {
     }
 
     /// Another process serves: nobody is let in any more.
-    pub(super) fn leave(&mut self) {
+    pub(super) async fn leave(&mut self) {
         self.left = true;
+        self.handle.hear_heartbeats(false).await;
         if let Some(premises) = self.premises() {
             premises.close(&self.handle.config());
             premises.close_admin();

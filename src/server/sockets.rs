@@ -29,6 +29,7 @@ pub(super) struct Sockets {
     admin: Option<Held>,
     metrics: Option<Held>,
     fleet: Option<Held>,
+    heartbeats: Vec<Held>,
     /// Inherited ones, for the first configuration.
     spare: Vec<Spare>,
 }
@@ -84,6 +85,10 @@ impl Sockets {
         let mut plan = Self { admin: hold("admin", &"admin".into(), config.admin.address, 1), ..Self::default() };
         plan.metrics = config.metrics.and_then(|address| hold("metrics", &"metrics".into(), address, 1));
         plan.fleet = config.fleet.as_ref().and_then(|fleet| hold("fleet", &"fleet".into(), fleet.address, 1));
+        for (index, heartbeats) in config.heartbeats.iter().enumerate() {
+            let name = format!("heartbeats[{index}]").into();
+            plan.heartbeats.extend(hold("heartbeats", &name, heartbeats.address, 1));
+        }
         for listener in &config.listeners {
             let who = format!("listener {}", listener.name);
             plan.listeners.extend(hold(&who, &listener.name, listener.address, workers));
@@ -118,7 +123,7 @@ impl Sockets {
     }
 
     fn all(&self) -> impl Iterator<Item = &Held> {
-        self.listeners.iter().chain(&self.admin).chain(&self.metrics).chain(&self.fleet)
+        self.listeners.iter().chain(&self.admin).chain(&self.metrics).chain(&self.fleet).chain(&self.heartbeats)
     }
 
     /// Every address that this process has, or has been given.
@@ -153,6 +158,11 @@ impl Sockets {
     /// The socket that votes of the fleet come in by.
     pub(super) fn fleet(&self) -> Option<Arc<ListenSocket>> {
         self.fleet.as_ref().and_then(Held::only).map(|(socket, _)| socket)
+    }
+
+    /// The sockets that heartbeats come in by, and where they are, in the order of the configuration.
+    pub(super) fn heartbeats(&self) -> Vec<(Arc<ListenSocket>, SocketAddr)> {
+        self.heartbeats.iter().filter_map(Held::only).collect()
     }
 
     /// Lets everybody connect to the sockets of the listeners.

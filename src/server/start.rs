@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::cluster::{Dropped, Live, Phase, Recall, signals};
 use crate::config::Config;
 use crate::control::{self, Handle};
+use crate::heartbeat::Identity;
 use crate::proxy::Scribe;
 use crate::runtime::clock;
 use crate::server::Fatal;
@@ -20,6 +21,9 @@ use crate::server::running::{Running, Threads};
 
 /// How long first verdicts are waited for.
 const FIRST_VERDICTS: Duration = Duration::from_secs(10);
+
+/// Longest name of this machine that is told, in characters.
+const LONGEST_NAME: usize = 64;
 
 /// What a process starts with.
 #[derive(Debug)]
@@ -53,9 +57,13 @@ pub(super) async fn start(options: Options, inheritance: Inheritance) -> Result<
     let tools = Tools { live: Arc::clone(&live), reporter, recalls: recalls.clone(), access: scribe.log() };
     let (premises, working) = Premises::new(&config, source.clone(), sockets, scribe, tools)?;
     let (listeners, admin, metrics) = premises.addresses();
+    let heartbeats = premises.heartbeat_addresses();
+    for address in &heartbeats {
+        tracing::info!(%address, "taking heartbeats in");
+    }
 
     let outside = Box::new(premises.clone());
-    let setup = control::Setup { config, source, live, signals: queue, dropped, recalls, outside, memory };
+    let setup = control::Setup { config, source, live, signals: queue, dropped, recalls, outside, memory, proxy: identity() };
     let (handle, control) = control::start(setup)?;
     let threads = Threads { control: Some(control), premises, working };
     threads.premises.open_admin(&handle.config(), &handle)?;
@@ -68,6 +76,7 @@ pub(super) async fn start(options: Options, inheritance: Inheritance) -> Result<
     wait_for_verdicts(&handle).await;
     if let Some(predecessor) = predecessor {
         predecessor.take_over(&handle).await;
+        handle.hear_heartbeats(true).await;
     }
     threads.premises.open(&handle.config())?;
     handle.live().enter(Phase::Ready);
@@ -77,7 +86,15 @@ pub(super) async fn start(options: Options, inheritance: Inheritance) -> Result<
     let took = clock::now().since(began);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), workers = workers(&handle.config()), ?took, "started");
     let admin = admin.expect("every configuration has an admin address");
-    Ok(Running { handle, listeners, admin, metrics, threads: Some(threads), left: false })
+    Ok(Running { handle, listeners, admin, metrics, heartbeats, threads: Some(threads), left: false })
+}
+
+/// What we are called where we answer heartbeats: the name of the machine, and a number of this start.
+fn identity() -> Identity {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name: String = name.trim().chars().take(LONGEST_NAME).collect();
+    let boot_id = format!("{:016x}", fastrand::Rng::new().u64(..));
+    Identity { name: name.into(), boot_id: boot_id.into() }
 }
 
 async fn wait_for_verdicts(handle: &Handle) {

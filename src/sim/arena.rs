@@ -15,7 +15,7 @@ use crate::base::sketch::bucket;
 use crate::base::time::Timestamp;
 use crate::health::policy::{Policy, Timing};
 use crate::health::schedule::Slots;
-use crate::health::signal::{Failure, Observation, ProbeResult, ProbeRun, Signal};
+use crate::health::signal::{Failure, Observation, ProbeResult, ProbeRun, Signal, Stamps};
 use crate::health::verdict::Transition;
 use crate::health::{Changes, Cluster, Glance, Local, Member};
 use crate::sim::weather::{Sky, Weather};
@@ -408,7 +408,7 @@ impl Arena {
             (_, Some(_)) => ProbeResult::Pass,
         };
         let latency = span.unwrap_or(timeout);
-        let run = ProbeRun { probe, started: now, latency, result, excerpt: Arc::from("") };
+        let run = ProbeRun { probe, started: now, latency, result, excerpt: Arc::from(""), stamps: Stamps::default() };
         self.plan(now + latency, Event::Probed { endpoint, run, scheduled });
     }
 
@@ -419,8 +419,7 @@ impl Arena {
             run.result = ProbeResult::Void("the proxy itself stalled".to_owned());
         }
         if run.result == ProbeResult::Pass {
-            let boot = self.hosts[endpoint].boot.to_string().into();
-            self.tell(endpoint, Observation::Process(boot));
+            run.stamps.boot_id = Some(self.hosts[endpoint].boot.to_string().into());
         }
         self.tell(endpoint, Observation::Probe(run));
         if scheduled {

@@ -14,7 +14,7 @@ use crate::base::time::Timestamp;
 use crate::config::model;
 use crate::health::check::Check;
 use crate::health::schedule::Slots;
-use crate::health::signal::{Failure, Observation, ProbeResult, ProbeRun, Signal};
+use crate::health::signal::{Failure, Observation, ProbeResult, ProbeRun, Signal, Stamps};
 use crate::health::verdict::{State, Transition};
 use crate::health::{Changes, Cluster, Local, Member};
 use crate::sim::fault::Fault;
@@ -248,7 +248,7 @@ impl Life {
             Some(took) if fault == Fault::Wrong && !connects => (ProbeResult::Fail(Failure::Status(503)), took),
             Some(took) => (ProbeResult::Pass, took),
         };
-        let run = ProbeRun { probe, started: self.now, latency, result, excerpt: Arc::from("") };
+        let run = ProbeRun { probe, started: self.now, latency, result, excerpt: Arc::from(""), stamps: Stamps::default() };
         self.plan(self.now + latency, Event::Probed { node, run, scheduled });
     }
 

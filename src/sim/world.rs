@@ -9,7 +9,7 @@ use crate::base::ids::{ClusterId, EndpointId};
 use crate::base::time::Timestamp;
 use crate::health::policy::{Policy, Timing};
 use crate::health::schedule::Slots;
-use crate::health::signal::{Observation, ProbeRun, Signal};
+use crate::health::signal::{Observation, ProbeRun, Signal, Stamps};
 use crate::health::{Changes, Cluster, Member};
 use crate::sim::{Behaviour, Host};
 
@@ -215,7 +215,7 @@ impl World {
         let next = slots.next();
         let (endpoint, behaviour) = (host.id, host.behaviour);
         let (result, latency) = behaviour.probe(self.timing.timeout, &mut self.rng);
-        let run = ProbeRun { probe, started: self.now, latency, result, excerpt: Arc::from("") };
+        let run = ProbeRun { probe, started: self.now, latency, result, excerpt: Arc::from(""), stamps: Stamps::default() };
         self.plan(self.now + latency, Event::Result { host: index, run, behaviour });
         self.plan(next, Event::Slot { host: index, probe });
         Some(What::Started { endpoint, probe })

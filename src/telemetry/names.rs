@@ -60,6 +60,9 @@ metrics! {
     PROBE_DURATION = Histogram "pulsegate_probe_duration_seconds" ["cluster", "probe"] "From a probe's start to its result.";
     PROBE_LAG = Gauge "pulsegate_probe_lag_seconds" [] "How late the latest probe started against its slot.";
     SIGNALS_DROPPED = Counter "pulsegate_signals_dropped_total" ["kind"] "Signals from the data plane that found the queue full.";
+    HEARTBEATS = Counter "pulsegate_heartbeats_total" ["cluster", "endpoint", "result"] "Heartbeats pushed by endpoints, by what they were taken for.";
+    HEARTBEAT_DELAY = Histogram "pulsegate_heartbeat_delay_seconds" ["cluster"] "How late stamped heartbeats and answers to probes come against the quickest of the last minute.";
+    SUSPICION_PHI = Gauge "pulsegate_suspicion_phi" ["cluster", "endpoint"] "How improbable the silence since an endpoint's last heartbeat is, in decades.";
     TRANSITIONS = Counter "pulsegate_transitions_total" ["cluster", "endpoint", "from", "to", "reason"] "Changes of state by their first reason.";
     EJECTIONS = Counter "pulsegate_ejections_total" ["cluster", "endpoint", "reason"] "Changes from available to unhealthy, ejected or suspect.";
     EJECTIONS_WITHHELD = Counter "pulsegate_ejections_withheld_total" ["cluster", "reason"] "Soft ejections that max_ejected forbade.";

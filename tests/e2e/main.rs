@@ -14,6 +14,7 @@ mod discovery;
 mod drains;
 mod fleet;
 mod hangs;
+mod heartbeats;
 mod limits;
 mod misbehaving;
 mod operator;

@@ -21,7 +21,7 @@ const ORDER: &[&[&str]] = &[
     &["cluster"],
     &["net"],
     &["http1"],
-    &["discovery", "probe", "fleet", "proxy"],
+    &["discovery", "probe", "heartbeat", "fleet", "proxy"],
     &["control"],
     &["admin"],
     &["sample"],

@@ -57,6 +57,11 @@ pub(super) fn families(world: &World) -> Vec<MetricFamily> {
         each(&names::ENDPOINT_REPORT, report),
         each(&names::REPORTS, reports),
         each(&names::PROBES, probes),
+        each(&names::SUSPICION_PHI, |family, seen| {
+            if let Some(suspicion) = seen.view.heartbeat.as_ref().and_then(|heartbeat| heartbeat.suspicion) {
+                family.push(&seen.labels(), suspicion.phi(clock::now()));
+            }
+        }),
         each(&names::UPSTREAM_REQUESTS, requests),
         each(&names::UPSTREAM_ACTIVE, |family, seen| family.count(&seen.labels(), seen.endpoint.in_flight().into())),
         each(&names::UPSTREAM_FIRST_BYTE, first_byte),

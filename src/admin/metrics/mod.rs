@@ -65,7 +65,7 @@ struct Cells {
 
 impl Cells {
     /// The metrics it makes; the others of the list are counted by control.
-    const METRICS: [&'static Metric; 33] = [
+    const METRICS: [&'static Metric; 34] = [
         &names::REQUESTS,
         &names::REQUEST_DURATION,
         &names::LOCAL_RESPONSES,
@@ -89,6 +89,7 @@ impl Cells {
         &names::CLUSTER_ENDPOINTS,
         &names::CLUSTER_PANIC,
         &names::PROBES,
+        &names::SUSPICION_PHI,
         &names::PROBE_LAG,
         &names::SIGNALS_DROPPED,
         &names::CERTIFICATE_NOT_AFTER,

@@ -175,6 +175,7 @@ mod tests {
             report_voids: Vec::new(),
             report_at: None,
             probes: Vec::new(),
+            heartbeat: None,
             next_change: None,
         }
     }

@@ -52,6 +52,7 @@ fn cluster(at: &At<'_>, raw: &raw::Cluster) -> Cluster {
         report: lowered.report,
         report_timing: lowered.report_timing,
         references: lowered.references,
+        heartbeat_tokens: lowered.heartbeat_tokens,
     }
 }
 

@@ -6,11 +6,13 @@ use std::time::Duration;
 use crate::base::address::EndpointAddress;
 use crate::base::units::{Ratio, format_duration};
 use crate::config::defaults;
+use crate::config::lower::heartbeat::heartbeat;
 use crate::config::lower::live;
 use crate::config::lower::probe::probes;
 use crate::config::lower::report::{Judged, report};
 use crate::config::lower::scalar::{PACE, WAIT, ratio_or, span, span_or};
 use crate::config::lower::{At, advice};
+use crate::config::model::HeartbeatTokens;
 use crate::config::raw::{self, OrOff};
 use crate::health::check::{Check, ProbeSpec};
 use crate::health::policy::{Panic, Policy, Require, Start, Thresholds, Timing};
@@ -26,6 +28,8 @@ pub(super) struct Health {
     pub(super) report: Option<Spec>,
     /// The pace of a report that is fetched from a path of its own.
     pub(super) report_timing: Timing,
+    /// Who may send heartbeats.
+    pub(super) heartbeat_tokens: Option<HeartbeatTokens>,
     /// Addresses that tell our own link from an endpoint.
     pub(super) references: Vec<EndpointAddress>,
 }
@@ -66,9 +70,15 @@ pub(super) fn health(at: &At<'_>, raw: Option<&OrOff<raw::Health>>) -> Health {
     let Some(OrOff::Block(raw)) = raw else { return unprobed() };
     let pace = pace(at, raw);
     let probes = probes(at, raw, &pace);
+    let heartbeat = match &raw.heartbeat {
+        Some(OrOff::Block(raw)) => Some(heartbeat(&at.key("heartbeat"), raw)),
+        Some(OrOff::Off) | None => None,
+    };
+    let (heartbeat, heartbeat_tokens) = heartbeat.unzip();
     let report_timing = pace.timing(pace.interval, pace.timeout);
-    let slowest = probes.iter().map(|probe| probe.timing.interval).fold(pace.interval, Duration::max);
-    let judged = report(&at.key("report"), raw.report.as_ref(), &probes, slowest);
+    let slowest = probes.iter().map(|probe| probe.timing.interval).chain(heartbeat.map(|beat| beat.period));
+    let slowest = slowest.fold(if probes.is_empty() { Duration::ZERO } else { pace.interval }, Duration::max);
+    let judged = report(&at.key("report"), raw.report.as_ref(), &probes, heartbeat.is_some(), slowest);
     let references = live::references(&at.key("reference"), raw.reference.as_ref());
     let max_ejected = ratio_or(&at.key("max_ejected"), raw.max_ejected.as_ref(), defaults::MAX_EJECTED);
     let start = if probes.is_empty() { Start::Healthy } else { start(raw.start) };
@@ -80,6 +90,7 @@ pub(super) fn health(at: &At<'_>, raw: Option<&OrOff<raw::Health>>) -> Health {
         require: require(at, raw.require.as_ref(), probes.len()),
         thresholds: thresholds(raw),
         start,
+        heartbeat,
         rules,
         report_max_age: max_age,
         weight_by,
@@ -94,7 +105,8 @@ pub(super) fn health(at: &At<'_>, raw: Option<&OrOff<raw::Health>>) -> Health {
         quorum: raw.quorum.unwrap_or(false),
     };
     advice::health(at, raw, pace.timeout, &policy, &probes);
-    Health { policy, probes, report: spec, report_timing, references }
+    let heartbeat_tokens = heartbeat_tokens.flatten();
+    Health { policy, probes, report: spec, report_timing, references, heartbeat_tokens }
 }
 
 fn unprobed() -> Health {
@@ -106,6 +118,7 @@ fn unprobed() -> Health {
         require: Require::All,
         thresholds: Thresholds { fall: defaults::FALL, rise: defaults::RISE },
         start: Start::Healthy,
+        heartbeat: None,
         rules: Vec::new(),
         report_max_age: defaults::max_age(pace.interval),
         weight_by: None,
@@ -120,7 +133,7 @@ fn unprobed() -> Health {
         quorum: false,
     };
     let report_timing = pace.timing(pace.interval, pace.timeout);
-    Health { policy, probes: Vec::new(), report: None, report_timing, references: Vec::new() }
+    Health { policy, probes: Vec::new(), report: None, report_timing, references: Vec::new(), heartbeat_tokens: None }
 }
 
 fn default_pace() -> Pace {

@@ -11,6 +11,7 @@ mod discovery;
 mod fleet;
 mod header;
 mod health;
+mod heartbeat;
 mod host;
 mod listener;
 mod live;
@@ -37,6 +38,8 @@ pub(super) fn lower(page: &Page<'_>, root: &Root) -> Config {
     let clusters = ClusterNames::collect(&top, root);
     let admin = process::admin(&top.key("admin"), root.admin.as_ref());
     let metrics = root.metrics.as_ref().and_then(|metrics| process::metrics(&top.key("metrics"), metrics));
+    let heartbeats = heartbeat::listeners(&top.key("heartbeats"), root.heartbeats.as_ref());
+    heartbeat::needs(&top, root, &heartbeats);
     let config = Config {
         admin,
         metrics,
@@ -52,6 +55,7 @@ pub(super) fn lower(page: &Page<'_>, root: &Root) -> Config {
         state_file: root.state_file.as_ref().map(|file| page.folder.join(file)),
         access_log: process::access_log(page, root.access_log.as_ref()),
         log: process::log(root.log.as_ref()),
+        heartbeats,
         listeners: listener::listeners(&top.key("listeners"), root.listeners.as_deref().unwrap_or_default(), &clusters),
         clusters: cluster::clusters(&top.key("clusters"), root.clusters.as_deref().unwrap_or_default()),
         fleet: root.fleet.as_ref().and_then(|raw| fleet::fleet(&top.key("fleet"), raw)),

@@ -15,8 +15,8 @@ use crate::config::lower::host::{endpoint_address, path_and_query};
 use crate::config::lower::scalar::{PACE, WAIT, span_or};
 use crate::config::lower::unique::Given;
 use crate::config::lower::{At, advice};
-use crate::config::raw::{self, OneOrMany, Status};
-use crate::health::check::{Check, FileCheck, HttpCheck, ProbeSpec, StatusRange};
+use crate::config::raw::{self, OneOrMany, OrOff, Status};
+use crate::health::check::{Acknowledge, Check, FileCheck, HttpCheck, ProbeSpec, StatusRange};
 use crate::health::serving::GrpcCheck;
 
 /// The name of the probe that `health.path` is short for.
@@ -35,14 +35,23 @@ pub(super) fn probes(at: &At<'_>, raw: &raw::Health, pace: &Pace) -> Vec<ProbeSp
         let hint = if listed { "give tls to a probe" } else { "give the path too" };
         at.key("tls").wrong_key("tls without path", "a path beside it, whose probe it is of", hint.to_owned());
     }
-    if listed { list(&at.key("probes"), raw.probes.as_deref().unwrap_or_default(), pace) } else { vec![short(at, raw, pace)] }
+    // Who wants heartbeats and names no probe wants no probe.
+    let pushed = matches!(raw.heartbeat, Some(OrOff::Block(_))) && !listed && !at.has("path") && !at.has("port");
+    if pushed {
+        return Vec::new();
+    }
+    if listed {
+        list(&at.key("probes"), raw.probes.as_deref().unwrap_or_default(), pace, acknowledge(raw.acknowledge))
+    } else {
+        vec![short(at, raw, pace)]
+    }
 }
 
 fn short(at: &At<'_>, raw: &raw::Health, pace: &Pace) -> ProbeSpec {
     let path = raw.path.as_deref().and_then(|path| path_and_query(&at.key("path"), path));
     ProbeSpec {
         name: SHORT_NAME.into(),
-        check: Check::Http(plain_check(path)),
+        check: Check::Http(HttpCheck { acknowledge: acknowledge(raw.acknowledge), ..plain_check(path) }),
         address: None,
         port: raw.port,
         tls: inherits(raw.tls),
@@ -60,17 +69,29 @@ fn plain_check(path: Option<Arc<str>>) -> HttpCheck {
         headers: http::HeaderMap::new(),
         status: defaults::PROBE_STATUS.iter().filter_map(|text| range(text)).collect(),
         body_contains: None,
+        acknowledge: Acknowledge::default(),
     }
 }
 
-fn list(at: &At<'_>, raw: &[Option<raw::Probe>], pace: &Pace) -> Vec<ProbeSpec> {
+const fn acknowledge(raw: Option<raw::Acknowledge>) -> Acknowledge {
+    match raw {
+        Some(raw::Acknowledge::Off) => Acknowledge::Off,
+        None | Some(raw::Acknowledge::Optional) => Acknowledge::Optional,
+        Some(raw::Acknowledge::Required) => Acknowledge::Required,
+    }
+}
+
+fn list(at: &At<'_>, raw: &[Option<raw::Probe>], pace: &Pace, acknowledge: Acknowledge) -> Vec<ProbeSpec> {
     let mut names = Given::new();
     let mut taken: HashSet<String> = raw.iter().flatten().filter_map(|probe| probe.name.clone()).collect();
     let mut all = Vec::new();
     for (index, raw) in raw.iter().enumerate() {
         let Some(raw) = raw else { continue };
         let at = at.item(index);
-        let Some(check) = check(&at, raw, pace) else { continue };
+        let Some(mut check) = check(&at, raw, pace) else { continue };
+        if let Check::Http(http) = &mut check {
+            http.acknowledge = acknowledge;
+        }
         let name = raw.name.clone().unwrap_or_else(|| free_name(&check, &mut taken));
         if raw.name.is_some() {
             names.give(&at.key("name"), name.clone(), "a name that no other probe of this cluster has");
@@ -180,6 +201,7 @@ fn http_check(at: &At<'_>, raw: &raw::HttpProbe) -> HttpCheck {
         headers: probe_headers(&at.key("headers"), raw.headers.as_ref()),
         status: status.unwrap_or(plain.status),
         body_contains: raw.body_contains.as_deref().map(Arc::from),
+        acknowledge: plain.acknowledge,
         path: plain.path,
     }
 }

@@ -12,7 +12,7 @@ use crate::config::raw::{self, OrOff};
 use crate::config::tree::quote;
 
 /// Longest bearer token, in bytes: it must fit in a request's head many times.
-const MAX_TOKEN: usize = 4096;
+pub(super) const MAX_TOKEN: usize = 4096;
 
 /// The admin interface. Off loopback it must have a token, since whoever reaches it can drain endpoints.
 pub(super) fn admin(at: &At<'_>, raw: Option<&raw::Admin>) -> Admin {

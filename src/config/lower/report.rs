@@ -26,9 +26,15 @@ pub(super) struct Judged {
     pub(super) weight_by: Option<Arc<str>>,
 }
 
-/// Lowers a report block. By default the first http probe's answer is read, whatever its format.
-pub(super) fn report(at: &At<'_>, raw: Option<&OrOff<raw::Report>>, probes: &[ProbeSpec], slowest: Duration) -> Judged {
-    let http = probes.iter().any(|probe| matches!(probe.check, Check::Http(_)));
+/// Lowers a report block. By default the first http probe's answer is read, whatever its format, and what stands in heartbeats.
+pub(super) fn report(
+    at: &At<'_>,
+    raw: Option<&OrOff<raw::Report>>,
+    probes: &[ProbeSpec],
+    pushed: bool,
+    slowest: Duration,
+) -> Judged {
+    let http = pushed || probes.iter().any(|probe| matches!(probe.check, Check::Http(_)));
     let max_age = defaults::max_age(slowest);
     let nothing = || Judged { spec: None, rules: Vec::new(), max_age, weight_by: None };
     let raw = match raw {

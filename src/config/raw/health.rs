@@ -7,7 +7,9 @@ use serde::Deserialize;
 
 use crate::base::units::format_duration;
 use crate::config::defaults;
-use crate::config::raw::{Damping, List, OneOrMany, OrOff, Outlier, Pairs, Percent, Report, Silence, SlowStart, Span, Status};
+use crate::config::raw::{
+    Acknowledge, Damping, Heartbeat, List, OneOrMany, OrOff, Outlier, Pairs, Percent, Report, Silence, SlowStart, Span, Status,
+};
 
 /// How health is judged.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -51,6 +53,11 @@ pub(in crate::config) struct Health {
     pub(in crate::config) require: Option<Require>,
     /// Load and state that endpoints state about themselves, or off.
     pub(in crate::config) report: Option<OrOff<Report>>,
+    /// Whether the nonce of an http probe must come back in its answer.
+    #[schemars(extend("default" = "optional"))]
+    pub(in crate::config) acknowledge: Option<Acknowledge>,
+    /// Heartbeats that endpoints push, or off.
+    pub(in crate::config) heartbeat: Option<OrOff<Heartbeat>>,
     /// What takes an endpoint out or weighs it down when its live traffic fares badly, or off.
     pub(in crate::config) outlier: Option<OrOff<Outlier>>,
     /// When an endpoint that answers nothing while others answer is suspected, or off.

@@ -7,6 +7,7 @@
 mod cluster;
 mod fleet;
 mod health;
+mod heartbeat;
 mod listener;
 mod live;
 mod process;
@@ -25,6 +26,7 @@ pub(super) use cluster::{
 };
 pub(super) use fleet::Fleet;
 pub(super) use health::{FileProbe, GrpcProbe, Health, HttpProbe, Probe, ProbeTls, Require, RequireWord, Start, Unimplemented};
+pub(super) use heartbeat::{Acknowledge, Detector, Heartbeat, Heartbeats};
 pub(super) use listener::{ClientAuth, Limits, Listener, ListenerTls, Protocol};
 pub(super) use live::{Damping, Outlier, Silence, SlowStart};
 pub(super) use process::{AccessFormat, AccessLog, Admin, Level as LogLevel, Log, LogFormat, Metrics};
@@ -64,6 +66,8 @@ pub(super) struct Root {
     pub(super) access_log: Option<OrOff<AccessLog>>,
     /// What is logged, and how.
     pub(super) log: Option<Log>,
+    /// Where endpoints push their heartbeats to: one address or a list.
+    pub(super) heartbeats: Option<OneOrMany<Heartbeats>>,
     /// Sockets that requests come in by.
     pub(super) listeners: Option<List<Listener>>,
     /// Groups of interchangeable endpoints. One that no route names is only watched.

@@ -5,9 +5,9 @@ use serde_json::{Map, Value, json};
 use crate::base::units::{Ratio, format_duration};
 use crate::config::defaults;
 use crate::config::model::Cluster;
-use crate::config::render::{headers, live, number, put};
+use crate::config::render::{REDACTED, headers, live, number, put};
 use crate::health::check::{Check, HttpCheck, ProbeSpec, StatusRange};
-use crate::health::policy::{For, Panic, Policy, Require, Rule, Start, Timing, When};
+use crate::health::policy::{Detector, For, HeartbeatPolicy, Panic, Policy, Require, Rule, Start, Timing, When};
 use crate::health::serving::GrpcCheck;
 use crate::report::spec::{Source, Spec, Unit, is_share};
 
@@ -43,6 +43,12 @@ pub(super) fn health(cluster: &Cluster) -> Value {
     all["slow_start"] = live::slow_start(policy.slow_start.as_ref());
     all["damping"] = live::damping(policy.damping.as_ref());
     put(&mut all, "reference", json!(cluster.references.iter().map(|address| address.as_str()).collect::<Vec<_>>()));
+    let acknowledge = cluster.probes.iter().find_map(|probe| match &probe.check {
+        Check::Http(check) => Some(check.acknowledge.as_str()),
+        Check::Tcp | Check::Agent | Check::Grpc(_) | Check::File(_) => None,
+    });
+    put(&mut all, "acknowledge", json!(acknowledge));
+    put(&mut all, "heartbeat", json!(policy.heartbeat.as_ref().map(|policy| heartbeat(policy, cluster))));
     all["report"] = cluster.report.as_ref().map_or_else(|| json!("off"), |spec| report(spec, policy));
     all
 }
@@ -50,10 +56,25 @@ pub(super) fn health(cluster: &Cluster) -> Value {
 /// Whether the cluster is as it would be without a health block.
 fn is_off(cluster: &Cluster) -> bool {
     let policy = &cluster.health;
-    let probed = !cluster.probes.is_empty() || cluster.report.is_some();
+    let probed = !cluster.probes.is_empty() || cluster.report.is_some() || policy.heartbeat.is_some();
     let silence = policy.silence == Some(defaults::silence()) && policy.outlier == Some(defaults::outlier());
     let back = policy.slow_start == Some(defaults::slow_start()) && policy.damping == Some(defaults::damping());
     !probed && silence && back && policy.max_ejected == defaults::constant(defaults::MAX_EJECTED) && policy.panic == Panic::Off
+}
+
+fn heartbeat(policy: &HeartbeatPolicy, cluster: &Cluster) -> Value {
+    let mut all = json!({ "period": format_duration(policy.period), "ttl": format_duration(policy.ttl) });
+    match policy.detector {
+        Detector::Ttl => all["detector"] = json!("ttl"),
+        Detector::Accrual { phi } => {
+            all["detector"] = json!("accrual");
+            all["phi"] = number(phi);
+        }
+    }
+    if cluster.heartbeat_tokens.is_some() {
+        all["tokens"] = json!(REDACTED);
+    }
+    all
 }
 
 fn require(require: Require) -> Value {

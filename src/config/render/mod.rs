@@ -36,6 +36,10 @@ pub fn to_json(config: &Config) -> Value {
         "listeners": config.listeners.iter().map(listener).collect::<Vec<_>>(),
         "clusters": config.clusters.iter().map(cluster).collect::<Vec<_>>(),
     });
+    if !config.heartbeats.is_empty() {
+        let all_of_them = config.heartbeats.iter().map(|one| json!({ "address": one.address.to_string() }));
+        all["heartbeats"] = all_of_them.collect();
+    }
     if let Some(address) = config.metrics {
         all["metrics"] = json!({ "address": address.to_string() });
     }

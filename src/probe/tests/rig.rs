@@ -11,7 +11,7 @@ use crate::base::address::EndpointAddress;
 use crate::base::ids::{ClusterId, EndpointId};
 use crate::base::units::Ratio;
 use crate::cluster::Endpoint;
-use crate::health::check::{Check, HttpCheck, ProbeSpec, StatusRange};
+use crate::health::check::{Acknowledge, Check, HttpCheck, ProbeSpec, StatusRange};
 use crate::health::policy::Timing;
 use crate::health::signal::{Observation, ProbeResult, ProbeRun, ReportReading, Signal};
 use crate::probe::{self, Plan, ProbeLag, Probing};
@@ -58,6 +58,7 @@ pub(super) fn http_check() -> HttpCheck {
         headers: HeaderMap::new(),
         status: vec![StatusRange { low: 200, high: 299 }],
         body_contains: None,
+        acknowledge: Acknowledge::default(),
     }
 }
 

@@ -1,0 +1,258 @@
+//! `beat`: sends heartbeats for a program that cannot, to one proxy or several, and ends when too few of them answer.
+//!
+//! That end is the point: whoever starts the program beside this learns in time that nobody sends it traffic any more, and can
+//! stop what only the one in traffic may do. The time to live is counted from when an acknowledged beat was sent, which is
+//! never later than when it was received: so this gives up before the proxies do.
+//!
+//! | file | owns |
+//! |---|---|
+//! | `path` | the connection to one proxy, and the beats on it |
+//! | `tally` | who has acknowledged, and whether that is enough |
+//! | `report` | what the report command says |
+
+mod path;
+mod report;
+mod tally;
+
+use std::path::{Path as FilePath, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use serde_json::{Value, json};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::base::time::Timestamp;
+use crate::base::units::parse_duration;
+use crate::cli::beat::path::{Ack, Path};
+use crate::cli::beat::report::Reporter;
+use crate::cli::beat::tally::Tally;
+use crate::cli::client::{AdminUrl, Target, online};
+use crate::cli::failure::Failure;
+use crate::cli::output::plain;
+use crate::runtime::clock;
+
+/// Between two beats until a proxy has said how often it wants them.
+const FIRST_PERIOD: Duration = Duration::from_millis(500);
+/// Periods for which nobody need answer until a proxy has said its ttl.
+const FIRST_TTL_PERIODS: f64 = 3.5;
+/// Longest wait for one ack.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
+/// Longest wait for anybody to take the last beat.
+const BYE_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// How many proxies must acknowledge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Require {
+    /// More than half of them.
+    Majority,
+    /// One of them.
+    Any,
+}
+
+/// Whom to beat for, and where to.
+#[derive(Debug, Args)]
+pub(super) struct Beat {
+    /// Where a proxy takes heartbeats; give it once for each
+    #[arg(long, required = true, value_name = "URL")]
+    to: Vec<AdminUrl>,
+    /// How many of them must acknowledge
+    #[arg(long, value_enum, default_value = "majority")]
+    require: Require,
+    /// The cluster of the endpoint
+    #[arg(long, value_name = "NAME")]
+    cluster: String,
+    /// The endpoint's address, as the proxies have it configured
+    #[arg(long, value_name = "ADDRESS")]
+    endpoint: String,
+    /// From one beat to the next; by default what the proxies ask for
+    #[arg(long, value_name = "DURATION", value_parser = period)]
+    period: Option<Duration>,
+    /// A shell command that prints the report as a JSON object; if it fails, the endpoint does
+    #[arg(long, value_name = "CMD")]
+    report_command: Option<String>,
+}
+
+fn period(text: &str) -> Result<Duration, String> {
+    let period = parse_duration(text).map_err(|error| error.to_string())?;
+    if period < Duration::from_millis(10) { Err("at least 10ms".to_owned()) } else { Ok(period) }
+}
+
+impl Beat {
+    /// Beats until it is told to end, or too few proxies have acknowledged for a ttl.
+    ///
+    /// # Errors
+    /// If it cannot begin, or too few acknowledge.
+    pub(super) fn run(&self, target: &Target) -> Result<ExitCode, Failure> {
+        let token = target.token_file.as_deref().map(|file| token(file, &self.endpoint)).transpose()?;
+        online(self.beat(token))
+    }
+
+    async fn beat(&self, token: Option<String>) -> Result<ExitCode, Failure> {
+        let system = |error: std::io::Error| Failure::new(format!("the system refuses a signal handler: {error}"));
+        let mut terminate = signal(SignalKind::terminate()).map_err(system)?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(system)?;
+        let paths: Vec<Path> = self.to.iter().map(|url| Path::new(url.clone(), token.clone())).collect();
+        let needed = match self.require {
+            Require::Majority => paths.len() / 2 + 1,
+            Require::Any => 1,
+        };
+        let period = self.period.unwrap_or(FIRST_PERIOD);
+        let tally = Tally::new(paths.len(), needed, period.mul_f64(FIRST_TTL_PERIODS).max(ANSWER_TIMEOUT), clock::now());
+        let reporter = self.report_command.as_deref().map(|command| Reporter::start(command.to_owned(), period));
+        let mut beats =
+            Beats { beat: self, boot_id: format!("{:016x}", fastrand::Rng::new().u64(..)), seq: 0, period, paths, tally };
+        tokio::select! {
+            cut_off = beats.go(reporter.as_ref()) => Err(cut_off),
+            _ = terminate.recv() => Ok(beats.leave().await),
+            _ = interrupt.recv() => Ok(beats.leave().await),
+        }
+    }
+}
+
+/// The beats of one run.
+struct Beats<'a> {
+    beat: &'a Beat,
+    boot_id: String,
+    seq: u64,
+    period: Duration,
+    paths: Vec<Path>,
+    tally: Tally,
+}
+
+impl Beats<'_> {
+    /// Beats until too few acknowledge.
+    async fn go(&mut self, reporter: Option<&Reporter>) -> Failure {
+        if let Some(reporter) = reporter {
+            reporter.first().await;
+        }
+        let mut next = clock::now();
+        loop {
+            let (state, report) = reporter.map_or(("ready", None), Reporter::said);
+            self.send(state, report, self.period.min(ANSWER_TIMEOUT)).await;
+            let now = clock::now();
+            if self.tally.is_cut_off(now) {
+                let (acknowledged, needed, ttl) = (self.tally.fresh(now), self.tally.needed(), self.tally.ttl());
+                return Failure::new(format!(
+                    "cut off: {acknowledged} of {} proxies have acknowledged within {ttl:?}, {needed} are required",
+                    self.paths.len()
+                ));
+            }
+            next = (next + self.period).max(now);
+            tokio::time::sleep_until(clock::instant(next.min(self.tally.deadline()))).await;
+        }
+    }
+
+    /// Sends one beat to every proxy and notes who acknowledges it.
+    async fn send(&mut self, state: &str, report: Option<Value>, timeout: Duration) {
+        let body = self.message(state, report);
+        let sent = clock::now();
+        let sending = self.paths.iter_mut().map(|path| path.beat(&body, timeout));
+        let acks = all(sending).await;
+        for (place, ack) in acks.into_iter().enumerate() {
+            self.note(place, sent, ack);
+        }
+    }
+
+    fn message(&mut self, state: &str, report: Option<Value>) -> String {
+        self.seq += 1;
+        let mut body = json!({
+            "cluster": self.beat.cluster,
+            "endpoint": self.beat.endpoint,
+            "boot_id": self.boot_id,
+            "seq": self.seq,
+            "sent_at_ms": clock::wall().unix_millis(),
+            "state": state,
+        });
+        if let Some(period) = self.beat.period {
+            body["period_ms"] = json!(u64::try_from(period.as_millis()).unwrap_or(u64::MAX));
+        }
+        if let Some(report) = report {
+            body["report"] = report;
+        }
+        body.to_string()
+    }
+
+    fn note(&mut self, place: usize, sent: Timestamp, ack: Result<Ack, String>) {
+        let url = self.paths[place].url().to_string();
+        match ack {
+            Ok(ack) => {
+                self.tally.acknowledged(place, sent, ack.ttl);
+                if self.beat.period.is_none() {
+                    self.period = ack.next_in;
+                }
+                if self.paths[place].learns(&format!("{} {}", ack.state, ack.available)) {
+                    let traffic = if ack.available { "available" } else { "not available" };
+                    eprintln!("{url} sees {} as {}, {traffic}", self.beat.endpoint, plain(&ack.state));
+                }
+            }
+            Err(why) => {
+                if self.paths[place].learns(&why) {
+                    eprintln!("{url}: {}", plain(&why));
+                }
+            }
+        }
+    }
+
+    /// Says goodbye to whoever listens.
+    async fn leave(&mut self) -> ExitCode {
+        self.send("bye", None, BYE_TIMEOUT).await;
+        ExitCode::SUCCESS
+    }
+}
+
+/// Waits for all of them at once; there are as many as there are proxies.
+async fn all<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
+    let mut pending: Vec<_> = futures.map(|future| (Box::pin(future), None)).collect();
+    std::future::poll_fn(|cx| {
+        let mut open = false;
+        for (future, output) in &mut pending {
+            if output.is_none() {
+                match future.as_mut().poll(cx) {
+                    std::task::Poll::Ready(ready) => *output = Some(ready),
+                    std::task::Poll::Pending => open = true,
+                }
+            }
+        }
+        if open { std::task::Poll::Pending } else { std::task::Poll::Ready(()) }
+    })
+    .await;
+    pending.into_iter().filter_map(|(_, output)| output).collect()
+}
+
+/// The token to send: of a file with one, or of a proxy's own, where lines may name the endpoints that they are for.
+fn token(file: &FilePath, endpoint: &str) -> Result<String, Failure> {
+    let said = |what: String| Failure::new(format!("--token-file {}: {what}", file.display()));
+    let text = std::fs::read_to_string(PathBuf::from(file)).map_err(|error| said(error.to_string()))?;
+    pick(&text, endpoint).ok_or_else(|| said("no token in it for this endpoint".to_owned()))
+}
+
+fn pick(text: &str, endpoint: &str) -> Option<String> {
+    let lines = || text.lines().map(|line| line.split_ascii_whitespace().collect::<Vec<_>>());
+    let tokens = || lines().filter(|words| words.first().is_some_and(|word| !word.starts_with('#')));
+    let own = tokens().find(|words| words[1..].iter().any(|word| word.eq_ignore_ascii_case(endpoint)));
+    own.or_else(|| tokens().find(|words| words.len() == 1)).map(|words| words[0].to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_token_is_the_endpoints_own_or_one_for_all() {
+        let file = "# tokens\n\nall\none 10.0.0.1:80 10.0.0.2:80\n";
+        assert_eq!(pick(file, "10.0.0.2:80").as_deref(), Some("one"));
+        assert_eq!(pick(file, "10.0.0.3:80").as_deref(), Some("all"));
+        assert_eq!(pick("one 10.0.0.1:80", "10.0.0.3:80"), None);
+        assert_eq!(pick(" lonely \n", "a:1").as_deref(), Some("lonely"));
+        assert_eq!(pick("", "a:1"), None);
+    }
+
+    #[test]
+    fn periods_are_durations_that_make_sense() {
+        assert_eq!(period("500ms"), Ok(Duration::from_millis(500)));
+        for bad in ["", "5", "1ms", "0s"] {
+            assert!(period(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Heartbeats on their way through control: who may be spoken for, and what becomes of each beat.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use crate::base::time::Timestamp;
+use crate::cluster::Endpoint;
+use crate::config::model;
+use crate::control::announcer::Announcer;
+use crate::health::signal::{BeatResult, Observation, Signal};
+use crate::heartbeat::{self, Directory, Gate, Identity, Pushed, Service};
+use crate::net::listen::ListenSocket;
+use crate::runtime::task::Owned;
+
+/// How many beats may wait for control; the connections of those that come then wait.
+const WAITING: usize = 1024;
+
+/// What control has to do with heartbeats.
+#[derive(Debug)]
+pub(super) struct Beats {
+    directory: Rc<Directory>,
+    pushed: mpsc::Receiver<Pushed>,
+    service: Rc<Service>,
+    /// What is listened on; ends when dropped.
+    sockets: Vec<(Arc<ListenSocket>, Owned)>,
+}
+
+/// Endpoints that may be spoken for, and the settings of their cluster.
+pub(super) type Senders<'a> = (&'a model::Cluster, Vec<Arc<Endpoint>>);
+
+impl Beats {
+    /// Nobody is listened to as yet.
+    pub(super) fn new(proxy: Identity, announcer: &Announcer) -> Self {
+        let directory = Rc::new(Directory::default());
+        let (sender, pushed) = mpsc::channel(WAITING);
+        let counts = announcer.shared.tallies.heartbeats().clone();
+        let service = Rc::new(Service::new(Rc::clone(&directory), sender, proxy, counts));
+        Self { directory, pushed, service, sockets: Vec::new() }
+    }
+
+    /// Takes heartbeats in on these sockets from now on, and on no others: who is connected by them ends its beat.
+    pub(super) fn listen(&mut self, wanted: Vec<Arc<ListenSocket>>) {
+        let mut before = std::mem::take(&mut self.sockets);
+        for socket in wanted {
+            if let Some(place) = before.iter().position(|(known, _)| Arc::ptr_eq(known, &socket)) {
+                self.sockets.push(before.swap_remove(place));
+                continue;
+            }
+            let serve = |socket| heartbeat::serve(socket, Rc::clone(&self.service));
+            match socket.open().and_then(|()| socket.handle()).and_then(serve) {
+                Ok(task) => self.sockets.push((socket, task)),
+                Err(error) => tracing::error!(%error, "a socket for heartbeats cannot be used; none come in by it"),
+            }
+        }
+    }
+
+    /// Waits for the next beat; for ever if none can come. Nothing is lost if it is dropped.
+    pub(super) async fn next(&mut self) -> Pushed {
+        match self.pushed.recv().await {
+            Some(pushed) => pushed,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// The next beat, if one is there.
+    pub(super) fn try_next(&mut self) -> Option<Pushed> {
+        self.pushed.try_recv().ok()
+    }
+
+    /// Tells who may be spoken for from now on. Those of one cluster may come in several parts.
+    pub(super) fn list<'a>(&self, senders: impl Iterator<Item = Senders<'a>>, now: Timestamp) {
+        let mut all: HashMap<&str, Senders<'_>> = HashMap::new();
+        for (cluster, endpoints) in senders {
+            all.entry(&cluster.name).or_insert_with(|| (cluster, Vec::new())).1.extend(endpoints);
+        }
+        let gate = |(cluster, endpoints): Senders<'_>| {
+            let policy = cluster.health.heartbeat?;
+            let keys = self.directory.keys(&cluster.name, cluster.heartbeat_tokens.as_ref());
+            Some(Gate::new(Arc::clone(&cluster.name), policy, cluster.report.clone(), keys, endpoints, now))
+        };
+        self.directory.install(all.into_values().filter_map(gate).collect());
+    }
+}
+
+/// The signals that a beat comes to, in their order.
+pub(super) fn signals(pushed: &mut Pushed) -> impl Iterator<Item = Signal> {
+    let (cluster, endpoint, at) = (pushed.endpoint.cluster_id, pushed.endpoint.id, pushed.at);
+    let beat = Observation::Beat(pushed.beat.clone());
+    let report = pushed.report.take().map(Observation::Report);
+    [Some(beat), report].into_iter().flatten().map(move |observation| Signal { cluster, endpoint, at, observation })
+}
+
+/// Counts a beat that has been taken in.
+pub(super) fn count(pushed: &Pushed, announcer: &Announcer) {
+    let endpoint = &pushed.endpoint;
+    let view = endpoint.view();
+    let Some(heartbeat) = &view.heartbeat else { return };
+    let tallies = &announcer.shared.tallies;
+    tallies.heartbeats().count(&endpoint.cluster, endpoint.address.as_str(), heartbeat.last.as_str());
+    let counts = matches!(heartbeat.last, BeatResult::Ok | BeatResult::Restarted | BeatResult::ClockStep);
+    if counts && pushed.beat.sent_at_ms.is_some() {
+        tallies.delayed(&endpoint.cluster, heartbeat.delay);
+    }
+}

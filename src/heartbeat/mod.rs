@@ -1,0 +1,30 @@
+//! Heartbeats that endpoints push: taken in, checked, handed to control, and answered with how we see the sender.
+//!
+//! Whoever reaches this socket can say that an endpoint lives. So nothing is believed that no token vouches for, and what is
+//! malformed, too large, too frequent or about somebody unknown costs an answer, a count and one line in the log, whoever
+//! sends it and however often: no state is kept of senders that are not configured. What a beat means is for `health`; it
+//! is taken in on control's own thread, so that what has come is read before anybody is judged by its absence.
+//!
+//! | file | owns |
+//! |---|---|
+//! | `serve` | sockets, connections and their bounds |
+//! | `service` | from a request to its answer |
+//! | `message` | the bytes of a beat, and of its ack |
+//! | `directory` | which endpoints may be spoken for, and by which token |
+//! | `refusal` | why a beat is not taken, as answer, count and log line |
+//! | `rate` | how often one sender may speak |
+
+mod directory;
+mod message;
+mod rate;
+mod refusal;
+mod serve;
+mod service;
+#[cfg(test)]
+mod tests;
+
+pub use directory::{Directory, Gate};
+pub use message::{Identity, MAX_BEAT};
+pub use refusal::Counts;
+pub use serve::serve;
+pub use service::{Pushed, Service};

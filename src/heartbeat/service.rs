@@ -1,0 +1,225 @@
+//! From a request to its answer: who speaks, for whom, what is said, and what control makes of it.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ALLOW, AUTHORIZATION, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::Body;
+use serde_json::json;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::cluster::Endpoint;
+use crate::health::signal::{Beat, BeatResult, ReportReading};
+use crate::heartbeat::directory::{Directory, Gate, Sender};
+use crate::heartbeat::message::{self, Acked, Identity, MAX_BEAT, Message};
+use crate::heartbeat::refusal::{Counts, Refusal, Teller};
+use crate::report::spec::{Format, Spec};
+use crate::report::{self, Said};
+use crate::runtime::clock;
+
+/// Where beats are posted to.
+const PATH: &str = "/v1/heartbeats";
+/// For the whole body of one, once its head is there.
+const BODY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A beat on its way to control.
+#[derive(Debug)]
+pub struct Pushed {
+    /// Whom it speaks for.
+    pub endpoint: Arc<Endpoint>,
+    /// When it came.
+    pub at: crate::base::time::Timestamp,
+    /// What it says.
+    pub beat: Beat,
+    /// The report in it.
+    pub report: Option<ReportReading>,
+    /// To be answered when it has been taken in and what follows is shown.
+    pub taken: oneshot::Sender<()>,
+}
+
+/// What takes beats in.
+#[derive(Debug)]
+pub struct Service {
+    directory: Rc<Directory>,
+    control: mpsc::Sender<Pushed>,
+    proxy: Identity,
+    counts: Counts,
+    teller: Teller,
+}
+
+/// An answer.
+pub(super) type Answer = Response<Full<Bytes>>;
+
+/// A refusal with what is known of it.
+struct Refused {
+    why: Refusal,
+    cluster: Arc<str>,
+    endpoint: Arc<str>,
+    detail: String,
+}
+
+impl Refused {
+    fn new(why: Refusal) -> Self {
+        Self { why, cluster: "".into(), endpoint: "".into(), detail: why.detail().to_owned() }
+    }
+
+    fn of(why: Refusal, gate: &Gate) -> Self {
+        Self { cluster: Arc::clone(&gate.name), ..Self::new(why) }
+    }
+
+    fn by(why: Refusal, gate: &Gate, sender: &Sender) -> Self {
+        Self { endpoint: sender.endpoint.address.text(), ..Self::of(why, gate) }
+    }
+}
+
+impl Service {
+    /// A service that knows the clusters of `directory` and tells `control`.
+    #[must_use]
+    pub fn new(directory: Rc<Directory>, control: mpsc::Sender<Pushed>, proxy: Identity, counts: Counts) -> Self {
+        Self { directory, control, proxy, counts, teller: Teller::default() }
+    }
+
+    /// Answers one request.
+    pub(super) async fn answer<B>(&self, request: Request<B>) -> Answer
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        if request.uri().path() != PATH {
+            return problem(StatusCode::NOT_FOUND, "heartbeats are posted to /v1/heartbeats");
+        }
+        if request.method() != Method::POST {
+            let mut answer = problem(StatusCode::METHOD_NOT_ALLOWED, "heartbeats are posted");
+            answer.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
+            return answer;
+        }
+        match self.take(request).await {
+            Ok(ack) => json_answer(StatusCode::OK, "application/json", ack),
+            Err(refused) => self.refuse(&refused),
+        }
+    }
+
+    async fn take<B>(&self, request: Request<B>) -> Result<Vec<u8>, Refused>
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let (parts, body) = request.into_parts();
+        let body = read(body).await?;
+        let at = clock::now();
+        let message = Message::read(&body).map_err(|detail| Refused { detail, ..Refused::new(Refusal::Malformed) })?;
+        let token = bearer(&parts.headers);
+        let Some(gate) = self.directory.gate(&message.cluster) else {
+            // Only who has a token learns which clusters there are.
+            let known = self.directory.knows(token);
+            return Err(Refused::new(if known { Refusal::UnknownCluster } else { Refusal::Unauthorized }));
+        };
+        let sender = authorise(&gate, token, &message.endpoint)?;
+        if !gate.spend(sender, at) {
+            return Err(Refused::by(Refusal::RateLimited, &gate, sender));
+        }
+        let received_at_ms = clock::wall().unix_millis();
+        let report = message.report.zip(gate.report.as_ref()).map(|(text, spec)| reading(spec, text));
+        let beat = Beat { received_at_ms: Some(received_at_ms), ..message.beat };
+        let acked = Acked {
+            seq: beat.seq,
+            received_at_ms,
+            ttl: gate.policy.ttl,
+            next_in: beat.period.unwrap_or(gate.policy.period).min(gate.policy.ttl),
+        };
+        let (taken, is_taken) = oneshot::channel();
+        let pushed = Pushed { endpoint: Arc::clone(&sender.endpoint), at, beat, report, taken };
+        let sent = self.control.send(pushed).await.is_ok();
+        if !sent || is_taken.await.is_err() {
+            return Err(Refused::by(Refusal::Stopping, &gate, sender));
+        }
+        let view = sender.endpoint.view();
+        if view.heartbeat.as_ref().is_some_and(|heartbeat| heartbeat.last == BeatResult::Zombie) {
+            return Err(Refused::by(Refusal::Zombie, &gate, sender));
+        }
+        Ok(message::ack(&acked, &view, &self.proxy))
+    }
+
+    fn refuse(&self, refused: &Refused) -> Answer {
+        let Refused { why, cluster, endpoint, detail } = refused;
+        if *why != Refusal::Zombie {
+            self.counts.count(cluster, endpoint, why.as_str());
+        }
+        self.teller.tell(*why, cluster, endpoint, detail);
+        let mut answer = problem(why.status(), detail);
+        if matches!(why, Refusal::RateLimited | Refusal::Stopping) {
+            answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        if *why == Refusal::TooLarge {
+            answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        answer
+    }
+
+    /// What came was no HTTP.
+    pub(super) fn garbled(&self, detail: &str) {
+        let refused = Refused { detail: detail.to_owned(), ..Refused::new(Refusal::Malformed) };
+        drop(self.refuse(&refused));
+    }
+}
+
+fn authorise<'a>(gate: &'a Gate, token: Option<&[u8]>, address: &str) -> Result<&'a Sender, Refused> {
+    let pass = gate.admits(token).ok_or_else(|| Refused::of(Refusal::Unauthorized, gate))?;
+    let sender = gate.find(address);
+    if !pass.covers(address) {
+        let named = |sender| Refused::by(Refusal::Forbidden, gate, sender);
+        return Err(sender.map_or_else(|| Refused::of(Refusal::Forbidden, gate), named));
+    }
+    sender.ok_or_else(|| Refused::of(Refusal::UnknownEndpoint, gate))
+}
+
+/// Reads the report in a beat. It is JSON, whatever the probes' answers are.
+fn reading(spec: &Spec, text: &str) -> ReportReading {
+    let said = Said::new(Some("application/json"), text.as_bytes());
+    let is_json = matches!(spec.format, Format::Auto | Format::Json | Format::HealthJson | Format::Spring);
+    let read =
+        if is_json { report::read(spec, &said) } else { report::read(&Spec { format: Format::Json, ..spec.clone() }, &said) };
+    match read {
+        Ok(Some(report)) => ReportReading::Read(report),
+        Ok(None) => ReportReading::None,
+        Err(unreadable) => ReportReading::Void(unreadable.to_string()),
+    }
+}
+
+async fn read<B>(body: B) -> Result<Bytes, Refused>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    if body.size_hint().lower() > MAX_BEAT as u64 {
+        return Err(Refused::new(Refusal::TooLarge));
+    }
+    match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, MAX_BEAT).collect()).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Refused::new(Refusal::TooLarge)),
+        Ok(Err(error)) => Err(Refused { detail: format!("cut short: {error}"), ..Refused::new(Refusal::Malformed) }),
+        Err(_) => Err(Refused { detail: "its body did not come in time".to_owned(), ..Refused::new(Refusal::Malformed) }),
+    }
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+    let (scheme, token) = headers.get(AUTHORIZATION)?.as_bytes().split_at_checked("Bearer ".len())?;
+    scheme.eq_ignore_ascii_case(b"Bearer ").then(|| token.trim_ascii())
+}
+
+fn problem(status: StatusCode, detail: &str) -> Answer {
+    let title = status.canonical_reason().unwrap_or_default();
+    let body = json!({ "status": status.as_u16(), "title": title, "detail": detail });
+    json_answer(status, "application/problem+json", body.to_string().into_bytes())
+}
+
+fn json_answer(status: StatusCode, kind: &'static str, body: Vec<u8>) -> Answer {
+    let mut answer = Response::new(Full::from(body));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    answer
+}
