@@ -127,7 +127,7 @@ impl Draft {
     pub(super) fn joining(&self) -> impl Iterator<Item = Senders<'_>> {
         self.plans.iter().map(|plan| match plan {
             Plan::New(ward) => (&ward.config, ward.endpoints().to_vec()),
-            Plan::Kept(kept) => (&kept.config, kept.joining.iter().map(|watched| Arc::clone(&watched.endpoint)).collect()),
+            Plan::Kept(kept) => kept.senders(),
         })
     }
 
@@ -239,6 +239,11 @@ impl Plan {
 }
 
 impl Kept {
+    /// The endpoints that join, with the settings of their cluster.
+    pub(super) fn senders(&self) -> Senders<'_> {
+        (&self.config, self.joining.iter().map(|watched| Arc::clone(&watched.endpoint)).collect())
+    }
+
     /// Starts to look at the endpoints that `cluster` has and `ward` has not.
     pub(super) fn new(cluster: &model::Cluster, ward: &Ward, bench: &mut Bench<'_>) -> Self {
         let id = ward.cluster.id;

@@ -14,6 +14,7 @@ use crate::base::time::Timestamp;
 use crate::config::Config;
 use crate::config::model::Discovery;
 use crate::control::announcer::Announcer;
+use crate::control::beats::Senders;
 use crate::control::draft::{Bench, Kept, PATIENCE};
 use crate::control::wards::Wards;
 use crate::control::watched::Watcher;
@@ -84,10 +85,16 @@ impl Moves {
         self.under_way.values().for_each(|one| one.kept.resolved(id));
     }
 
-    /// Looks at what was found, and ends what has its first verdicts.
-    pub(super) fn advance(&mut self, wards: &mut Wards, bench: &mut Bench<'_>, watcher: &Watcher) {
+    /// The endpoints that join, with the settings of their cluster.
+    pub(super) fn joining(&self) -> impl Iterator<Item = Senders<'_>> {
+        self.under_way.values().map(|one| one.kept.senders())
+    }
+
+    /// Looks at what was found, and ends what has its first verdicts. Returns whether endpoints join or have joined by it.
+    pub(super) fn advance(&mut self, wards: &mut Wards, bench: &mut Bench<'_>, watcher: &Watcher) -> bool {
         let now = bench.now;
         let idle: Vec<Arc<str>> = self.waiting.keys().filter(|name| !self.is_under_way(wards, name)).cloned().collect();
+        let mut moved = !idle.is_empty();
         for name in idle {
             if let Some(found) = self.waiting.remove(&name) {
                 self.begin(found, wards, bench);
@@ -98,8 +105,10 @@ impl Moves {
         for id in done {
             if let Some(one) = self.under_way.remove(&id) {
                 wards.change(id, one.kept, watcher, now);
+                moved = true;
             }
         }
+        moved
     }
 
     fn is_under_way(&self, wards: &Wards, name: &str) -> bool {

@@ -355,7 +355,9 @@ impl Control {
         }
         if self.reloads.draft().is_none() {
             let mut bench = Bench { identities: &mut self.identities, watcher: &self.watcher, now };
-            self.moves.advance(&mut self.wards, &mut bench, &self.watcher);
+            if self.moves.advance(&mut self.wards, &mut bench, &self.watcher) {
+                self.list_senders(now);
+            }
         }
         if !self.settling.is_empty() && self.wards.settled() {
             for answer in self.settling.drain(..) {
@@ -402,7 +404,7 @@ impl Control {
     fn list_senders(&mut self, now: Timestamp) {
         let joining = self.reloads.draft().map(|draft| &*draft).into_iter().flat_map(Draft::joining);
         let senders = self.wards.iter().map(|ward| (&ward.config, ward.endpoints().to_vec()));
-        self.beats.list(senders.chain(joining), now);
+        self.beats.list(senders.chain(joining).chain(self.moves.joining()), now);
     }
 
     fn hear(&mut self, signal: Signal) {

@@ -188,6 +188,37 @@ fn a_stopped_sender_is_out_when_its_time_is_over_and_no_clock_or_stall_matters()
 }
 
 #[test]
+fn who_sends_stays_in_over_an_upgrade_and_over_a_reload_that_moves_the_socket() {
+    let name = "127.0.0.1:1";
+    let (folder, file) = tokens(name);
+    let (port, other) = (Port::free(), Port::free());
+    let mut proxy = Proxy::start(&pushed(&port, name, &file));
+    let sender = Sender::start(port.address(), name);
+    proxy.wait_for_state(PATIENCE, name, "healthy");
+    let since = proxy.endpoint(name)["since"].clone();
+    proxy.upgrade();
+    sender.more(5);
+    assert_eq!(proxy.endpoint(name)["since"], since, "neither process missed it");
+    drop(sender);
+
+    folder.write("found.json", "[\"127.0.0.1:1\", \"127.0.0.1:2\"]");
+    let listed = pushed(&other, name, &file);
+    let discovered =
+        listed.replace(&format!("endpoints: [{name}]"), &format!("discovery: {{ file: {} }}", folder.file("found.json")));
+    assert_ne!(listed, discovered);
+    proxy.rewrite(&discovered);
+    proxy.succeed(&["reload"]);
+    let refused = || TcpStream::connect(port.address()).is_err().then_some(());
+    until(PATIENCE, "nobody listens there any more", refused);
+    let _senders = [Sender::start(other.address(), name), Sender::start(other.address(), "127.0.0.1:2")];
+    until(PATIENCE, "both come in by their heartbeats", || {
+        let status = proxy.status();
+        let states = status["clusters"][0]["endpoints"].as_array()?.iter().map(|one| one["state"].clone());
+        (states.collect::<Vec<_>>() == ["healthy", "healthy"]).then_some(())
+    });
+}
+
+#[test]
 fn what_is_said_is_judged_and_what_may_not_be_said_changes_nothing() {
     let services = [Kind::Python, Kind::Node].map(Service::start);
     let [one, other] = [services[0].name(), services[1].name()];
