@@ -38,8 +38,7 @@ const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// How much of one answer waits for the client, in bytes.
 const SEND_BUFFER: usize = 64 * 1024;
-/// Requests taken back before they were looked at, and streams that ended by errors, before the connection ends.
-const PENDING_RESETS: usize = 20;
+/// Streams that ended by errors before the connection ends.
 const ERROR_RESETS: usize = 200;
 
 /// Serves a connection until it ends; `first` is what has been read of it.
@@ -94,7 +93,8 @@ fn builder(tasks: Tasks, limits: &ListenerLimits) -> http2::Builder<Tasks> {
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buf_size(SEND_BUFFER)
-        .max_pending_accept_reset_streams(PENDING_RESETS)
+        // A client may take back at once whatever it may have under way; who does it again and again is charged for it.
+        .max_pending_accept_reset_streams(usize::try_from(limits.streams).unwrap_or(usize::MAX))
         .max_local_error_reset_streams(ERROR_RESETS);
     builder
 }

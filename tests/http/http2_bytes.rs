@@ -247,6 +247,21 @@ fn cookies_in_pieces_reach_an_endpoint_in_one_line() {
 }
 
 #[test]
+fn a_client_may_take_back_all_that_it_has_under_way() {
+    let origin = Origin::echo();
+    let proxy = limited(&origin, "", "");
+    let mut client = Client::connect(&proxy);
+    let streams = || (0..60).map(|number| 2 * number + 1);
+    let asked = streams().flat_map(|stream| frame(HEADERS, END_HEADERS | END_STREAM, stream, &block(&GET)));
+    let taken_back = streams().flat_map(|stream| frame(RESET, 0, stream, &[0, 0, 0, 8]));
+    // In one piece, so that none of them has been looked at when they are taken back.
+    let mut all: Vec<u8> = asked.chain(taken_back).collect();
+    all.extend(frame(HEADERS, END_HEADERS | END_STREAM, 121, &block(&GET)));
+    client.send(&all);
+    assert_eq!(client.fate(121), Fate::Answered);
+}
+
+#[test]
 fn floods_are_cut_off_and_counted() {
     let origin = Origin::echo();
     let proxy = limited(&origin, "", "");
