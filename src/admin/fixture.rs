@@ -80,6 +80,7 @@ pub(super) fn cluster(endpoints: Vec<Arc<Endpoint>>) -> Arc<Cluster> {
             idle_timeout: Duration::from_secs(4),
             idle_connections: 64,
             protocol: crate::config::model::Protocol::Http1,
+            proxy_protocol: None,
         },
         tls: None,
         limits: Limits::none(),

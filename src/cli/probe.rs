@@ -20,10 +20,9 @@ use crate::cli::validate::told;
 use crate::config::model::Cluster;
 use crate::health::check::{Check, ProbeSpec};
 use crate::health::policy::{Rule, Timing};
-use crate::probe;
+use crate::probe::{self, Approach};
 use crate::report::spec::Spec;
 use crate::runtime::task;
-use crate::tls::Towards;
 
 /// How many endpoints are asked at a time.
 const AT_A_TIME: usize = 32;
@@ -71,7 +70,8 @@ impl Probe {
     fn url(&self, out: &mut Output) -> Result<ExitCode, Failure> {
         let (address, probe, tls) =
             probe::plain(&self.target, TIMEOUT).map_err(|wanted| Failure::new(format!("{}: {wanted}", plain(&self.target))))?;
-        let asked = Asked { probes: vec![probe], report: Some(Spec::default()), rules: Vec::new(), fetched: None, tls };
+        let approach = Approach { tls, proxy_protocol: None };
+        let asked = Asked { probes: vec![probe], report: Some(Spec::default()), rules: Vec::new(), fetched: None, approach };
         let probed = online(async { Ok(asked.ask(&address).await) })?;
         out.print(&finding::render(&self.target, &probed))?;
         Ok(exit(&[probed]))
@@ -104,8 +104,8 @@ struct Asked {
     rules: Vec<Rule>,
     /// The pace of a report from a path of its own.
     fetched: Option<Timing>,
-    /// TLS towards the endpoints.
-    tls: Option<Arc<Towards>>,
+    /// How connections to the endpoints begin.
+    approach: Approach,
 }
 
 impl Asked {
@@ -116,7 +116,7 @@ impl Asked {
             report: cluster.report.clone(),
             rules: cluster.health.rules.clone(),
             fetched: Some(cluster.report_timing),
-            tls: cluster.tls.as_ref().map(|tls| Arc::clone(&tls.towards)),
+            approach: Approach::of(cluster),
         }
     }
 
@@ -137,14 +137,14 @@ impl Asked {
         let mut probed = Probed { runs: Vec::new(), report: None, rules: self.rules.clone() };
         for (number, spec) in self.probes.iter().enumerate() {
             let report = self.report.as_ref().filter(|_| reports == Some(number));
-            let found = probe::once(address, spec, report, self.tls.as_ref()).await;
+            let found = probe::once(address, spec, report, &self.approach).await;
             if let (Some(spec), Some(reading)) = (report, found.reading) {
                 probed.report = Some(Report::new(spec, reading, found.answer.as_ref()));
             }
             probed.runs.push((Arc::clone(&spec.name), found.run, found.answer.map(|answer| answer.status)));
         }
         if let (Some(spec), Some(timing)) = (&self.report, self.fetched)
-            && let Some((reading, answer)) = probe::fetch_report(address, spec, timing, self.tls.as_ref()).await
+            && let Some((reading, answer)) = probe::fetch_report(address, spec, timing, &self.approach).await
         {
             probed.report = Some(Report::new(spec, reading, answer.as_ref()));
         }

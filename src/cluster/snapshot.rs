@@ -11,7 +11,7 @@ use crate::balance::Picker;
 use crate::base::ids::ClusterId;
 use crate::base::time::WallTime;
 use crate::cluster::{Affinity, ClusterCells, Count, Endpoint, Gate};
-use crate::config::model::Protocol;
+use crate::config::model::{Protocol, ProxyVersion};
 use crate::telemetry::lanes::Lanes;
 use crate::tls::Towards;
 use crate::traffic::limits::Limits;
@@ -27,6 +27,8 @@ pub struct Upstream {
     pub idle_connections: usize,
     /// What is spoken on them.
     pub protocol: Protocol,
+    /// The header that they begin with, if there is one: then each belongs to one client's connection.
+    pub proxy_protocol: Option<ProxyVersion>,
 }
 
 /// An endpoint that gets traffic.

@@ -230,6 +230,26 @@ impl Protocol {
     }
 }
 
+/// A version of the PROXY protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProxyVersion {
+    /// A line of text.
+    V1,
+    /// The binary one.
+    V2,
+}
+
+impl ProxyVersion {
+    /// The name used in the configuration.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::V1 => "v1",
+            Self::V2 => "v2",
+        }
+    }
+}
+
 /// A file that the configuration names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NamedFile {
@@ -322,6 +342,8 @@ pub struct Cluster {
     pub protocol: Protocol,
     /// TLS towards them, if there is any.
     pub tls: Option<ClusterTls>,
+    /// The header that connections to them begin with, if there is one.
+    pub proxy_protocol: Option<ProxyVersion>,
     /// Where they are found, if they are not listed.
     pub discovery: Option<Discovery>,
     /// How requests are spread.

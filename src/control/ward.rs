@@ -208,8 +208,8 @@ impl Ward {
     /// Whether a change to `config` needs other probes than those that run.
     pub(super) fn needs_other_probes(&self, config: &model::Cluster) -> bool {
         let old = &self.config;
-        (&old.probes, &old.report, old.report_timing, &old.tls)
-            != (&config.probes, &config.report, config.report_timing, &config.tls)
+        (&old.probes, &old.report, old.report_timing, &old.tls, old.proxy_protocol)
+            != (&config.probes, &config.report, config.report_timing, &config.tls, config.proxy_protocol)
     }
 
     /// Ends the probes of every endpoint that does not stay as it is under `config`.
@@ -404,6 +404,7 @@ fn snapshot(
             idle_timeout: config.pool.idle_timeout,
             idle_connections: config.pool.idle_connections,
             protocol: config.protocol,
+            proxy_protocol: config.proxy_protocol,
         },
         tls: config.tls.as_ref().map(|tls| Arc::clone(&tls.towards)),
         limits: config.limits,

@@ -15,7 +15,7 @@ use crate::health::check::{Check, ProbeSpec};
 use crate::health::policy::Timing;
 use crate::health::signal::Signal;
 use crate::health::{Glance, Pace};
-use crate::probe::{self, Plan, ProbeLag, Probing};
+use crate::probe::{self, Approach, Plan, ProbeLag, Probing};
 use crate::runtime::task::Owned;
 
 /// What watching an endpoint needs.
@@ -60,7 +60,13 @@ impl Watcher {
             tls: false,
             timing,
         };
-        let plan = Plan { endpoint: Arc::clone(&endpoint), probes: vec![spec], report: None, report_timing: timing, tls: None };
+        let plan = Plan {
+            endpoint: Arc::clone(&endpoint),
+            probes: vec![spec],
+            report: None,
+            report_timing: timing,
+            approach: Approach::default(),
+        };
         let probing = Some(probe::start(plan, self.signals.clone(), Arc::clone(&self.lag)));
         Watched { endpoint, probing, pace: Pace::Fast, totals: Totals::default(), _lookups: lookups }
     }
@@ -81,7 +87,7 @@ impl Watcher {
                 probes: cluster.probes.clone(),
                 report: cluster.report.clone(),
                 report_timing: cluster.report_timing,
-                tls: cluster.tls.as_ref().map(|tls| Arc::clone(&tls.towards)),
+                approach: Approach::of(cluster),
             };
             probe::start(plan, self.signals.clone(), Arc::clone(&self.lag))
         });

@@ -1,15 +1,18 @@
-//! What a proxy in front says of who connects, before anything else: the PROXY protocol, versions 1 and 2
-//! (haproxy.org, doc/proxy-protocol.txt).
+//! What a proxy in front says of who connects, before anything else, and what we say ourselves to those behind us: the PROXY
+//! protocol, versions 1 and 2 (haproxy.org, doc/proxy-protocol.txt).
 //!
-//! It is looked at without being taken until it is whole, so that not one byte of what follows is taken with it.
+//! What comes is looked at without being taken until it is whole, so that not one byte of what follows is taken with it.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::time::Duration;
 
 use ppp::{PartialResult, v1, v2};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+
+use crate::config::model::ProxyVersion;
+use crate::net::dial::DialError;
 
 /// Longest header, in bytes: version 2 has room for extensions, and this is room for several of them.
 const MOST: usize = 4096;
@@ -17,6 +20,15 @@ const MOST: usize = 4096;
 const MOST_V1: usize = 107;
 /// Between two looks at a header that comes in pieces.
 const PAUSE: Duration = Duration::from_millis(5);
+
+/// Both ends of a client's connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ends {
+    /// Who has connected.
+    pub client: SocketAddr,
+    /// The address of ours that it has connected to.
+    pub ours: SocketAddr,
+}
 
 /// What a header says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +67,50 @@ pub async fn take(stream: &mut TcpStream) -> io::Result<Option<SocketAddr>> {
             }
         }
     }
+}
+
+/// Begins a connection to an endpoint with a header: on behalf of a client, or for ourselves if there is none.
+///
+/// # Errors
+/// If it cannot be written. It has no time-out of its own.
+pub async fn send(stream: &mut TcpStream, version: ProxyVersion, ends: Option<Ends>) -> Result<(), DialError> {
+    stream.write_all(&header(version, ends)).await.map_err(DialError::Other)
+}
+
+fn header(version: ProxyVersion, ends: Option<Ends>) -> Vec<u8> {
+    let ends = ends.map(|ends| one_family(ends.client, ends.ours));
+    match version {
+        ProxyVersion::V1 => ends.map_or(v1::Addresses::Unknown, v1::Addresses::from).to_string().into_bytes(),
+        ProxyVersion::V2 => {
+            let builder = match ends {
+                Some(ends) => v2::Builder::with_addresses(v2::Version::Two | v2::Command::Proxy, v2::Protocol::Stream, ends),
+                None => {
+                    let nothing = v2::AddressFamily::Unspecified | v2::Protocol::Unspecified;
+                    v2::Builder::new(v2::Version::Two | v2::Command::Local, nothing)
+                }
+            };
+            builder.build().expect("two addresses are shorter than 64 KiB")
+        }
+    }
+}
+
+/// Both addresses as those of one family: a header has room for no other pair. They differ where a proxy in front has told of
+/// a client that came to it by the other one.
+fn one_family(client: SocketAddr, ours: SocketAddr) -> (SocketAddr, SocketAddr) {
+    match (client.ip().to_canonical(), ours.ip().to_canonical()) {
+        (IpAddr::V4(from), IpAddr::V4(to)) => {
+            (SocketAddrV4::new(from, client.port()).into(), SocketAddrV4::new(to, ours.port()).into())
+        }
+        (from, to) => (as_v6(from, client.port()), as_v6(to, ours.port())),
+    }
+}
+
+fn as_v6(ip: IpAddr, port: u16) -> SocketAddr {
+    let ip = match ip {
+        IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+        IpAddr::V6(ip) => ip,
+    };
+    SocketAddrV6::new(ip, port, 0, 0).into()
 }
 
 fn read(bytes: &[u8]) -> Said {
@@ -121,6 +177,47 @@ mod tests {
                 assert_eq!(read(&header[..cut]), Said::Part, "{cut} of {header:?}");
             }
         }
+    }
+
+    #[test]
+    fn headers_are_written_as_they_are_read() {
+        let signature = b"\r\n\r\n\0\r\nQUIT\n";
+        let v2 = |rest: &[u8]| [signature, rest].concat();
+        let six = |ips: [[u8; 16]; 2], ports: [u8; 4]| v2(&[&[0x21, 0x21, 0, 36][..], &ips[0], &ips[1], &ports].concat());
+        let doc = [0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7];
+        let one = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+        let mapped = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 10, 0, 0, 1];
+        for (client, ours, text, bytes) in [
+            (
+                "192.0.2.7:12345",
+                "10.0.0.1:80",
+                "PROXY TCP4 192.0.2.7 10.0.0.1 12345 80\r\n",
+                v2(&[0x21, 0x11, 0, 12, 192, 0, 2, 7, 10, 0, 0, 1, 0x30, 0x39, 0, 80]),
+            ),
+            (
+                "[::ffff:192.0.2.7]:9",
+                "[::ffff:10.0.0.1]:80",
+                "PROXY TCP4 192.0.2.7 10.0.0.1 9 80\r\n",
+                v2(&[0x21, 0x11, 0, 12, 192, 0, 2, 7, 10, 0, 0, 1, 0, 9, 0, 80]),
+            ),
+            ("[2001:db8::7]:9", "[::1]:80", "PROXY TCP6 2001:db8::7 ::1 9 80\r\n", six([doc, one], [0, 9, 0, 80])),
+            (
+                "[2001:db8::7]:9",
+                "10.0.0.1:80",
+                "PROXY TCP6 2001:db8::7 ::ffff:10.0.0.1 9 80\r\n",
+                six([doc, mapped], [0, 9, 0, 80]),
+            ),
+        ] {
+            let ends = Ends { client: client.parse().unwrap(), ours: ours.parse().unwrap() };
+            let source = Some(SocketAddr::new(ends.client.ip().to_canonical(), ends.client.port()));
+            for (version, wanted) in [(ProxyVersion::V1, text.as_bytes().to_vec()), (ProxyVersion::V2, bytes)] {
+                let header = header(version, Some(ends));
+                assert_eq!(header, wanted, "{ends:?}");
+                assert_eq!(read(&header), Said::Whole(header.len(), source));
+            }
+        }
+        assert_eq!(header(ProxyVersion::V1, None), b"PROXY UNKNOWN\r\n");
+        assert_eq!(header(ProxyVersion::V2, None), v2(&[0x20, 0, 0, 0]));
     }
 
     #[test]

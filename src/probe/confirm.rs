@@ -15,10 +15,9 @@ use crate::cluster::Endpoint;
 use crate::health::check::{Check, ProbeSpec};
 use crate::health::signal::{Observation, ProbeRun, Signal};
 use crate::probe::run::Probe;
-use crate::probe::target::Target;
+use crate::probe::target::{Approach, Target};
 use crate::runtime::clock;
 use crate::runtime::task::Owned;
-use crate::tls::Towards;
 
 /// How many latencies are remembered; the longest of so many is about their p99.
 const REMEMBERED: usize = 100;
@@ -56,7 +55,7 @@ pub(super) struct Confirmer {
     /// Its position among the cluster's probes.
     pub(super) position: usize,
     pub(super) usual: Usual,
-    tls: Option<Arc<Towards>>,
+    approach: Approach,
 }
 
 impl Confirmer {
@@ -66,10 +65,10 @@ impl Confirmer {
         spec: &ProbeSpec,
         position: usize,
         usual: Usual,
-        tls: Option<&Arc<Towards>>,
+        approach: &Approach,
     ) -> Option<Self> {
         let asks = spec.check != Check::Tcp && spec.address.is_none();
-        asks.then(|| Self { endpoint: Arc::clone(endpoint), spec: spec.clone(), position, usual, tls: tls.map(Arc::clone) })
+        asks.then(|| Self { endpoint: Arc::clone(endpoint), spec: spec.clone(), position, usual, approach: approach.clone() })
     }
 
     /// Starts so many runs.
@@ -80,7 +79,7 @@ impl Confirmer {
     fn probe(&self) -> Probe {
         let mut spec = self.spec.clone();
         spec.timing.timeout = self.usual.deadline(spec.timing.timeout);
-        let target = Target::of(&spec, &self.endpoint).secured(&spec, self.tls.as_ref());
+        let target = Target::of(&spec, &self.endpoint).approached(&spec, &self.approach);
         Probe::new(spec, target, None)
     }
 }

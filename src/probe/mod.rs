@@ -43,3 +43,4 @@ pub use lag::ProbeLag;
 pub use once::{Finding, UrlError, fetch_report, once, plain};
 pub use probing::{Plan, Probing, start};
 pub use self_check::SelfCheck;
+pub use target::Approach;

@@ -16,7 +16,7 @@ use crate::probe::answer::Answer;
 use crate::probe::probing::report_probe;
 use crate::probe::rounds::fetched;
 use crate::probe::run::{Outcome, Probe};
-use crate::probe::target::Target;
+use crate::probe::target::{Approach, Target};
 use crate::report::spec::{Format, Source, Spec};
 use crate::tls::{Towards, TowardsTerms};
 
@@ -38,9 +38,9 @@ pub struct UrlError;
 
 /// Runs a probe of an endpoint now, over a fresh connection. A name is looked up first, which the probe's time-out does not
 /// cover. The report is read from the answer if `report` takes it from there.
-pub async fn once(endpoint: &EndpointAddress, spec: &ProbeSpec, report: Option<&Spec>, tls: Option<&Arc<Towards>>) -> Finding {
+pub async fn once(endpoint: &EndpointAddress, spec: &ProbeSpec, report: Option<&Spec>, approach: &Approach) -> Finding {
     let reads = report.filter(|report| report.source == Source::FirstHttpProbe && report.format != Format::None);
-    let outcome = run(endpoint, spec, reads, tls).await;
+    let outcome = run(endpoint, spec, reads, approach).await;
     let excerpt = outcome.excerpt();
     let Outcome { started, latency, result, answer, reading, stamps, .. } = outcome;
     Finding { run: ProbeRun { probe: 0, started, latency, result, excerpt, stamps }, answer, reading }
@@ -51,16 +51,16 @@ pub async fn fetch_report(
     endpoint: &EndpointAddress,
     report: &Spec,
     timing: Timing,
-    tls: Option<&Arc<Towards>>,
+    approach: &Approach,
 ) -> Option<(ReportReading, Option<Answer>)> {
     let spec = report_probe(report, timing)?;
-    let mut outcome = run(endpoint, &spec, Some(report), tls).await;
+    let mut outcome = run(endpoint, &spec, Some(report), approach).await;
     let answer = outcome.answer.take();
     Some((fetched(outcome), answer))
 }
 
-async fn run(endpoint: &EndpointAddress, spec: &ProbeSpec, reads: Option<&Spec>, tls: Option<&Arc<Towards>>) -> Outcome {
-    let target = Target::resolve(spec, endpoint).await.secured(spec, tls);
+async fn run(endpoint: &EndpointAddress, spec: &ProbeSpec, reads: Option<&Spec>, approach: &Approach) -> Outcome {
+    let target = Target::resolve(spec, endpoint).await.approached(spec, approach);
     Probe::new(spec.clone(), target, reads.cloned().map(Arc::new)).run(State::Unknown.as_str(), true).await
 }
 

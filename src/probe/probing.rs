@@ -14,10 +14,9 @@ use crate::probe::confirm::{Confirmer, Usual};
 use crate::probe::lag::ProbeLag;
 use crate::probe::rounds::{Orders, Purpose, Rounds};
 use crate::probe::run::Probe;
-use crate::probe::target::Target;
+use crate::probe::target::{Approach, Target};
 use crate::report::spec::{Format, Source, Spec};
 use crate::runtime::task::Owned;
-use crate::tls::Towards;
 
 /// What is probed of one endpoint.
 #[derive(Debug, Clone)]
@@ -30,8 +29,8 @@ pub struct Plan {
     pub report: Option<Spec>,
     /// How often a report from a path of its own is fetched.
     pub report_timing: Timing,
-    /// TLS towards the endpoint, if there is any.
-    pub tls: Option<Arc<Towards>>,
+    /// How connections to it begin.
+    pub approach: Approach,
 }
 
 /// Probes that run for as long as this lives.
@@ -55,12 +54,12 @@ pub fn start(plan: Plan, signals: mpsc::Sender<Signal>, lag: Arc<ProbeLag>) -> P
     // Fast is the pace of an endpoint of which nothing is known.
     let (orders, _) = watch::channel(Orders { pace: Pace::Fast, asked: 0 });
     let mut confirmers = Vec::new();
-    let tls = plan.tls.clone();
+    let approach = plan.approach.clone();
     let tasks = probes(plan)
         .map(|(endpoint, probe, purpose)| {
             let usual = Usual::default();
             if let Purpose::Vote(position) = purpose {
-                confirmers.extend(Confirmer::of(&endpoint, &probe.spec, position, usual.clone(), tls.as_ref()));
+                confirmers.extend(Confirmer::of(&endpoint, &probe.spec, position, usual.clone(), &approach));
             }
             let rounds = Rounds::new(endpoint, probe, purpose, Arc::clone(&lag), usual);
             Owned::spawn(rounds.go(orders.subscribe(), signals.clone()))
@@ -89,15 +88,15 @@ impl Probing {
 }
 
 fn probes(plan: Plan) -> impl Iterator<Item = (Arc<Endpoint>, Probe, Purpose)> {
-    let Plan { endpoint, probes, report, report_timing, tls } = plan;
+    let Plan { endpoint, probes, report, report_timing, approach } = plan;
     let report = report.filter(|spec| spec.format != Format::None).map(Arc::new);
-    let fetched = report.clone().and_then(|spec| fetch(spec, report_timing, &endpoint, tls.as_ref()));
+    let fetched = report.clone().and_then(|spec| fetch(spec, report_timing, &endpoint, &approach));
     let words = report.is_some();
     let read = report.filter(|spec| spec.source == Source::FirstHttpProbe);
     let first = probes.iter().position(|spec| matches!(spec.check, Check::Http(_)));
     let owner = Arc::clone(&endpoint);
     let voting = probes.into_iter().enumerate().map(move |(position, spec)| {
-        let target = Target::of(&spec, &owner).secured(&spec, tls.as_ref());
+        let target = Target::of(&spec, &owner).approached(&spec, &approach);
         let reads = read.clone().filter(|_| first == Some(position));
         // Where reports are read at all, the status word of every vote counts.
         (Probe::new(spec, target, reads).heeding(words), Purpose::Vote(position))
@@ -106,9 +105,9 @@ fn probes(plan: Plan) -> impl Iterator<Item = (Arc<Endpoint>, Probe, Purpose)> {
     voting.chain(fetched).map(move |(probe, purpose)| (Arc::clone(&endpoint), probe, purpose))
 }
 
-fn fetch(spec: Arc<Spec>, timing: Timing, endpoint: &Arc<Endpoint>, tls: Option<&Arc<Towards>>) -> Option<Probe> {
+fn fetch(spec: Arc<Spec>, timing: Timing, endpoint: &Arc<Endpoint>, approach: &Approach) -> Option<Probe> {
     let probe = report_probe(&spec, timing)?;
-    let target = Target::of(&probe, endpoint).secured(&probe, tls);
+    let target = Target::of(&probe, endpoint).approached(&probe, approach);
     Some(Probe::new(probe, target, Some(spec)))
 }
 

@@ -9,8 +9,10 @@ use tokio::sync::watch;
 
 use crate::base::address::{EndpointAddress, Host};
 use crate::cluster::Endpoint;
+use crate::config::model::{self, ProxyVersion};
 use crate::health::check::ProbeSpec;
 use crate::net::dial::{self, DialError};
+use crate::net::proxy_header;
 use crate::net::resolve;
 use crate::net::secure::secure;
 use crate::net::stream::Stream;
@@ -21,6 +23,15 @@ use crate::tls::{Application, Towards};
 const INTERVAL: Duration = Duration::from_secs(30);
 /// The same while a name has never resolved.
 const FIRST_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How connections to a cluster's endpoints begin.
+#[derive(Debug, Clone, Default)]
+pub struct Approach {
+    /// TLS, if there is any.
+    pub tls: Option<Arc<Towards>>,
+    /// The header that comes before everything else, if there is one.
+    pub proxy_protocol: Option<ProxyVersion>,
+}
 
 /// Where a probe goes.
 #[derive(Debug)]
@@ -35,6 +46,8 @@ pub(super) struct Target {
     place: Place,
     /// TLS on the way there, and the host whose name a certificate must have.
     tls: Option<(Arc<Towards>, Arc<str>)>,
+    /// The header that connections begin with.
+    header: Option<ProxyVersion>,
 }
 
 #[derive(Debug)]
@@ -54,19 +67,28 @@ struct Names {
     _lookups: Owned,
 }
 
+impl Approach {
+    /// That of a cluster.
+    #[must_use]
+    pub fn of(cluster: &model::Cluster) -> Self {
+        Self { tls: cluster.tls.as_ref().map(|tls| Arc::clone(&tls.towards)), proxy_protocol: cluster.proxy_protocol }
+    }
+}
+
 impl Target {
     /// Where `spec` goes when it probes `endpoint`. A name of its own begins to be looked up.
     pub(super) fn of(spec: &ProbeSpec, endpoint: &Arc<Endpoint>) -> Self {
         let (name, port, source) = (host_name(&endpoint.address), endpoint.address.port(), spec.source);
         let Some(address) = &spec.address else {
             let host = host_header(&endpoint.address, spec.port);
-            return Self { host, name, port, source, place: Place::Endpoint(Arc::clone(endpoint), spec.port), tls: None };
+            let place = Place::Endpoint(Arc::clone(endpoint), spec.port);
+            return Self { host, name, port, source, place, tls: None, header: None };
         };
         let place = match address.socket() {
             Some(socket) => Place::Fixed(vec![socket]),
             None => Place::Named(Names::look_up(address.clone())),
         };
-        Self { host: address.text(), name, port, source, place, tls: None }
+        Self { host: address.text(), name, port, source, place, tls: None, header: None }
     }
 
     /// The same for an endpoint that only has an address: its name is looked up now, once. Without an answer the target
@@ -85,26 +107,33 @@ impl Target {
             source: spec.source,
             place: Place::Fixed(found),
             tls: None,
+            header: None,
         }
     }
 
-    /// The same over TLS, unless the probe wants none.
-    pub(super) fn secured(mut self, spec: &ProbeSpec, tls: Option<&Arc<Towards>>) -> Self {
+    /// The same as the cluster's connections begin: over TLS, unless the probe wants none, and behind a header, unless it goes
+    /// elsewhere than requests do: a management port knows nothing of the proxies in front of the service.
+    pub(super) fn approached(mut self, spec: &ProbeSpec, approach: &Approach) -> Self {
         let host = match (&spec.address, &self.place) {
             (Some(address), _) => address.host().to_string(),
             (None, Place::Endpoint(endpoint, _)) => endpoint.address.host().to_string(),
             (None, Place::Fixed(_) | Place::Named(_)) => without_port(&self.host).to_owned(),
         };
-        self.tls = tls.filter(|_| spec.tls).map(|tls| (Arc::clone(tls), host.into()));
+        self.tls = approach.tls.as_ref().filter(|_| spec.tls).map(|tls| (Arc::clone(tls), host.into()));
+        let elsewhere = spec.address.is_some() || spec.port.is_some_and(|port| port != self.port);
+        self.header = approach.proxy_protocol.filter(|_| !elsewhere);
         self
     }
 
-    /// A fresh connection, secured where it should be, for what is spoken on it.
+    /// A fresh connection, secured and behind a header where it should be, for what is spoken on it.
     ///
     /// # Errors
     /// If there is none.
     pub(super) async fn connect(&self, application: Application) -> Result<Stream, DialError> {
-        let stream = self.connect_plain().await?;
+        let mut stream = self.connect_plain().await?;
+        if let Some(version) = self.header {
+            proxy_header::send(&mut stream, version, None).await?;
+        }
         Ok(match &self.tls {
             None => Stream::from(stream),
             Some((tls, host)) => Stream::from(secure(stream, tls, application, host).await?),

@@ -13,6 +13,7 @@ use hyper::ext::ReasonPhrase;
 use crate::base::time::Timestamp;
 use crate::cluster::{Snapshot, Upstream as Settings};
 use crate::http1::{Conversation, Fault, Heard, Reply};
+use crate::proxy::downstream::Downstream;
 use crate::proxy::exchange::Exchange;
 use crate::proxy::failure::Failure;
 use crate::proxy::inflow::Inflow;
@@ -31,6 +32,8 @@ const UNTAKEN: usize = 3;
 pub(crate) struct Lease {
     pub(crate) upstream: Rc<Upstream>,
     settings: Settings,
+    /// The client's connection that the one to the endpoint belongs to, if it belongs to one.
+    owner: Option<Rc<Downstream>>,
     connected: bool,
     /// The place on a connection that it shares with others.
     ride: Option<Ride>,
@@ -39,8 +42,9 @@ pub(crate) struct Lease {
 }
 
 impl Lease {
-    fn new(place: Place, settings: Settings) -> Self {
-        Self { upstream: Rc::clone(&place.upstream), settings, connected: false, ride: None, place }
+    fn new(place: Place, settings: Settings, downstream: &Rc<Downstream>) -> Self {
+        let owner = settings.proxy_protocol.map(|_| Rc::clone(downstream));
+        Self { upstream: Rc::clone(&place.upstream), settings, owner, connected: false, ride: None, place }
     }
 
     fn connect(&mut self) {
@@ -53,7 +57,10 @@ impl Lease {
         if let Some(connection) = inflow.finish()
             && self.place.cluster.keeps_connection()
         {
-            self.upstream.pool.put(connection, self.settings, now, self.upstream.cells());
+            if let Some(owner) = &self.owner {
+                owner.held_by(&self.upstream);
+            }
+            self.upstream.pool.put(connection, self.owner.as_ref(), self.settings, now, self.upstream.cells());
             self.place.cluster.pooled();
         }
     }
@@ -93,7 +100,7 @@ pub(crate) async fn run(
     started: Timestamp,
 ) -> Result<Answer, Failure> {
     let upstream = &Rc::clone(&place.upstream);
-    let mut lease = Lease::new(place, snapshot.upstream);
+    let mut lease = Lease::new(place, snapshot.upstream, exchange.downstream());
     exchange.begin_try(started);
     let seat = upstream.sit(exchange.source(), started);
     let sent = {
@@ -123,7 +130,7 @@ async fn send(
     now: Timestamp,
 ) -> Result<(Head, Inflow), Failure> {
     for _ in 0..UNTAKEN {
-        match opening::get(&lease.upstream, &mut lease.place, snapshot, exchange.idempotent, now).await? {
+        match opening::get(&lease.upstream, &mut lease.place, snapshot, lease.owner.as_ref(), exchange.idempotent, now).await? {
             Opened::Http1(connection) => return converse(exchange, lease, connection).await,
             Opened::Http2(_) if exchange.upgrades => return Err(Failure::NoUpgrade),
             Opened::Http2(line) => match multiplex(exchange, lease, line, snapshot.tls.is_some()).await {

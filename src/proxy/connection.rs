@@ -13,11 +13,12 @@ use tokio_rustls::TlsStream;
 
 use crate::cluster::{Listener, ListenerError};
 use crate::config::model::{self, Protocol};
-use crate::net::proxy_header;
+use crate::net::proxy_header::{self, Ends};
 use crate::net::shared::Shared;
 use crate::net::stream::Stream;
 use crate::proxy::context::{Context, State};
 use crate::proxy::door::Door;
+use crate::proxy::downstream::Downstream;
 use crate::proxy::handshake::{Handshake, NoHandshake};
 use crate::proxy::worker::{Place, Worker};
 use crate::proxy::{one_by_one, side_by_side};
@@ -127,6 +128,11 @@ async fn speak(worker: Rc<Worker>, mut accepted: Accepted, mut stream: TcpStream
             Err(_) => return worker.count(&accepted.door, ListenerError::HeadTimeout),
         }
     }
+    let ours = match stream.local_addr() {
+        Ok(ours) => ours,
+        Err(error) => return tracing::debug!("a client's connection ended at once: {error}"),
+    };
+    let downstream = Downstream::new(Ends { client: accepted.peer, ours });
     let mut protocol = accepted.listener.protocol;
     let stream = match accepted.handshake.take() {
         None => Stream::from(stream),
@@ -139,7 +145,7 @@ async fn speak(worker: Rc<Worker>, mut accepted: Accepted, mut stream: TcpStream
             Err(NoHandshake::Failed(reason)) => return worker.count(&accepted.door, reason),
         },
     };
-    let context = Context::new(Rc::clone(&accepted.door), accepted.client(&stream), &accepted.listener.limits);
+    let context = Context::new(Rc::clone(&accepted.door), accepted.client(&stream), downstream, &accepted.listener.limits);
     drop(accepted);
     let socket = Shared::new(stream);
     let mut ended = match protocol {

@@ -13,6 +13,7 @@ use http::Version;
 use crate::base::time::Timestamp;
 use crate::config::model::ListenerLimits;
 use crate::proxy::door::Door;
+use crate::proxy::downstream::Downstream;
 use crate::proxy::streams::Streams;
 use crate::proxy::tunnel::Tunnel;
 use crate::runtime::clock;
@@ -26,6 +27,8 @@ pub(crate) struct Context {
     pub(crate) door: Rc<Door>,
     /// Who it is from.
     pub(crate) client: Client,
+    /// The connection as endpoints are told of it.
+    pub(crate) downstream: Rc<Downstream>,
     /// The exchange's deadline; exchanges with one context come one after another.
     pub(crate) deadline: Deadline,
     /// What is going on.
@@ -71,15 +74,16 @@ pub(crate) enum State {
 
 impl Context {
     /// The context of a connection on which a head is waited for.
-    pub(crate) fn new(door: Rc<Door>, client: Client, limits: &ListenerLimits) -> Rc<Self> {
-        let context = Self::with(door, client, limits, None);
+    pub(crate) fn new(door: Rc<Door>, client: Client, downstream: Rc<Downstream>, limits: &ListenerLimits) -> Rc<Self> {
+        let context = Self::with(door, client, downstream, limits, None);
         context.activity.deadline.set(clock::now() + limits.head_timeout);
         Rc::new(context)
     }
 
     /// The context of one exchange among several on the same connection.
     pub(crate) fn stream(&self, streams: &Rc<Streams>) -> Rc<Self> {
-        Rc::new(Self::with(Rc::clone(&self.door), self.client.clone(), &self.limits, Some(Rc::clone(streams))))
+        let (door, downstream) = (Rc::clone(&self.door), Rc::clone(&self.downstream));
+        Rc::new(Self::with(door, self.client.clone(), downstream, &self.limits, Some(Rc::clone(streams))))
     }
 
     /// A piece of an answer has been handed over. Over HTTP/2 nobody else notices if the client does not take it in time.
@@ -90,7 +94,13 @@ impl Context {
         }
     }
 
-    fn with(door: Rc<Door>, client: Client, limits: &ListenerLimits, streams: Option<Rc<Streams>>) -> Self {
+    fn with(
+        door: Rc<Door>,
+        client: Client,
+        downstream: Rc<Downstream>,
+        limits: &ListenerLimits,
+        streams: Option<Rc<Streams>>,
+    ) -> Self {
         let activity = Activity {
             state: Cell::new(State::Head),
             deadline: Deadline::unset(),
@@ -104,7 +114,7 @@ impl Context {
             tunnel: RefCell::new(None),
             streams,
         };
-        Self { door, client, deadline: Deadline::unset(), activity, limits: limits.clone() }
+        Self { door, client, downstream, deadline: Deadline::unset(), activity, limits: limits.clone() }
     }
 }
 

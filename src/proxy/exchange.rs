@@ -21,6 +21,7 @@ use crate::proxy::answer::Local;
 use crate::proxy::attempt::{self, Answer, Head};
 use crate::proxy::body::{AnswerBody, Relay};
 use crate::proxy::context::Context;
+use crate::proxy::downstream::Downstream;
 use crate::proxy::failure::{self, Failure};
 use crate::proxy::ledger::Ledger;
 use crate::proxy::place::{Place, Ticket};
@@ -408,6 +409,11 @@ impl<'a> Exchange<'a> {
     /// The client's body, if there is one.
     pub(crate) const fn source(&self) -> Option<&Rc<Source>> {
         self.source.as_ref()
+    }
+
+    /// The client's connection.
+    pub(crate) fn downstream(&self) -> &Rc<Downstream> {
+        &self.context.downstream
     }
 
     /// What went wrong with the client's body, if anything did.

@@ -14,6 +14,7 @@ mod client_socket;
 mod connection;
 mod context;
 mod door;
+mod downstream;
 mod early;
 mod exchange;
 mod failure;

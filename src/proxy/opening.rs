@@ -1,7 +1,8 @@
 //! How a connection to an endpoint is made, and which one an exchange gets.
 //!
 //! Over HTTP/1.1 every exchange that finds none makes its own. Over HTTP/2 the first one makes it for all that come meanwhile,
-//! in a task of its own, for it must not end with whoever began it.
+//! in a task of its own, for it must not end with whoever began it. One that names a client is never shared, so HTTP/1.1 is
+//! spoken on it.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -13,8 +14,10 @@ use crate::base::time::Timestamp;
 use crate::cluster::{Connect, Snapshot, Upstream as Settings};
 use crate::config::model::Protocol;
 use crate::net::dial::{self, DialError};
+use crate::net::proxy_header;
 use crate::net::secure::{secure, speaks_http2};
 use crate::net::stream::Stream;
+use crate::proxy::downstream::Downstream;
 use crate::proxy::failure::Failure;
 use crate::proxy::lines::Line;
 use crate::proxy::metered::{Metered, Permit};
@@ -45,18 +48,20 @@ pub(crate) struct Dialling {
     task: RefCell<Option<task::Owned>>,
 }
 
-/// A connection for an exchange that begins now: one that is there, or a new one.
+/// A connection for an exchange that begins now: one that is there, or a new one. It is that of an `owner` if connections name
+/// clients.
 pub(crate) async fn get(
     upstream: &Rc<Upstream>,
     place: &mut Place,
     snapshot: &Snapshot,
+    owner: Option<&Rc<Downstream>>,
     repeatable: bool,
     now: Timestamp,
 ) -> Result<Opened, Failure> {
     let settings = snapshot.upstream;
     upstream.adopt(settings, snapshot.tls.as_ref());
-    if settings.protocol == Protocol::Http1 {
-        return own(upstream, place, snapshot, repeatable, now).await;
+    if owner.is_some() || settings.protocol == Protocol::Http1 {
+        return own(upstream, place, snapshot, owner, repeatable, now).await;
     }
     for _ in 0..ROUNDS {
         if let Some(line) = upstream.lines.take() {
@@ -64,7 +69,7 @@ pub(crate) async fn get(
             return Ok(Opened::Http2(line));
         }
         if settings.protocol == Protocol::Auto && !upstream.speaks_http2() {
-            return own(upstream, place, snapshot, repeatable, now).await;
+            return own(upstream, place, snapshot, owner, repeatable, now).await;
         }
         dialled(upstream, place, snapshot).map_err(Failure::Limit)?.wait().await.map_err(Failure::Dial)?;
     }
@@ -76,15 +81,16 @@ async fn own(
     upstream: &Rc<Upstream>,
     place: &mut Place,
     snapshot: &Snapshot,
+    owner: Option<&Rc<Downstream>>,
     repeatable: bool,
     now: Timestamp,
 ) -> Result<Opened, Failure> {
-    if let Some(connection) = upstream.pool.take(repeatable, now, upstream.cells()) {
+    if let Some(connection) = upstream.pool.take(owner, repeatable, now, upstream.cells()) {
         place.needs_no_permit();
         return Ok(Opened::Http1(connection));
     }
     let permit = place.permit(&snapshot.limits).map_err(Failure::Limit)?;
-    open(upstream, snapshot.upstream, snapshot.tls.as_ref(), permit).await.map_err(Failure::Dial)
+    open(upstream, snapshot.upstream, snapshot.tls.as_ref(), owner, permit).await.map_err(Failure::Dial)
 }
 
 /// The connection that is being made, or a new one.
@@ -98,9 +104,9 @@ fn dialled(upstream: &Rc<Upstream>, place: &mut Place, snapshot: &Snapshot) -> R
     let (dialler, settings, tls) = (Rc::clone(upstream), snapshot.upstream, snapshot.tls.clone());
     let told = Rc::clone(&fresh);
     let task = task::Owned::spawn(async move {
-        let outcome = open(&dialler, settings, tls.as_ref(), permit).await.map(|opened| {
+        let outcome = open(&dialler, settings, tls.as_ref(), None, permit).await.map(|opened| {
             if let Opened::Http1(connection) = opened {
-                dialler.pool.put(connection, settings, clock::now(), dialler.cells());
+                dialler.pool.put(connection, None, settings, clock::now(), dialler.cells());
             }
         });
         *dialler.dialling.borrow_mut() = None;
@@ -131,10 +137,11 @@ async fn open(
     upstream: &Rc<Upstream>,
     settings: Settings,
     tls: Option<&Arc<Towards>>,
+    owner: Option<&Rc<Downstream>>,
     permit: Permit,
 ) -> Result<Opened, DialError> {
     let timeout = settings.connect_timeout;
-    let opened = tokio::time::timeout(timeout, make(upstream, settings.protocol, tls, permit)).await;
+    let opened = tokio::time::timeout(timeout, make(upstream, settings, tls, owner, permit)).await;
     let opened = opened.unwrap_or(Err(DialError::Timeout(timeout)));
     upstream.cells().connected(match &opened {
         Ok(_) => Connect::Ok,
@@ -148,12 +155,17 @@ async fn open(
 
 async fn make(
     upstream: &Rc<Upstream>,
-    protocol: Protocol,
+    settings: Settings,
     tls: Option<&Arc<Towards>>,
+    owner: Option<&Rc<Downstream>>,
     permit: Permit,
 ) -> Result<Opened, DialError> {
     let endpoint = &upstream.endpoint;
-    let stream = dial::connect_any(&endpoint.addresses()).await?;
+    let mut stream = dial::connect_any(&endpoint.addresses()).await?;
+    if let (Some(version), Some(owner)) = (settings.proxy_protocol, owner) {
+        proxy_header::send(&mut stream, version, Some(owner.ends)).await?;
+    }
+    let protocol = if owner.is_some() { Protocol::Http1 } else { settings.protocol };
     let stream = match tls {
         None => Stream::from(stream),
         Some(tls) => {

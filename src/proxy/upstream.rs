@@ -118,7 +118,8 @@ impl Upstream {
         if same_tls && terms.settings == Some(settings) {
             return;
         }
-        let same_words = terms.settings.is_none_or(|known| known.protocol == settings.protocol);
+        let words = |settings: Settings| (settings.protocol, settings.proxy_protocol);
+        let same_words = terms.settings.is_none_or(|known| words(known) == words(settings));
         if !same_words || (!same_tls && terms.settings.is_some() && terms.tls.as_deref() != tls.map(|tls| &**tls)) {
             self.pool.clear(self.cells());
             self.lines.clear(self.cells());

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
 
+mod announced;
 mod certificates;
 mod clients;
 mod connections;

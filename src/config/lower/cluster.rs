@@ -10,7 +10,7 @@ use crate::config::lower::listener::protocol;
 use crate::config::lower::scalar::{WAIT, span_or};
 use crate::config::lower::tls::cluster_tls;
 use crate::config::lower::unique::Given;
-use crate::config::model::{Cluster, Endpoint, Pool, Protocol};
+use crate::config::model::{Cluster, Endpoint, Pool, Protocol, ProxyVersion};
 use crate::config::raw::{self, CountOrNone, List};
 use crate::traffic::limits::Limits;
 
@@ -43,6 +43,7 @@ fn cluster(at: &At<'_>, raw: &raw::Cluster) -> Cluster {
         balance: raw.balance.as_ref().and_then(|raw| balance(&at.key("balance"), raw)).unwrap_or_default(),
         sticky: raw.sticky.as_ref().and_then(|raw| sticky(&at.key("sticky"), raw)),
         protocol: raw.protocol.map_or(Protocol::Http1, protocol),
+        proxy_protocol: proxy_protocol(at, raw),
         tls: raw.tls.as_ref().map(|tls| cluster_tls(&at.key("tls"), tls)),
         connect_timeout: span_or(&at.key("connect_timeout"), raw.connect_timeout.as_ref(), WAIT, defaults::CONNECT_TIMEOUT),
         pool: pool(&at.key("pool"), raw.pool.as_ref()),
@@ -54,6 +55,20 @@ fn cluster(at: &At<'_>, raw: &raw::Cluster) -> Cluster {
         references: lowered.references,
         heartbeat_tokens: lowered.heartbeat_tokens,
     }
+}
+
+/// What connections begin with. Over HTTP/2 many clients share one, and its beginning can name only one of them.
+fn proxy_protocol(at: &At<'_>, raw: &raw::Cluster) -> Option<ProxyVersion> {
+    let version = match raw.proxy_protocol? {
+        raw::ProxyProtocol::None => return None,
+        raw::ProxyProtocol::V1 => ProxyVersion::V1,
+        raw::ProxyProtocol::V2 => ProxyVersion::V2,
+    };
+    if matches!(raw.protocol, Some(raw::Protocol::Http2)) {
+        let hint = "clients share a connection over HTTP/2, and its header can name only one of them".to_owned();
+        at.key("proxy_protocol").wrong("none beside protocol: http2, or protocol: http1", hint);
+    }
+    Some(version)
 }
 
 fn endpoints(at: &At<'_>, raw: &List<raw::Endpoint>) -> Vec<Endpoint> {

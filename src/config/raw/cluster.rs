@@ -24,6 +24,11 @@ pub(in crate::config) struct Cluster {
     pub(in crate::config) protocol: Option<Protocol>,
     /// TLS towards them, for requests and probes; {} believes the system's authorities.
     pub(in crate::config) tls: Option<ClusterTls>,
+    /// The header of the PROXY protocol that each connection to them begins with: who the client is, and which address of ours
+    /// it came to. Then no two clients share a connection, none outlasts its client's, and auto means http1. Probes on the
+    /// endpoint's own port, but for an agent's, speak for themselves.
+    #[schemars(extend("default" = "none"))]
+    pub(in crate::config) proxy_protocol: Option<ProxyProtocol>,
     /// Where its endpoints are found, in place of a list.
     pub(in crate::config) discovery: Option<Discovery>,
     /// How requests are spread.
@@ -40,6 +45,18 @@ pub(in crate::config) struct Cluster {
     pub(in crate::config) limits: Option<ClusterLimits>,
     /// How health is judged; without it, or with off, only traffic judges.
     pub(in crate::config) health: Option<OrOff<Health>>,
+}
+
+/// The header of the PROXY protocol that a connection begins with.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::config) enum ProxyProtocol {
+    /// No header.
+    None,
+    /// A line of text.
+    V1,
+    /// The binary one.
+    V2,
 }
 
 /// TLS towards endpoints.

@@ -22,7 +22,7 @@ use crate::base::units::format_duration;
 use crate::config::defaults;
 
 pub(super) use cluster::{
-    Balance, BalanceWord, Cluster, ClusterLimits, ClusterTls, Discovery, Endpoint, HashOn, HashWord, Pool, Sticky,
+    Balance, BalanceWord, Cluster, ClusterLimits, ClusterTls, Discovery, Endpoint, HashOn, HashWord, Pool, ProxyProtocol, Sticky,
 };
 pub(super) use fleet::Fleet;
 pub(super) use health::{FileProbe, GrpcProbe, Health, HttpProbe, Probe, ProbeTls, Require, RequireWord, Start, Unimplemented};

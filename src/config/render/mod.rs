@@ -14,7 +14,7 @@ use crate::balance::Algorithm;
 use crate::base::units::format_duration;
 use crate::config::model::{
     AccessFormat, AccessLog, AccessTarget, Admin, Certificate, Cluster, ClusterTls, Config, Discovery, DnsName, Endpoint, Fleet,
-    Listener, ListenerLimits, ListenerTls, Log, LogFormat,
+    Listener, ListenerLimits, ListenerTls, Log, LogFormat, ProxyVersion,
 };
 use crate::traffic::affinity::{Balance, HashOn};
 use crate::traffic::limits::Limits;
@@ -155,6 +155,7 @@ fn cluster(cluster: &Cluster) -> Value {
     let mut all = json!({
         "name": &*cluster.name,
         "protocol": cluster.protocol.as_str(),
+        "proxy_protocol": cluster.proxy_protocol.map_or("none", ProxyVersion::as_str),
         "balance": balance(&cluster.balance),
         "connect_timeout": format_duration(cluster.connect_timeout),
         "pool": {

@@ -7,7 +7,7 @@ use super::rig::{LONG, Rig, http, http_check, run, spec, timing};
 use crate::base::address::EndpointAddress;
 use crate::health::check::{Check, ProbeSpec};
 use crate::health::signal::{Failure, ProbeResult, ReportReading};
-use crate::probe::{self, fetch_report, plain};
+use crate::probe::{self, Approach, fetch_report, plain};
 use crate::report::spec::{Format, Source, Spec};
 
 fn read(reading: &ReportReading, metric: &str) -> Option<f64> {
@@ -146,7 +146,7 @@ fn one_run_shows_all_that_a_probe_sees() {
         let server =
             Misbehaving::start(Behaviour::Answers(with_status("200 OK", "Content-Type: application/json\r\n", body))).await;
         let (endpoint, probe, _) = plain(&format!("http://{}/health", server.address), LONG).unwrap();
-        let finding = probe::once(&endpoint, &probe, Some(&Spec::default()), None).await;
+        let finding = probe::once(&endpoint, &probe, Some(&Spec::default()), &Approach::default()).await;
         assert_eq!((finding.run.result, &*finding.run.excerpt), (ProbeResult::Pass, body));
         assert_eq!(finding.reading.as_ref().and_then(|reading| read(reading, "cpu")), Some(0.5));
         let answer = finding.answer.unwrap();
@@ -156,8 +156,8 @@ fn one_run_shows_all_that_a_probe_sees() {
         );
         assert!(!answer.is_cut());
 
-        assert!(fetch_report(&endpoint, &Spec::default(), timing(LONG), None).await.is_none());
-        let (reading, answer) = fetch_report(&endpoint, &own("/report"), timing(LONG), None).await.unwrap();
+        assert!(fetch_report(&endpoint, &Spec::default(), timing(LONG), &Approach::default()).await.is_none());
+        let (reading, answer) = fetch_report(&endpoint, &own("/report"), timing(LONG), &Approach::default()).await.unwrap();
         assert_eq!((read(&reading, "cpu"), answer.is_some()), (Some(0.5), true));
     });
 }
@@ -167,7 +167,7 @@ fn one_run_of_what_is_not_there() {
     run(async {
         let address = EndpointAddress::parse(&refuses_connections().await.to_string()).unwrap();
         for check in [Check::Tcp, Check::Http(http_check())] {
-            let finding = probe::once(&address, &spec(check, timing(LONG)), Some(&Spec::default()), None).await;
+            let finding = probe::once(&address, &spec(check, timing(LONG)), Some(&Spec::default()), &Approach::default()).await;
             assert_eq!(finding.run.result, ProbeResult::Fail(Failure::Refused));
             assert!(finding.answer.is_none() && finding.reading.is_none());
             assert_eq!(finding.run.excerpt, Arc::from(""));

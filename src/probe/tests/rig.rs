@@ -14,7 +14,7 @@ use crate::cluster::Endpoint;
 use crate::health::check::{Acknowledge, Check, HttpCheck, ProbeSpec, StatusRange};
 use crate::health::policy::Timing;
 use crate::health::signal::{Observation, ProbeResult, ProbeRun, ReportReading, Signal};
-use crate::probe::{self, Plan, ProbeLag, Probing};
+use crate::probe::{self, Approach, Plan, ProbeLag, Probing};
 use crate::report::spec::Spec;
 use crate::runtime::{clock, thread};
 
@@ -84,7 +84,8 @@ impl Rig {
     pub(super) fn of(endpoint: Arc<Endpoint>, probes: Vec<ProbeSpec>, report: Option<Spec>, queue: usize) -> Self {
         let (sender, signals) = mpsc::channel(queue);
         let lag = Arc::<ProbeLag>::default();
-        let plan = Plan { endpoint: Arc::clone(&endpoint), probes, report, report_timing: timing(LONG), tls: None };
+        let plan =
+            Plan { endpoint: Arc::clone(&endpoint), probes, report, report_timing: timing(LONG), approach: Approach::default() };
         let probing = probe::start(plan, sender, Arc::clone(&lag));
         Self { probing, lag, endpoint, signals }
     }

@@ -179,6 +179,7 @@ fn settings() -> Settings {
         idle_timeout: Duration::from_secs(4),
         idle_connections: 8,
         protocol: model::Protocol::Http1,
+        proxy_protocol: None,
     };
     Settings { route, listener, upstream }
 }
