@@ -12,7 +12,7 @@ use crate::cli::failure::Failure;
 use crate::cli::figure::{bytes, figure, span};
 use crate::cli::output::{Output, plain};
 use crate::cli::run::load;
-use crate::cli::validate::{counted, told};
+use crate::cli::validate::{counted, or_tell};
 use crate::cli::{ConfigFile, table};
 use crate::config::Config;
 use crate::config::model::Cluster;
@@ -68,13 +68,7 @@ impl Command {
     /// # Errors
     /// If the plan cannot be printed.
     pub(super) fn run(&self, out: &mut Output) -> Result<ExitCode, Failure> {
-        let config = match load(&self.file.config) {
-            Ok(config) => config,
-            Err(problems) => {
-                eprint!("{}", told(&problems));
-                return Ok(ExitCode::FAILURE);
-            }
-        };
+        let Some(config) = or_tell(load(&self.file.config)) else { return Ok(ExitCode::FAILURE) };
         let assumed = Assumptions {
             losses: self.loss.clone(),
             round_trip: self.rtt,

@@ -16,7 +16,7 @@ use crate::cli::failure::Failure;
 use crate::cli::finding::{self, Probed, Report};
 use crate::cli::output::{Output, plain};
 use crate::cli::run::load;
-use crate::cli::validate::told;
+use crate::cli::validate::or_tell;
 use crate::config::model::Cluster;
 use crate::health::check::{Check, ProbeSpec};
 use crate::health::policy::{Rule, Timing};
@@ -49,17 +49,10 @@ impl Probe {
         if self.target.contains("://") {
             return self.url(out);
         }
-        match load(&self.config) {
-            Ok(config) => {
-                let found = config.clusters.iter().find(|cluster| *cluster.name == *self.target);
-                let names = config.clusters.iter().map(|cluster| &*cluster.name).collect::<Vec<_>>().join(", ");
-                self.cluster(found.ok_or_else(|| self.no_cluster(&names))?, out)
-            }
-            Err(problems) => {
-                eprint!("{}", told(&problems));
-                Ok(ExitCode::FAILURE)
-            }
-        }
+        let Some(config) = or_tell(load(&self.config)) else { return Ok(ExitCode::FAILURE) };
+        let found = config.clusters.iter().find(|cluster| *cluster.name == *self.target);
+        let names = config.clusters.iter().map(|cluster| &*cluster.name).collect::<Vec<_>>().join(", ");
+        self.cluster(found.ok_or_else(|| self.no_cluster(&names))?, out)
     }
 
     fn no_cluster(&self, names: &str) -> Failure {

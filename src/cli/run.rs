@@ -7,7 +7,7 @@ use clap::Args;
 
 use crate::cli::DEFAULT_FILE;
 use crate::cli::failure::Failure;
-use crate::cli::validate::told;
+use crate::cli::validate::or_tell;
 use crate::config::{self, Config, Problems};
 use crate::server::{self, Options};
 
@@ -34,13 +34,7 @@ impl Run {
     /// # Errors
     /// If it cannot start.
     pub(super) fn run(&self) -> Result<ExitCode, Failure> {
-        let options = match self.options() {
-            Ok(options) => options,
-            Err(problems) => {
-                eprint!("{}", told(&problems));
-                return Ok(ExitCode::FAILURE);
-            }
-        };
+        let Some(options) = or_tell(self.options()) else { return Ok(ExitCode::FAILURE) };
         server::run(options).map_err(|fatal| Failure::new(fatal.to_string()))?;
         Ok(ExitCode::SUCCESS)
     }

@@ -10,7 +10,7 @@ use crate::base::units::{format_duration, parse_duration};
 use crate::cli::failure::Failure;
 use crate::cli::output::{Output, plain};
 use crate::cli::run::load;
-use crate::cli::validate::told;
+use crate::cli::validate::or_tell;
 use crate::cli::{ConfigFile, figure, table};
 use crate::sim::{Fault, Outcome, Plot, Weather, simulate};
 
@@ -84,13 +84,7 @@ impl Command {
     /// # Errors
     /// If the table cannot be printed.
     pub(super) fn run(&self, out: &mut Output) -> Result<ExitCode, Failure> {
-        let config = match load(&self.file.config) {
-            Ok(config) => config,
-            Err(problems) => {
-                eprint!("{}", told(&problems));
-                return Ok(ExitCode::FAILURE);
-            }
-        };
+        let Some(config) = or_tell(load(&self.file.config)) else { return Ok(ExitCode::FAILURE) };
         let weather = match self.world {
             World::Lan => Weather::Lan,
             World::Wan => Weather::Wan,

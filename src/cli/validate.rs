@@ -31,8 +31,13 @@ pub(super) fn run(file: &Path, out: &mut Output) -> Result<ExitCode, Failure> {
     }
 }
 
+/// What was loaded; its problems are told on standard error if it is no good.
+pub(super) fn or_tell<T>(loaded: Result<T, Problems>) -> Option<T> {
+    loaded.inspect_err(|problems| eprint!("{}", told(problems))).ok()
+}
+
 /// All problems, one a line, and their count.
-pub(super) fn told(problems: &Problems) -> String {
+fn told(problems: &Problems) -> String {
     let lines: String = problems.to_string().lines().map(|line| format!("{}\n", plain(line))).collect();
     format!("{lines}{}\n", counted(problems.count(), "problem"))
 }

@@ -172,23 +172,7 @@ fn beyond(sketch: &Sketch, errors: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use std::num::NonZeroU32;
-
     use super::*;
-    use crate::base::units::Ratio;
-
-    fn policy() -> Outlier {
-        Outlier {
-            consecutive: NonZeroU32::new(5).unwrap(),
-            error_ratio: Ratio::parse("50%").unwrap(),
-            against_siblings: 3.0,
-            min_requests: 20,
-            window: Duration::from_secs(10),
-            ejection: Duration::from_secs(5),
-            ejection_max: Duration::from_secs(300),
-            enforce: true,
-        }
-    }
 
     const fn at(millis: u64) -> Timestamp {
         Timestamp::from_millis(millis)
@@ -207,7 +191,7 @@ mod tests {
     fn slow_is_what_chance_does_not_explain() {
         let check = |own: &[(u32, u64)], theirs: &[(u32, u64)], slow: bool| {
             let mut latency = Latency::default();
-            latency.judge(&answers(own), &answers(theirs), &policy(), at(1000));
+            latency.judge(&answers(own), &answers(theirs), &Outlier::usual(), at(1000));
             assert_eq!(latency.reason().is_some(), slow, "{own:?} against {theirs:?}");
         };
         check(&[(100, 50)], &[(200, 5)], true);
@@ -225,7 +209,7 @@ mod tests {
     fn the_weight_falls_with_the_square_and_not_below_a_hundredth() {
         let weight = |own: u64| {
             let mut latency = Latency::default();
-            latency.judge(&answers(&[(100, own)]), &answers(&[(100, 10)]), &policy(), at(1000));
+            latency.judge(&answers(&[(100, own)]), &answers(&[(100, 10)]), &Outlier::usual(), at(1000));
             latency.weight()
         };
         assert!((0.04..0.09).contains(&weight(40)), "{}", weight(40));
@@ -239,12 +223,12 @@ mod tests {
         let mut now = 1000;
         let mut spans = Vec::new();
         for _ in 0..3 {
-            latency.judge(&slow, &well, &policy(), at(now));
+            latency.judge(&slow, &well, &Outlier::usual(), at(now));
             assert!(latency.reason().is_some());
             let begun = now;
             while latency.reason().is_some() {
                 now += 250;
-                latency.judge(&well, &well, &policy(), at(now));
+                latency.judge(&well, &well, &Outlier::usual(), at(now));
             }
             spans.push((now - begun - 250) / 1000);
         }
@@ -254,8 +238,8 @@ mod tests {
     #[test]
     fn one_that_is_not_heard_of_gets_enough_to_be_measured() {
         let mut latency = Latency::default();
-        latency.judge(&answers(&[(100, 5000)]), &answers(&[(100, 5)]), &policy(), at(1000));
-        assert_eq!(latency.judge(&Sketch::default(), &answers(&[(100, 5)]), &policy(), at(20_000)), Judged::Moved);
+        latency.judge(&answers(&[(100, 5000)]), &answers(&[(100, 5)]), &Outlier::usual(), at(1000));
+        assert_eq!(latency.judge(&Sketch::default(), &answers(&[(100, 5)]), &Outlier::usual(), at(20_000)), Judged::Moved);
         assert!((latency.weight() - 0.5).abs() < 1e-9);
     }
 }

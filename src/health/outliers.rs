@@ -277,23 +277,7 @@ fn moved(id: EndpointId, times: u32) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use std::num::NonZeroU32;
-
     use super::*;
-    use crate::base::units::Ratio;
-
-    fn policy() -> Outlier {
-        Outlier {
-            consecutive: NonZeroU32::new(5).unwrap(),
-            error_ratio: Ratio::parse("50%").unwrap(),
-            against_siblings: 3.0,
-            min_requests: 20,
-            window: Duration::from_secs(10),
-            ejection: Duration::from_secs(5),
-            ejection_max: Duration::from_secs(300),
-            enforce: true,
-        }
-    }
 
     const fn at(millis: u64) -> Timestamp {
         Timestamp::from_millis(millis)
@@ -311,7 +295,7 @@ mod tests {
     fn shares_are_judged_by_their_bounds() {
         let check = |own: (u64, u64), siblings: (u64, u64), ejected: bool| {
             let (own, siblings) = (counts(own.0, own.1), counts(siblings.0, siblings.1));
-            let judged = Outliers::default().look(&glance(1, 0, 0), own, siblings, &policy(), at(1));
+            let judged = Outliers::default().look(&glance(1, 0, 0), own, siblings, &Outlier::usual(), at(1));
             assert_eq!(matches!(judged, Judged::Ejected(_)), ejected, "{own:?} against {siblings:?}: {judged:?}");
         };
         check((10, 20), (0, 0), true);
@@ -330,7 +314,7 @@ mod tests {
     fn failures_count_in_a_row_only() {
         let mut outliers = Outliers::default();
         let mut look = |requests, errors, streak| {
-            outliers.look(&glance(requests, errors, streak), counts(0, 0), counts(0, 0), &policy(), at(1))
+            outliers.look(&glance(requests, errors, streak), counts(0, 0), counts(0, 0), &Outlier::usual(), at(1))
         };
         assert_eq!(look(4, 4, 4), Judged::Nothing);
         assert_eq!(look(5, 4, 2), Judged::Nothing, "an answer came between");
@@ -345,22 +329,22 @@ mod tests {
         let mut spans = Vec::new();
         for _ in 0..8 {
             assert!(matches!(
-                outliers.look(&glance(5, 5, 5), counts(0, 0), counts(0, 0), &policy(), at(now)),
+                outliers.look(&glance(5, 5, 5), counts(0, 0), counts(0, 0), &Outlier::usual(), at(now)),
                 Judged::Ejected(_)
             ));
-            let until = outliers.next_change(&policy()).unwrap();
+            let until = outliers.next_change(&Outlier::usual()).unwrap();
             spans.push(until.since(at(now)).as_secs_f64());
-            assert!(!outliers.expire(until - Duration::from_nanos(1), 100.0, &policy()));
-            assert!(outliers.expire(until, 100.0, &policy()));
+            assert!(!outliers.expire(until - Duration::from_nanos(1), 100.0, &Outlier::usual()));
+            assert!(outliers.expire(until, 100.0, &Outlier::usual()));
             assert!((outliers.weight() - 0.2).abs() < 1e-9, "20 requests in a second: {}", outliers.weight());
             now = until.as_nanos() / 1_000_000 + 1;
         }
         for (span, most) in spans.iter().zip([5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 300.0, 300.0]) {
             assert!((0.9 * most..=most).contains(span), "{spans:?}");
         }
-        assert_eq!(outliers.look(&glance(19, 0, 0), counts(0, 0), counts(0, 100), &policy(), at(now)), Judged::Nothing);
-        assert_eq!(outliers.look(&glance(1, 0, 0), counts(0, 0), counts(0, 100), &policy(), at(now)), Judged::Back);
-        assert_eq!((outliers.reason(&policy()), outliers.weight().to_bits()), (None, 1.0_f64.to_bits()));
+        assert_eq!(outliers.look(&glance(19, 0, 0), counts(0, 0), counts(0, 100), &Outlier::usual(), at(now)), Judged::Nothing);
+        assert_eq!(outliers.look(&glance(1, 0, 0), counts(0, 0), counts(0, 100), &Outlier::usual(), at(now)), Judged::Back);
+        assert_eq!((outliers.reason(&Outlier::usual()), outliers.weight().to_bits()), (None, 1.0_f64.to_bits()));
     }
 
     #[test]
@@ -369,13 +353,16 @@ mod tests {
             standing: Standing::Trial { since: at(0), seen: Counts::default(), weight: 0.1 },
             ..Outliers::default()
         };
-        assert!(matches!(trial().look(&glance(10, 1, 0), counts(0, 0), counts(0, 100), &policy(), at(1)), Judged::Ejected(_)));
-        assert_eq!(trial().look(&glance(20, 1, 0), counts(0, 0), counts(5, 100), &policy(), at(1)), Judged::Back);
+        assert!(matches!(
+            trial().look(&glance(10, 1, 0), counts(0, 0), counts(0, 100), &Outlier::usual(), at(1)),
+            Judged::Ejected(_)
+        ));
+        assert_eq!(trial().look(&glance(20, 1, 0), counts(0, 0), counts(5, 100), &Outlier::usual(), at(1)), Judged::Back);
     }
 
     #[test]
     fn what_is_not_enforced_is_only_told() {
-        let policy = Outlier { enforce: false, ..policy() };
+        let policy = Outlier { enforce: false, ..Outlier::usual() };
         let mut outliers = Outliers::default();
         assert!(matches!(outliers.look(&glance(5, 5, 5), counts(0, 0), counts(0, 0), &policy, at(1)), Judged::WouldBe(_)));
         assert_eq!(outliers.reason(&policy), None);

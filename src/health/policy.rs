@@ -177,6 +177,23 @@ pub struct Outlier {
     pub enforce: bool,
 }
 
+#[cfg(test)]
+impl Outlier {
+    /// As where nothing is configured.
+    pub(super) fn usual() -> Self {
+        Self {
+            consecutive: NonZeroU32::new(5).unwrap(),
+            error_ratio: Ratio::parse("50%").unwrap(),
+            against_siblings: 3.0,
+            min_requests: 20,
+            window: Duration::from_secs(10),
+            ejection: Duration::from_secs(5),
+            ejection_max: Duration::from_secs(300),
+            enforce: true,
+        }
+    }
+}
+
 /// How an endpoint that returns gets its traffic back.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SlowStart {
