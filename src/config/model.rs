@@ -390,6 +390,8 @@ pub enum Discovery {
     Dns(DnsName),
     /// In a file with a list of them.
     File(Arc<Path>),
+    /// They come by themselves, with their first heartbeat.
+    Heartbeat,
 }
 
 /// A name whose records are endpoints.
@@ -412,6 +414,15 @@ pub struct Endpoint {
     pub weight: u32,
     /// Gets traffic only when no primary is available.
     pub backup: bool,
+}
+
+impl Endpoint {
+    /// One that nothing is configured of but its address; `None` if that is none.
+    #[must_use]
+    pub fn joined(address: &str) -> Option<Self> {
+        let address = EndpointAddress::parse(address).ok()?;
+        Some(Self { address, weight: super::defaults::WEIGHT, backup: false })
+    }
 }
 
 /// Idle connections, per endpoint and worker.

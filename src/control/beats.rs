@@ -11,7 +11,7 @@ use crate::cluster::Endpoint;
 use crate::config::model;
 use crate::control::announcer::Announcer;
 use crate::health::signal::{BeatResult, Observation, Signal};
-use crate::heartbeat::{self, Directory, Gate, Identity, Pushed, Service};
+use crate::heartbeat::{self, Directory, FirstBeat, Gate, Identity, Pushed, Service};
 use crate::net::listen::ListenSocket;
 use crate::runtime::task::Owned;
 
@@ -23,9 +23,18 @@ const WAITING: usize = 1024;
 pub(super) struct Beats {
     directory: Rc<Directory>,
     pushed: mpsc::Receiver<Pushed>,
+    newcomers: mpsc::Receiver<FirstBeat>,
     service: Rc<Service>,
     /// What is listened on; ends when dropped.
     sockets: Vec<(Arc<ListenSocket>, Owned)>,
+}
+
+/// A beat that has come.
+#[derive(Debug)]
+pub(super) enum Came {
+    Beat(Pushed),
+    /// Of an endpoint that is not there yet.
+    First(FirstBeat),
 }
 
 /// Endpoints that may be spoken for, and the settings of their cluster.
@@ -36,9 +45,10 @@ impl Beats {
     pub(super) fn new(proxy: Identity, announcer: &Announcer) -> Self {
         let directory = Rc::new(Directory::default());
         let (sender, pushed) = mpsc::channel(WAITING);
+        let (first, newcomers) = mpsc::channel(WAITING);
         let counts = announcer.shared.tallies.heartbeats().clone();
-        let service = Rc::new(Service::new(Rc::clone(&directory), sender, proxy, counts));
-        Self { directory, pushed, service, sockets: Vec::new() }
+        let service = Rc::new(Service::new(Rc::clone(&directory), sender, first, proxy, counts));
+        Self { directory, pushed, newcomers, service, sockets: Vec::new() }
     }
 
     /// Takes heartbeats in on these sockets from now on, and on no others: who is connected by them ends its beat.
@@ -58,16 +68,18 @@ impl Beats {
     }
 
     /// Waits for the next beat; for ever if none can come. Nothing is lost if it is dropped.
-    pub(super) async fn next(&mut self) -> Pushed {
-        match self.pushed.recv().await {
-            Some(pushed) => pushed,
-            None => std::future::pending().await,
+    pub(super) async fn next(&mut self) -> Came {
+        tokio::select! {
+            Some(pushed) = self.pushed.recv() => Came::Beat(pushed),
+            Some(first) = self.newcomers.recv() => Came::First(first),
+            else => std::future::pending().await,
         }
     }
 
     /// The next beat, if one is there.
-    pub(super) fn try_next(&mut self) -> Option<Pushed> {
-        self.pushed.try_recv().ok()
+    pub(super) fn try_next(&mut self) -> Option<Came> {
+        let first = |newcomers: &mut mpsc::Receiver<FirstBeat>| newcomers.try_recv().ok().map(Came::First);
+        self.pushed.try_recv().ok().map(Came::Beat).or_else(|| first(&mut self.newcomers))
     }
 
     /// Tells who may be spoken for from now on. Those of one cluster may come in several parts.
@@ -79,7 +91,8 @@ impl Beats {
         let gate = |(cluster, endpoints): Senders<'_>| {
             let policy = cluster.health.heartbeat?;
             let keys = self.directory.keys(&cluster.name, cluster.heartbeat_tokens.as_ref());
-            Some(Gate::new(Arc::clone(&cluster.name), policy, cluster.report.clone(), keys, endpoints, now))
+            let gate = Gate::new(Arc::clone(&cluster.name), policy, cluster.report.clone(), keys, endpoints, now);
+            Some(gate.joined(cluster.discovery == Some(model::Discovery::Heartbeat)))
         };
         self.directory.install(all.into_values().filter_map(gate).collect());
     }

@@ -226,6 +226,14 @@ fn plan(cluster: &model::Cluster, wards: &Wards, bench: &mut Bench<'_>) -> Plan 
         let endpoints = ward.config.endpoints.clone();
         return Plan::Kept(Box::new(Kept::new(&model::Cluster { endpoints, ..cluster.clone() }, ward, bench)));
     }
+    // Who sends heartbeats already has joined.
+    if cluster.discovery == Some(model::Discovery::Heartbeat) {
+        let sends = |endpoint: &&Arc<Endpoint>| endpoint.view().heartbeat.as_ref().is_some_and(|beats| beats.at.is_some());
+        let senders: HashSet<&str> = ward.endpoints().iter().filter(sends).map(|endpoint| endpoint.address.as_str()).collect();
+        let sends = |settings: &&model::Endpoint| senders.contains(settings.address.as_str());
+        let endpoints = ward.config.endpoints.iter().filter(sends).cloned().collect();
+        return Plan::Kept(Box::new(Kept::new(&model::Cluster { endpoints, ..cluster.clone() }, ward, bench)));
+    }
     Plan::Kept(Box::new(Kept::new(cluster, ward, bench)))
 }
 
@@ -261,6 +269,11 @@ impl Kept {
     /// Whether everybody who joins has had a first verdict.
     pub(super) const fn settled(&self) -> bool {
         self.trial.settled()
+    }
+
+    /// The endpoint of this address that joins.
+    pub(super) fn find(&self, address: &str) -> Option<&Arc<Endpoint>> {
+        self.joining.iter().map(|watched| &watched.endpoint).find(|endpoint| endpoint.address.as_str() == address)
     }
 
     /// The settings that will come into force.

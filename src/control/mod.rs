@@ -16,7 +16,7 @@
 //! | `reload`, `source`, `draft`, `world` | the way of a reload, from the file to the next world |
 //! | `orders`, `keeper`, `memory` | what operators ordered, the file it is kept in, and all that another process is told |
 //! | `outside` | what a reload changes beyond control |
-//! | `moves` | endpoints that were discovered, on their way in and out |
+//! | `moves`, `joins` | endpoints that were discovered, on their way in and out; those that come by heartbeats |
 //! | `names` | lookups of endpoints' names |
 //! | `fleet` | what goes out to the other proxies, and what theirs does here |
 //! | `events`, `tallies` | the last transitions, and what control counts |
@@ -28,6 +28,7 @@ mod draft;
 mod events;
 mod fleet;
 mod handle;
+mod joins;
 mod keeper;
 mod local;
 mod memory;

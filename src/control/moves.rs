@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 
 use crate::base::ids::{ClusterId, EndpointId};
 use crate::base::time::Timestamp;
+use crate::cluster::Endpoint;
 use crate::config::Config;
 use crate::config::model::Discovery;
 use crate::control::announcer::Announcer;
@@ -69,7 +70,10 @@ impl Moves {
     /// Puts off everything that is under way, for a reload.
     pub(super) fn put_off(&mut self) {
         for (_, Move { found, .. }) in self.under_way.drain() {
-            self.waiting.entry(Arc::clone(&found.cluster)).or_insert(found);
+            // Who joins by heartbeats sends the next one; this finding would be out of date.
+            if found.source != Discovery::Heartbeat {
+                self.waiting.entry(Arc::clone(&found.cluster)).or_insert(found);
+            }
         }
     }
 
@@ -83,6 +87,11 @@ impl Moves {
     /// An endpoint's name leads somewhere for the first time.
     pub(super) fn resolved(&self, id: EndpointId) {
         self.under_way.values().for_each(|one| one.kept.resolved(id));
+    }
+
+    /// The endpoint of this address that joins.
+    pub(super) fn find(&self, cluster: ClusterId, address: &str) -> Option<&Arc<Endpoint>> {
+        self.under_way.get(&cluster)?.kept.find(address)
     }
 
     /// The endpoints that join, with the settings of their cluster.
@@ -111,11 +120,12 @@ impl Moves {
         moved
     }
 
-    fn is_under_way(&self, wards: &Wards, name: &str) -> bool {
+    pub(super) fn is_under_way(&self, wards: &Wards, name: &str) -> bool {
         wards.find(name).is_some_and(|ward| self.under_way.contains_key(&ward.cluster.id))
     }
 
-    fn begin(&mut self, found: Found, wards: &Wards, bench: &mut Bench<'_>) {
+    /// Starts a change of endpoints, unless there is none.
+    pub(super) fn begin(&mut self, found: Found, wards: &Wards, bench: &mut Bench<'_>) {
         let Some(ward) = wards.find(&found.cluster) else { return };
         if ward.config.discovery.as_ref() != Some(&found.source) || ward.config.endpoints == found.endpoints {
             return;

@@ -15,11 +15,12 @@ use crate::base::time::Timestamp;
 use crate::cluster::{Dropped, Live, RecallSender, SignalQueue};
 use crate::config::Config;
 use crate::control::announcer::Announcer;
-use crate::control::beats::{self, Beats};
+use crate::control::beats::{self, Beats, Came};
 use crate::control::draft::{Bench, Draft, Identities};
 use crate::control::events::EventLog;
 use crate::control::fleet::Fleet;
 use crate::control::handle::{Handle, NotFound, Order, ReloadOutcome, Shared};
+use crate::control::joins::{self, Joins};
 use crate::control::keeper::{self, Keeper};
 use crate::control::memory::Memory;
 use crate::control::moves::Moves;
@@ -113,6 +114,7 @@ struct Control {
     wards: Wards,
     reloads: Reloads,
     moves: Moves,
+    joins: Joins,
     discovered: mpsc::Receiver<Found>,
     identities: Identities,
     watcher: Watcher,
@@ -142,7 +144,7 @@ enum Heard {
     Signal(Signal),
     Resolved(EndpointId),
     Discovered(Found),
-    Beat(Pushed),
+    Beat(Came),
     Configuration(Box<Read>),
     /// Of another proxy.
     Fleet(Word),
@@ -166,6 +168,7 @@ impl Control {
             wards: Wards::new(announcer),
             reloads: Reloads::new(source),
             moves: Moves::new(found),
+            joins: Joins::default(),
             discovered,
             identities: Identities::default(),
             watcher: Watcher { signals: result, resolved: name, lag },
@@ -189,12 +192,14 @@ impl Control {
         let now = clock::now();
         let config = Config::clone(&self.wards.announcer.shared.config.load());
         let kept = config.state_file.as_deref().and_then(kept_orders);
-        let draft = self.draft(config, now);
-        self.commit(draft, now);
-        self.wards.ourselves.begin(now);
-        self.join_fleet();
         let hands_over = memory.is_some();
         let memory = memory.and_then(Memory::read);
+        let draft = self.draft(memory.as_ref().map_or(config.clone(), |memory| joins::resumed(&config, memory)), now);
+        self.commit(draft, now);
+        // Who has joined is no part of it.
+        self.wards.announcer.shared.config.store(Arc::new(config));
+        self.wards.ourselves.begin(now);
+        self.join_fleet();
         if let Some(memory) = memory {
             self.wards.remember(memory.clusters, now);
             self.orders_kept = memory.orders;
@@ -311,7 +316,7 @@ impl Control {
             Some(id) = self.resolved.recv() => Heard::Resolved(id),
             Some(found) = self.discovered.recv() => Heard::Discovered(found),
             word = self.fleet.next() => Heard::Fleet(word),
-            beat = self.beats.next() => Heard::Beat(beat),
+            came = self.beats.next() => Heard::Beat(came),
             read = self.reloads.read() => Heard::Configuration(Box::new(read)),
             () = tokio::time::sleep_until(wake) => Heard::Time,
         }
@@ -328,7 +333,7 @@ impl Control {
             Heard::Signal(signal) => self.hear_signals(signal),
             Heard::Resolved(id) => self.hear_resolved(id),
             Heard::Discovered(found) => self.moves.hear(found, &self.wards),
-            Heard::Beat(beat) => self.hear_beats(beat),
+            Heard::Beat(came) => self.hear_beats(came),
             Heard::Configuration(read) => self.compare(*read),
             Heard::Fleet(word) => self.fleet.hear(word, clock::now()),
             Heard::Time => {}
@@ -340,7 +345,8 @@ impl Control {
         let fleet = self.fleet.wake().unwrap_or(Timestamp::NEVER);
         let pulse = if self.wards.judges_silence() { self.pulse.due() } else { Timestamp::NEVER };
         let wards = self.wards.wake().unwrap_or(Timestamp::NEVER).min(self.moves.wake()).min(fleet).min(pulse);
-        self.reloads.draft().map_or(wards, |draft| wards.min(draft.wake()))
+        let joins = if self.pulse.deaf { Timestamp::NEVER } else { self.joins.wake() };
+        self.reloads.draft().map_or(wards.min(joins), |draft| wards.min(draft.wake()))
     }
 
     /// What is due by now, whatever woke us.
@@ -354,16 +360,36 @@ impl Control {
             }
         }
         if self.reloads.draft().is_none() {
-            let mut bench = Bench { identities: &mut self.identities, watcher: &self.watcher, now };
-            if self.moves.advance(&mut self.wards, &mut bench, &self.watcher) {
-                self.list_senders(now);
-            }
+            self.move_endpoints(now);
         }
         if !self.settling.is_empty() && self.wards.settled() {
             for answer in self.settling.drain(..) {
                 // Who asked may have left.
                 let _ = answer.send(());
             }
+        }
+    }
+
+    /// Lets endpoints that are discovered come and go. A first beat is answered when what follows is shown.
+    fn move_endpoints(&mut self, now: Timestamp) {
+        let mut bench = Bench { identities: &mut self.identities, watcher: &self.watcher, now };
+        let firsts = if self.pulse.deaf { Vec::new() } else { self.joins.gather(&mut self.moves, &self.wards, &mut bench) };
+        let mut joined: Vec<_> = firsts.into_iter().filter_map(|first| joins::join(first, &self.moves, &self.wards)).collect();
+        for (beat, _) in &mut joined {
+            for signal in beats::signals(beat) {
+                self.hear(signal);
+            }
+        }
+        let mut bench = Bench { identities: &mut self.identities, watcher: &self.watcher, now };
+        let changed = self.moves.advance(&mut self.wards, &mut bench, &self.watcher);
+        if changed || !joined.is_empty() {
+            self.renew_orders(now);
+            self.list_senders(now);
+        }
+        for (beat, answer) in joined {
+            beats::count(&beat, &self.wards.announcer);
+            // Who asked may have left.
+            drop(answer.send(Some(beat.endpoint)));
         }
     }
 
@@ -383,11 +409,18 @@ impl Control {
         }
     }
 
-    fn hear_beats(&mut self, first: Pushed) {
-        self.hear_beat(first);
+    fn hear_beats(&mut self, first: Came) {
+        self.hear_came(first);
         for _ in 1..BATCH {
-            let Some(beat) = self.beats.try_next() else { return };
-            self.hear_beat(beat);
+            let Some(came) = self.beats.try_next() else { return };
+            self.hear_came(came);
+        }
+    }
+
+    fn hear_came(&mut self, came: Came) {
+        match came {
+            Came::Beat(beat) => self.hear_beat(beat),
+            Came::First(first) => self.joins.hear(first, &self.wards),
         }
     }
 
@@ -396,6 +429,7 @@ impl Control {
             self.hear(signal);
         }
         beats::count(&beat, &self.wards.announcer);
+        self.joins.said(&beat, clock::now());
         // Who asked may have left.
         let _ = beat.taken.send(());
     }

@@ -5,21 +5,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::base::address::EndpointAddress;
 use crate::base::time::Timestamp;
 use crate::cluster::{Dropped, Endpoint, Live, Recall, RecallReceiver, World};
 use crate::config::{self, Config};
 use crate::control::announcer::Announcer;
+use crate::control::beats;
 use crate::control::draft::{Bench, Draft, Identities};
 use crate::control::events::{EventLog, EventStream};
 use crate::control::handle::Shared;
+use crate::control::joins::{self, Joins, MOST_JOINED};
+use crate::control::moves::Moves;
 use crate::control::tallies::Tallies;
 use crate::control::wards::Wards;
 use crate::control::watched::Watcher;
 use crate::control::world::world;
-use crate::health::signal::{Failure, Observation, OperatorState, ProbeResult, ProbeRun, Signal, Stamps};
+use crate::health::signal::{Beat, BeatState, Failure, Observation, OperatorState, ProbeResult, ProbeRun, Signal, Stamps};
 use crate::health::verdict::State;
+use crate::heartbeat::FirstBeat;
 use crate::runtime::thread::block_on;
 
 const fn at(millis: u64) -> Timestamp {
@@ -316,4 +321,96 @@ fn what_leaves_is_forgotten_whole() {
         assert!(page.contains("a:1"));
         assert!(!page.contains("b:1") && !page.contains("c:1") && !page.contains("old"), "{page}");
     });
+}
+
+/// A cluster whose endpoints join, with a ttl of a second.
+struct Open {
+    bed: Bed,
+    joins: Joins,
+    moves: Moves,
+}
+
+impl Open {
+    fn new() -> Self {
+        let bed = Bed::new(parse(
+            "heartbeats: { address: 127.0.0.1:9901 }
+listeners:
+  - { address: 127.0.0.1:8080, cluster: app }
+clusters:
+  - { name: app, discovery: { heartbeat: true }, health: { heartbeat: { period: 200ms, ttl: 1s } } }
+",
+        ));
+        Self { bed, joins: Joins::default(), moves: Moves::new(mpsc::channel(1).0) }
+    }
+
+    /// A beat of somebody unknown; who is answered if it is refused.
+    fn knock(&mut self, address: &str, now: Timestamp) -> oneshot::Receiver<Option<Arc<Endpoint>>> {
+        let (taken, answer) = oneshot::channel();
+        let address = EndpointAddress::parse(address).unwrap();
+        let first = FirstBeat { cluster: "app".into(), address, at: now, beat: Beat::default(), report: None, taken };
+        self.joins.hear(first, &self.bed.wards);
+        answer
+    }
+
+    fn pass(&mut self, now: Timestamp) {
+        self.bed.wards.tick(now);
+        let mut bench = Bench { identities: &mut self.bed.identities, watcher: &self.bed.watcher, now };
+        for first in self.joins.gather(&mut self.moves, &self.bed.wards, &mut bench) {
+            let (mut beat, _) = joins::join(first, &self.moves, &self.bed.wards).expect("it joins");
+            for signal in beats::signals(&mut beat) {
+                if let Some(stray) = self.bed.wards.apply(signal, now) {
+                    self.moves.apply(stray, now, &self.bed.wards.announcer);
+                }
+            }
+        }
+        self.moves.advance(&mut self.bed.wards, &mut bench, &self.bed.watcher);
+    }
+
+    fn states(&self) -> Vec<(String, State)> {
+        let endpoints = self.bed.wards.find("app").unwrap().endpoints();
+        endpoints.iter().map(|endpoint| (endpoint.address.to_string(), endpoint.view().state)).collect()
+    }
+
+    fn say(&mut self, address: &str, state: BeatState, now: Timestamp) {
+        let endpoint = self.bed.endpoint("app", address);
+        self.bed.tell(&endpoint, Observation::Beat(Beat { state, ..Beat::default() }), now);
+    }
+}
+
+#[test]
+fn the_first_beat_lets_in_and_long_silence_lets_go() {
+    block_on(async {
+        let mut open = Open::new();
+        let _answers = ["10.0.0.2:80", "10.0.0.1:80", "10.0.0.3:80"].map(|address| open.knock(address, at(1000)));
+        open.pass(at(1000));
+        let healthy = |name: &str| (name.to_owned(), State::Healthy);
+        assert_eq!(open.states(), ["10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"].map(healthy));
+        open.say("10.0.0.1:80", BeatState::Bye, at(1500));
+        open.say("10.0.0.2:80", BeatState::Draining, at(1500));
+        open.pass(at(2100));
+        let left = |name: &str, state| (name.to_owned(), state);
+        assert_eq!(open.states(), [left("10.0.0.2:80", State::Draining), left("10.0.0.3:80", State::Unhealthy)]);
+        open.pass(at(3200));
+        assert_eq!(open.states(), [left("10.0.0.3:80", State::Unhealthy)], "a drained one is not waited for");
+        open.pass(at(11_900));
+        assert_eq!(open.states().len(), 1, "not before ten more ttls");
+        open.pass(at(13_000));
+        assert_eq!(open.states(), []);
+    })
+    .unwrap();
+}
+
+#[test]
+fn no_more_join_than_may() {
+    block_on(async {
+        let mut open = Open::new();
+        let name = |n: usize| format!("10.0.{}.{}:80", n / 250, n % 250);
+        let mut answers: Vec<_> = (0..MOST_JOINED).map(|n| open.knock(&name(n), at(1000))).collect();
+        assert!(answers.iter_mut().all(|answer| answer.try_recv().is_err()), "they wait");
+        assert!(matches!(open.knock("10.9.9.9:80", at(1000)).try_recv(), Ok(None)));
+        open.pass(at(1000));
+        assert_eq!(open.states().len(), MOST_JOINED);
+        assert!(matches!(open.knock("10.9.9.9:80", at(1001)).try_recv(), Ok(None)));
+    })
+    .unwrap();
 }

@@ -41,6 +41,8 @@ pub fn start(cluster: Arc<str>, source: Discovery, found: mpsc::Sender<Found>) -
         match source {
             Discovery::Dns(name) => dns::watch(name, teller).await,
             Discovery::File(file) => list::watch(file, teller).await,
+            // Who hears heartbeats finds these.
+            Discovery::Heartbeat => {}
         }
     })
 }

@@ -62,6 +62,7 @@ pub struct Gate {
     keys: Rc<Keys>,
     senders: HashMap<Arc<str>, Sender>,
     rate: Rate,
+    joins: bool,
 }
 
 /// An endpoint that may be spoken for.
@@ -87,7 +88,18 @@ impl Gate {
             let address = endpoint.address.as_str().to_ascii_lowercase();
             (Arc::from(address), Sender { endpoint, bucket: Cell::new(rate.full(now)) })
         };
-        Self { name, policy, report, keys, senders: endpoints.into_iter().map(sender).collect(), rate }
+        Self { name, policy, report, keys, senders: endpoints.into_iter().map(sender).collect(), rate, joins: false }
+    }
+
+    /// The same, where endpoints join by their first beat, or do not.
+    #[must_use]
+    pub fn joined(self, joins: bool) -> Self {
+        Self { joins, ..self }
+    }
+
+    /// Whether endpoints join by their first beat.
+    pub(super) const fn joins(&self) -> bool {
+        self.joins
     }
 
     fn inherit(&self, before: &Self) {

@@ -2,7 +2,7 @@
 //!
 //! Whoever reaches this socket can say that an endpoint lives. So nothing is believed that no token vouches for, and what is
 //! malformed, too large, too frequent or about somebody unknown costs an answer, a count and one line in the log, whoever
-//! sends it and however often: no state is kept of senders that are not configured. What a beat means is for `health`; it
+//! sends it and however often: no state is kept of senders that are neither configured nor admitted. What a beat means is for `health`; it
 //! is taken in on control's own thread, so that what has come is read before anybody is judged by its absence.
 //!
 //! | file | owns |
@@ -27,4 +27,4 @@ pub use directory::{Directory, Gate};
 pub use message::{Identity, MAX_BEAT};
 pub use refusal::Counts;
 pub use serve::serve;
-pub use service::{Pushed, Service};
+pub use service::{FirstBeat, Pushed, Service};

@@ -23,6 +23,8 @@ pub(super) enum Refusal {
     UnknownCluster,
     /// The cluster has no such endpoint.
     UnknownEndpoint,
+    /// As many endpoints have joined as may.
+    ClusterFull,
     /// The body is longer than a beat may be.
     TooLarge,
     /// It is no beat: not JSON, cut short, a field that is unknown or wrong.
@@ -43,6 +45,7 @@ impl Refusal {
             Self::Forbidden => "forbidden",
             Self::UnknownCluster => "unknown_cluster",
             Self::UnknownEndpoint => "unknown_endpoint",
+            Self::ClusterFull => "cluster_full",
             Self::TooLarge => "too_large",
             Self::Malformed => "malformed",
             Self::RateLimited => "rate_limited",
@@ -60,7 +63,7 @@ impl Refusal {
             Self::Malformed => StatusCode::BAD_REQUEST,
             Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
             Self::Zombie => StatusCode::CONFLICT,
-            Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+            Self::ClusterFull | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -71,6 +74,7 @@ impl Refusal {
             Self::Forbidden => "this token may not speak for this endpoint",
             Self::UnknownCluster => "no cluster of this name takes heartbeats",
             Self::UnknownEndpoint => "the cluster has no endpoint of this address",
+            Self::ClusterFull => "as many endpoints have joined this cluster as may",
             Self::TooLarge => "a heartbeat is at most 64 KiB",
             Self::Malformed => "no heartbeat",
             Self::RateLimited => "more heartbeats than any sender needs",

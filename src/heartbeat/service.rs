@@ -12,8 +12,9 @@ use hyper::body::Body;
 use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::base::address::EndpointAddress;
 use crate::cluster::Endpoint;
-use crate::health::signal::{Beat, BeatResult, ReportReading};
+use crate::health::signal::{Beat, BeatResult, BeatState, ReportReading};
 use crate::heartbeat::directory::{Directory, Gate, Sender};
 use crate::heartbeat::message::{self, Acked, Identity, MAX_BEAT, Message};
 use crate::heartbeat::refusal::{Counts, Refusal, Teller};
@@ -41,11 +42,29 @@ pub struct Pushed {
     pub taken: oneshot::Sender<()>,
 }
 
+/// The beat of an endpoint that is not there yet, on its way to control.
+#[derive(Debug)]
+pub struct FirstBeat {
+    /// The cluster that it wants to join.
+    pub cluster: Arc<str>,
+    /// Whom it speaks for.
+    pub address: EndpointAddress,
+    /// When it came.
+    pub at: crate::base::time::Timestamp,
+    /// What it says.
+    pub beat: Beat,
+    /// The report in it.
+    pub report: Option<ReportReading>,
+    /// To be answered with the endpoint that it has become, or with nothing if there is no room.
+    pub taken: oneshot::Sender<Option<Arc<Endpoint>>>,
+}
+
 /// What takes beats in.
 #[derive(Debug)]
 pub struct Service {
     directory: Rc<Directory>,
     control: mpsc::Sender<Pushed>,
+    newcomers: mpsc::Sender<FirstBeat>,
     proxy: Identity,
     counts: Counts,
     teller: Teller,
@@ -77,10 +96,16 @@ impl Refused {
 }
 
 impl Service {
-    /// A service that knows the clusters of `directory` and tells `control`.
+    /// A service that knows the clusters of `directory` and tells `control`, and of `newcomers` too.
     #[must_use]
-    pub fn new(directory: Rc<Directory>, control: mpsc::Sender<Pushed>, proxy: Identity, counts: Counts) -> Self {
-        Self { directory, control, proxy, counts, teller: Teller::default() }
+    pub fn new(
+        directory: Rc<Directory>,
+        control: mpsc::Sender<Pushed>,
+        newcomers: mpsc::Sender<FirstBeat>,
+        proxy: Identity,
+        counts: Counts,
+    ) -> Self {
+        Self { directory, control, newcomers, proxy, counts, teller: Teller::default() }
     }
 
     /// Answers one request.
@@ -118,8 +143,10 @@ impl Service {
             let known = self.directory.knows(token);
             return Err(Refused::new(if known { Refusal::UnknownCluster } else { Refusal::Unauthorized }));
         };
-        let sender = authorise(&gate, token, &message.endpoint)?;
-        if !gate.spend(sender, at) {
+        let speaker = authorise(&gate, token, &message)?;
+        if let Speaker::Known(sender) = &speaker
+            && !gate.spend(sender, at)
+        {
             return Err(Refused::by(Refusal::RateLimited, &gate, sender));
         }
         let received_at_ms = clock::wall().unix_millis();
@@ -131,15 +158,28 @@ impl Service {
             ttl: gate.policy.ttl,
             next_in: beat.period.unwrap_or(gate.policy.period).min(gate.policy.ttl),
         };
-        let (taken, is_taken) = oneshot::channel();
-        let pushed = Pushed { endpoint: Arc::clone(&sender.endpoint), at, beat, report, taken };
-        let sent = self.control.send(pushed).await.is_ok();
-        if !sent || is_taken.await.is_err() {
-            return Err(Refused::by(Refusal::Stopping, &gate, sender));
-        }
-        let view = sender.endpoint.view();
+        let endpoint = match speaker {
+            Speaker::Known(sender) => {
+                let (taken, is_taken) = oneshot::channel();
+                let pushed = Pushed { endpoint: Arc::clone(&sender.endpoint), at, beat, report, taken };
+                let sent = self.control.send(pushed).await.is_ok();
+                if !sent || is_taken.await.is_err() {
+                    return Err(Refused::by(Refusal::Stopping, &gate, sender));
+                }
+                Arc::clone(&sender.endpoint)
+            }
+            Speaker::Newcomer(address) => {
+                let (taken, is_taken) = oneshot::channel();
+                let first = FirstBeat { cluster: Arc::clone(&gate.name), address, at, beat, report, taken };
+                // It is gone only when everything ends; then there is no answer either.
+                drop(self.newcomers.send(first).await);
+                let joined = is_taken.await.map_err(|_| Refused::of(Refusal::Stopping, &gate))?;
+                joined.ok_or_else(|| Refused::of(Refusal::ClusterFull, &gate))?
+            }
+        };
+        let view = endpoint.view();
         if view.heartbeat.as_ref().is_some_and(|heartbeat| heartbeat.last == BeatResult::Zombie) {
-            return Err(Refused::by(Refusal::Zombie, &gate, sender));
+            return Err(Refused { endpoint: endpoint.address.text(), ..Refused::of(Refusal::Zombie, &gate) });
         }
         Ok(message::ack(&acked, &view, &self.proxy))
     }
@@ -151,7 +191,7 @@ impl Service {
         }
         self.teller.tell(*why, cluster, endpoint, detail);
         let mut answer = problem(why.status(), detail);
-        if matches!(why, Refusal::RateLimited | Refusal::Stopping) {
+        if matches!(why, Refusal::RateLimited | Refusal::ClusterFull | Refusal::Stopping) {
             answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
         if *why == Refusal::TooLarge {
@@ -167,14 +207,40 @@ impl Service {
     }
 }
 
-fn authorise<'a>(gate: &'a Gate, token: Option<&[u8]>, address: &str) -> Result<&'a Sender, Refused> {
+/// Who speaks.
+enum Speaker<'a> {
+    Known(&'a Sender),
+    /// Whoever joins with this beat.
+    Newcomer(EndpointAddress),
+}
+
+fn authorise<'a>(gate: &'a Gate, token: Option<&[u8]>, message: &Message<'_>) -> Result<Speaker<'a>, Refused> {
+    let address = &*message.endpoint;
     let pass = gate.admits(token).ok_or_else(|| Refused::of(Refusal::Unauthorized, gate))?;
     let sender = gate.find(address);
     if !pass.covers(address) {
         let named = |sender| Refused::by(Refusal::Forbidden, gate, sender);
         return Err(sender.map_or_else(|| Refused::of(Refusal::Forbidden, gate), named));
     }
-    sender.ok_or_else(|| Refused::of(Refusal::UnknownEndpoint, gate))
+    if let Some(sender) = sender {
+        return Ok(Speaker::Known(sender));
+    }
+    if !gate.joins() || message.beat.state == BeatState::Bye {
+        return Err(Refused::of(Refusal::UnknownEndpoint, gate));
+    }
+    let address = canonical(address).map_err(|detail| Refused { detail, ..Refused::of(Refusal::Malformed, gate) })?;
+    Ok(gate.find(address.as_str()).map_or(Speaker::Newcomer(address), Speaker::Known))
+}
+
+/// One spelling for each address: two would be two endpoints.
+fn canonical(text: &str) -> Result<EndpointAddress, String> {
+    let said = |error: crate::base::address::AddressError| error.to_string();
+    let address = EndpointAddress::parse(text).map_err(said)?;
+    EndpointAddress::parse(&match address.socket() {
+        Some(socket) => socket.to_string(),
+        None => format!("{}:{}", address.host(), address.port()),
+    })
+    .map_err(said)
 }
 
 /// Reads the report in a beat. It is JSON, whatever the probes' answers are.

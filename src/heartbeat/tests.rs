@@ -17,7 +17,7 @@ use crate::config::model::{HeartbeatToken, HeartbeatTokens, Secret};
 use crate::health::policy::{Detector, HeartbeatPolicy};
 use crate::health::signal::ReportReading;
 use crate::health::verdict::{EndpointView, State};
-use crate::heartbeat::{Counts, Directory, Gate, Identity, MAX_BEAT, Pushed, Service, serve};
+use crate::heartbeat::{Counts, Directory, FirstBeat, Gate, Identity, MAX_BEAT, Pushed, Service, serve};
 use crate::report::spec::Spec;
 use crate::runtime::{clock, task, thread};
 
@@ -51,11 +51,23 @@ fn rig() -> Rig {
     });
     let directory = Rc::new(Directory::default());
     let keys = directory.keys("app", Some(&tokens));
-    directory.install(vec![Gate::new("app".into(), policy, Some(Spec::default()), keys, endpoints, now)]);
+    let open_tokens = HeartbeatTokens([token(TOKEN, &[]), token("only-one", &["10.0.0.1:9000"])].into());
+    let open_keys = directory.keys("open", Some(&open_tokens));
+    let open = Gate::new("open".into(), policy, None, open_keys, [], now).joined(true);
+    directory.install(vec![Gate::new("app".into(), policy, Some(Spec::default()), keys, endpoints, now), open]);
     let (control, mut beats) = mpsc::channel::<Pushed>(16);
     let (counts, pushed) = (Counts::default(), Rc::new(RefCell::new(Vec::new())));
     let proxy = Identity { name: "edge-1.example.internal".into(), boot_id: "0123456789abcdef".into() };
-    let service = Rc::new(Service::new(directory, control, proxy, counts.clone()));
+    let (first, mut newcomers) = mpsc::channel::<FirstBeat>(16);
+    let service = Rc::new(Service::new(directory, control, first, proxy, counts.clone()));
+    drop(task::spawn(async move {
+        // The one whose port is 1 finds no room.
+        while let Some(FirstBeat { address, taken, .. }) = newcomers.recv().await {
+            let full = address.port() == 1;
+            let endpoint = Arc::new(Endpoint::new(EndpointId(2), ClusterId(2), "open".into(), address, now));
+            drop(taken.send((!full).then_some(endpoint)));
+        }
+    }));
     let heard = Rc::clone(&pushed);
     drop(task::spawn(async move {
         while let Some(mut beat) = beats.recv().await {
@@ -166,6 +178,31 @@ fn what_may_not_be_said_is_refused_and_counted() {
         }
         assert!(rig.pushed.borrow().is_empty());
         assert!(rig.post("only-one", one).await.starts_with("HTTP/1.1 200"));
+    });
+}
+
+#[test]
+fn who_is_not_there_yet_joins_where_endpoints_may_and_a_token_vouches_for_it() {
+    run(async {
+        let rig = rig();
+        let open = |endpoint: &str, more: &str| format!(r#"{{"cluster":"open","endpoint":"{endpoint}"{more}}}"#);
+        for (token, body, status, result) in [
+            (TOKEN, open("10.0.0.7:9000", ""), 200, ""),
+            (TOKEN, open("Orders.internal:9000", ""), 200, ""),
+            (TOKEN, open("[0:0::1]:9000", ""), 200, ""),
+            ("only-one", open("10.0.0.1:9000", ""), 200, ""),
+            ("only-one", open("10.0.0.7:9000", ""), 403, "forbidden"),
+            ("wrong", open("10.0.0.7:9000", ""), 401, "unauthorized"),
+            (TOKEN, open("10.0.0.7", ""), 400, "malformed"),
+            (TOKEN, open("10.0.0.7:0", ""), 400, "malformed"),
+            (TOKEN, open("a b:80", ""), 400, "malformed"),
+            (TOKEN, open("10.0.0.7:9000", r#","state":"bye""#), 404, "unknown_endpoint"),
+            (TOKEN, open("10.0.0.7:1", ""), 503, "cluster_full"),
+        ] {
+            let answer = rig.post(token, &body).await;
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{body}: {answer}");
+            assert!(result.is_empty() || rig.count("open", "", result) >= 1, "{body}");
+        }
     });
 }
 

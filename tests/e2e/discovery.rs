@@ -141,3 +141,35 @@ fn a_list_that_is_replaced_under_load_costs_no_request() {
     assert!(config["clusters"][0]["discovery"]["file"].is_string() && config["clusters"][0]["endpoints"].is_null(), "{config:#}");
     assert!(proxy.endpoint(&first.name())["weight"].as_f64().is_some());
 }
+
+#[test]
+fn an_order_outlasts_the_endpoint_that_it_is_for() {
+    let services = [Kind::Python, Kind::Node].map(Service::start);
+    let [first, second] = services.each_ref();
+    let folder = Folder::new();
+    let write = |services: &[&Service]| {
+        let names: Vec<String> = services.iter().map(|service| service.name()).collect();
+        folder.write("next", &serde_json::to_string(&names).unwrap());
+        std::fs::rename(folder.file("next"), folder.file("endpoints.json")).unwrap();
+    };
+    write(&[first, second]);
+    let proxy = Proxy::start(&one_listener(&format!(
+        "clusters:
+  - name: app
+    discovery: {{ file: {} }}
+    health: {{ path: /health, interval: 300ms }}
+",
+        folder.file("endpoints.json")
+    )));
+    becomes(&proxy, &[first, second]);
+    proxy.succeed(&["maintenance", "app", &first.name(), "--reason", "a new disk"]);
+    write(&[second]);
+    becomes(&proxy, &[second]);
+    write(&[first, second]);
+    becomes(&proxy, &[first, second]);
+    let (endpoint, _) = proxy.wait_for_state(PATIENCE, &first.name(), "maintenance");
+    assert!(endpoint["reasons"][0]["detail"].as_str().unwrap().contains("a new disk"), "{endpoint:#}");
+    assert!((0..6).all(|_| proxy.get("/").text() == second.says()));
+    proxy.succeed(&["ready", "app", &first.name()]);
+    proxy.wait_for_state(PATIENCE, &first.name(), "healthy");
+}

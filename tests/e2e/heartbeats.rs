@@ -219,6 +219,58 @@ fn who_sends_stays_in_over_an_upgrade_and_over_a_reload_that_moves_the_socket() 
 }
 
 #[test]
+fn endpoints_join_by_their_first_heartbeat_and_leave_by_bye_or_silence() {
+    let services = [Kind::Python, Kind::Node].map(Service::start);
+    let [one, other] = [services[0].name(), services[1].name()];
+    let (port, (_folder, file)) = (Port::free(), tokens(&one));
+    let mut senders = [&one, &other].map(|name| Some(Sender::start(port.address(), name)));
+    let proxy = Proxy::start(&one_listener(&format!(
+        "heartbeats: {{ address: {} }}
+clusters:
+  - name: app
+    discovery: {{ heartbeat: true }}
+    health: {{ heartbeat: {{ period: 100ms, ttl: 900ms, token_file: {file} }} }}
+",
+        port.address()
+    )));
+    let joined = || -> Vec<String> {
+        let endpoints = proxy.status()["clusters"][0]["endpoints"].as_array().unwrap().clone();
+        endpoints.iter().map(|endpoint| endpoint["address"].as_str().unwrap().to_owned()).collect()
+    };
+    for name in [&one, &other] {
+        until(PATIENCE, "they join", || joined().contains(name).then_some(()));
+        proxy.wait_for_state(PATIENCE, name, "healthy");
+    }
+    let texts: Vec<String> = (0..10).map(|_| proxy.get("/").text()).collect();
+    assert!(services.iter().all(|service| texts.contains(&service.says())), "{texts:?}");
+
+    let mut client = Client::connect(port.address()).unwrap();
+    let stranger = json!({ "cluster": "app", "endpoint": "127.0.0.9:9" });
+    for (token, status) in [("wrong", 401), ("t1", 403)] {
+        assert_eq!(post(&mut client, token, &stranger).unwrap().0, status);
+    }
+    assert_eq!(post(&mut client, "t0", &json!({ "cluster": "app", "endpoint": "nowhere" })).unwrap().0, 400);
+    assert_eq!(joined().len(), 2);
+    assert_eq!(proxy.reload().status, 200);
+    assert_eq!(joined().len(), 2, "a reload keeps who has joined");
+
+    drop(senders[0].take());
+    let bye = json!({ "cluster": "app", "endpoint": one, "boot_id": "b", "seq": 1_000_000, "state": "bye" });
+    let (status, ack) = post(&mut client, "t1", &bye).unwrap();
+    assert_eq!((status, &ack["state"]), (200, &json!("draining")));
+    until(PATIENCE, "who says bye leaves", || (joined() == [other.clone()]).then_some(()));
+    assert_eq!(proxy.get("/").text(), services[1].says());
+    drop(senders[1].take());
+    proxy.wait_for_state(PATIENCE, &other, "unhealthy");
+    until(PATIENCE, "who is silent leaves", || joined().is_empty().then_some(()));
+    assert_eq!(proxy.get("/").status, 503);
+
+    let (status, ack) = post(&mut client, "t1", &json!({ "cluster": "app", "endpoint": one, "boot_id": "c" })).unwrap();
+    assert_eq!((status, &ack["available"]), (200, &json!(true)), "the first heartbeat admits: {ack}");
+    assert_eq!(proxy.get("/").text(), services[0].says());
+}
+
+#[test]
 fn what_is_said_is_judged_and_what_may_not_be_said_changes_nothing() {
     let services = [Kind::Python, Kind::Node].map(Service::start);
     let [one, other] = [services[0].name(), services[1].name()];

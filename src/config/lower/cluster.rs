@@ -36,6 +36,15 @@ fn cluster(at: &At<'_>, raw: &raw::Cluster) -> Cluster {
         _ => {}
     }
     let lowered = health(&at.key("health"), raw.health.as_ref());
+    let joins = raw.discovery.as_ref().is_some_and(|discovery| discovery.heartbeat == Some(true));
+    if joins && lowered.policy.heartbeat.is_none() && at.knows("health", raw.health.as_ref()) {
+        let hint = "write health: { heartbeat: { period: 2s } }".to_owned();
+        at.key("discovery").key("heartbeat").wrong_key(
+            "heartbeat without health.heartbeat",
+            "what is expected of heartbeats",
+            hint,
+        );
+    }
     Cluster {
         name: raw.name.as_deref().unwrap_or_default().into(),
         endpoints: raw.endpoints.as_ref().map(|list| endpoints(&at.key("endpoints"), list)).unwrap_or_default(),

@@ -13,10 +13,13 @@ const WANTED: &str = "a name with a port, such as app.internal:9000, or one with
 
 /// Where endpoints are found; `None` if something of it is wrong.
 pub(super) fn discovery(at: &At<'_>, raw: &raw::Discovery) -> Option<Discovery> {
-    match (at.has("dns"), at.has("file")) {
-        (true, true) => at.key("file").wrong_key("both dns and file", "one of them", None),
-        (false, false) => at.wrong_as("neither dns nor file", "one of them", None),
-        _ => {}
+    match ["dns", "file", "heartbeat"].into_iter().filter(|key| at.has(key)).collect::<Vec<_>>()[..] {
+        [] => at.wrong_as("none of dns, file and heartbeat", "one of them", None),
+        [first, second, ..] => at.key(second).wrong_key(format!("both {first} and {second}"), "one of them", None),
+        [_] => {}
+    }
+    if raw.heartbeat == Some(false) {
+        at.key("heartbeat").wrong("true, or another source in place of it", None);
     }
     let nameserver = raw.nameserver.as_deref().and_then(|text| nameserver(&at.key("nameserver"), text));
     if raw.nameserver.is_some() && !at.has("dns") {
@@ -25,6 +28,9 @@ pub(super) fn discovery(at: &At<'_>, raw: &raw::Discovery) -> Option<Discovery> 
     if let Some(text) = &raw.dns {
         let (name, port) = name(&at.key("dns"), text)?;
         return Some(Discovery::Dns(DnsName { name, port, nameserver }));
+    }
+    if raw.heartbeat == Some(true) {
+        return Some(Discovery::Heartbeat);
     }
     let file = raw.file.as_deref()?;
     Some(Discovery::File(at.page().folder.join(file).into()))

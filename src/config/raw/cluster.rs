@@ -77,7 +77,7 @@ pub(in crate::config) struct ClusterTls {
     pub(in crate::config) server_name: Option<String>,
 }
 
-/// Where endpoints are found: a name or a file.
+/// Where endpoints are found: a name, a file, or whoever sends heartbeats.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Discovery {
@@ -90,6 +90,8 @@ pub(in crate::config) struct Discovery {
     /// A file with a list of endpoints in YAML or JSON, read anew when it changes. Relative to this file's folder.
     #[schemars(length(min = 1))]
     pub(in crate::config) file: Option<String>,
+    /// With true, endpoints join by their first heartbeat and leave by saying bye or by long silence.
+    pub(in crate::config) heartbeat: Option<bool>,
 }
 
 /// One endpoint.

@@ -167,6 +167,7 @@ fn cluster(cluster: &Cluster) -> Value {
     });
     match &cluster.discovery {
         None => all["endpoints"] = cluster.endpoints.iter().map(endpoint).collect(),
+        Some(Discovery::Heartbeat) => all["discovery"] = json!({ "heartbeat": true }),
         Some(Discovery::File(file)) => all["discovery"] = json!({ "file": file.display().to_string() }),
         Some(Discovery::Dns(DnsName { name, port, nameserver })) => {
             let name = port.map_or_else(|| name.to_string(), |port| format!("{name}:{port}"));
