@@ -4,7 +4,6 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::Request;
@@ -13,10 +12,10 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::SockRef;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::net::TcpStream;
 
 use super::answer::Answer;
+use crate::net::accept::accept;
 use crate::runtime::task;
 
 /// Connections at a time, per listener; more wait to be accepted.
@@ -31,9 +30,6 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 /// Largest head, in bytes.
 const HEAD_BYTES: usize = 32 * 1024;
 
-/// Pause after a failed accept: what is lacking then, such as descriptors, does not come back at once.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
 /// Accepts on a bound socket for ever, each connection in a task of its own.
 ///
 /// # Errors
@@ -43,30 +39,11 @@ where
     S: Fn(Request<Incoming>) -> F + 'static,
     F: Future<Output = Answer> + 'static,
 {
-    listener.set_nonblocking(true)?;
-    let listener = TcpListener::from_std(listener)?;
-    Ok(task::Owned::spawn(accept(listener, Rc::new(service))))
+    let service = Rc::new(service);
+    accept(listener, "the admin interface", CONNECTIONS, move |stream, _| connection(stream, Rc::clone(&service)))
 }
 
-async fn accept<S, F>(listener: TcpListener, service: Rc<S>)
-where
-    S: Fn(Request<Incoming>) -> F + 'static,
-    F: Future<Output = Answer> + 'static,
-{
-    let slots = Arc::new(Semaphore::new(CONNECTIONS));
-    loop {
-        let slot = Arc::clone(&slots).acquire_owned().await.expect("the semaphore is never closed");
-        match listener.accept().await {
-            Ok((stream, _)) => drop(task::spawn(connection(stream, Rc::clone(&service), slot))),
-            Err(error) => {
-                tracing::warn!(%error, "the admin interface cannot accept a connection");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
-    }
-}
-
-async fn connection<S, F>(stream: TcpStream, service: Rc<S>, _slot: OwnedSemaphorePermit)
+async fn connection<S, F>(stream: TcpStream, service: Rc<S>)
 where
     S: Fn(Request<Incoming>) -> F,
     F: Future<Output = Answer>,

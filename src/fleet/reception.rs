@@ -17,13 +17,13 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::net::TcpStream;
 
 use crate::fleet::ballot::{Answer, MAX_BODY, Message};
 use crate::fleet::key::Seal;
 use crate::fleet::mailbox::{Desk, Word, random};
 use crate::health::electorate::MAX_SIZE;
+use crate::net::accept::accept;
 use crate::runtime::{clock, task};
 
 /// Where messages are posted.
@@ -40,33 +40,15 @@ const CONNECTIONS: usize = 2 * MAX_SIZE;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Largest head, in bytes.
 const HEAD_BYTES: usize = 16 * 1024;
-/// Pause after a failed accept: what is lacking then does not come back at once.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 type Reply = Response<Full<Bytes>>;
 
 /// Listens to the others.
 pub(super) fn serve(socket: std::net::TcpListener, desk: Rc<Desk>) -> io::Result<task::Owned> {
-    socket.set_nonblocking(true)?;
-    let listener = TcpListener::from_std(socket)?;
-    Ok(task::Owned::spawn(accept(listener, desk)))
+    accept(socket, "the fleet", CONNECTIONS, move |stream, from| connection(stream, from.ip().to_canonical(), Rc::clone(&desk)))
 }
 
-async fn accept(listener: TcpListener, desk: Rc<Desk>) {
-    let slots = Arc::new(Semaphore::new(CONNECTIONS));
-    loop {
-        let slot = Arc::clone(&slots).acquire_owned().await.expect("the semaphore is never closed");
-        match listener.accept().await {
-            Ok((stream, from)) => drop(task::spawn(connection(stream, from.ip().to_canonical(), Rc::clone(&desk), slot))),
-            Err(error) => {
-                tracing::warn!(%error, "the fleet's listener cannot accept a connection");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
-    }
-}
-
-async fn connection(stream: TcpStream, from: IpAddr, desk: Rc<Desk>, _slot: OwnedSemaphorePermit) {
+async fn connection(stream: TcpStream, from: IpAddr, desk: Rc<Desk>) {
     let service = service_fn(|request| {
         let desk = Rc::clone(&desk);
         async move { Ok::<_, Infallible>(receive(request, from, &desk).await) }

@@ -2,6 +2,7 @@
 //!
 //! Options that everybody would have to remember (no delay, address reuse, both families) are set here once.
 
+pub mod accept;
 pub mod dial;
 pub mod handover;
 pub mod listen;
