@@ -111,7 +111,7 @@ fn target() -> Target {
 /// A world of one listener and one cluster `app`, in force.
 pub(super) fn live(endpoints: Vec<Arc<Endpoint>>) -> Arc<Live> {
     let live = Live::new();
-    live.publish(World { listeners: vec![listener()], clusters: vec![cluster(endpoints)] });
+    live.publish(World { listeners: vec![listener()], clusters: vec![cluster(endpoints)], ..World::default() });
     Arc::new(live)
 }
 

@@ -11,7 +11,7 @@
 //! | `validate`, `plan`, `simulate`, `schema`, `completions` | need neither a process nor a network |
 //! | `status`, `explain`, `events`, `operate`, `reload`, `health` | ask a running process, through `client` |
 //! | `age`, `finding`, `reason`, `table`, `figure`, `output`, `failure` | how it all looks |
-//! | `sse` | the reading of server-sent events |
+//! | `origin`, `sse` | where a process is; the reading of server-sent events |
 
 mod age;
 mod beat;
@@ -25,6 +25,7 @@ mod figure;
 mod finding;
 mod health;
 mod operate;
+mod origin;
 mod output;
 mod plan;
 mod probe;

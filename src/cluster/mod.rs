@@ -24,4 +24,4 @@ pub use recall::{Recall, RecallReceiver, RecallSender};
 pub use route::{Route, Target, Token};
 pub use signals::{Dropped, Reporter, SignalQueue, signals};
 pub use snapshot::{Cluster, Member, Snapshot, Upstream};
-pub use world::{Listener, Live, Phase, World};
+pub use world::{Inlet, Listener, Live, Phase, Terminated, World};

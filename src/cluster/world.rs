@@ -58,11 +58,27 @@ pub struct Listener {
     pub tls: Option<Arc<Renewable>>,
 }
 
+/// A socket that heartbeats come in by.
+#[derive(Debug)]
+pub struct Inlet {
+    /// What it is called: its place in the configuration.
+    pub name: Arc<str>,
+    /// As configured.
+    pub config: model::Heartbeats,
+    /// TLS as it is terminated, if it is; kept and renewed over reloads.
+    pub tls: Option<Arc<Renewable>>,
+}
+
+/// Whoever terminates TLS: the name, what was configured, and what is in force.
+pub type Terminated<'a> = (&'a Arc<str>, &'a model::ListenerTls, &'a Renewable);
+
 /// All listeners and clusters of one configuration.
 #[derive(Debug, Default)]
 pub struct World {
     /// In the order of the configuration.
     pub listeners: Vec<Listener>,
+    /// In the order of the configuration.
+    pub inlets: Vec<Inlet>,
     /// In the order of the configuration.
     pub clusters: Vec<Arc<Cluster>>,
 }
@@ -72,6 +88,13 @@ impl World {
     #[must_use]
     pub fn cluster(&self, name: &str) -> Option<&Arc<Cluster>> {
         self.clusters.iter().find(|cluster| &*cluster.name == name)
+    }
+
+    /// Everybody who terminates TLS.
+    pub fn terminated(&self) -> impl Iterator<Item = Terminated<'_>> {
+        let listeners = self.listeners.iter().map(|one| (&one.config.name, one.config.tls.as_ref(), one.tls.as_deref()));
+        let inlets = self.inlets.iter().map(|one| (&one.name, one.config.tls.as_ref(), one.tls.as_deref()));
+        listeners.chain(inlets).filter_map(|(name, configured, tls)| Some((name, configured?, tls?)))
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use crate::config::model::{Config, Listener};
+use crate::config::model::{Config, Listener, ListenerTls};
 use crate::config::render::{self, to_json};
 
 /// The settings of the whole process.
@@ -53,7 +53,18 @@ pub fn changes(old: &Config, new: &Config) -> Vec<String> {
     for listener in &new.listeners {
         if let Some(earlier) = old.listeners.iter().find(|earlier| earlier.name == listener.name) {
             route_changes(earlier, listener, &mut changes);
-            certificate_changes(earlier, listener, &mut changes);
+            certificate_changes(
+                &format!("listener {}: ", listener.name),
+                earlier.tls.as_ref(),
+                listener.tls.as_ref(),
+                &mut changes,
+            );
+        }
+    }
+    for heartbeats in &new.heartbeats {
+        if let Some(earlier) = old.heartbeats.iter().find(|earlier| earlier.address == heartbeats.address) {
+            let prefix = format!("heartbeats at {}: ", heartbeats.address);
+            certificate_changes(&prefix, earlier.tls.as_ref(), heartbeats.tls.as_ref(), &mut changes);
         }
     }
     cluster_changes(old, new, &before["clusters"], &after["clusters"], &mut changes);
@@ -85,19 +96,19 @@ fn route_changes(old: &Listener, new: &Listener, out: &mut Vec<String>) {
 }
 
 /// What stands in files is not shown, so what has changed in them would go unnoticed.
-fn certificate_changes(old: &Listener, new: &Listener, out: &mut Vec<String>) {
-    let (Some(before), Some(after)) = (&old.tls, &new.tls) else { return };
+fn certificate_changes(prefix: &str, old: Option<&ListenerTls>, new: Option<&ListenerTls>, out: &mut Vec<String>) {
+    let (Some(before), Some(after)) = (old, new) else { return };
     for one in &after.certificates {
         let same_file = before.certificates.iter().find(|earlier| earlier.cert == one.cert);
         if same_file.is_some_and(|earlier| earlier.identity != one.identity) {
-            out.push(format!("listener {}: certificate {} renewed", new.name, one.cert.name));
+            out.push(format!("{prefix}certificate {} renewed", one.cert.name));
         }
     }
     if let (Some(before), Some(after)) = (&before.clients, &after.clients)
         && before.file == after.file
         && before.trust.authorities != after.trust.authorities
     {
-        out.push(format!("listener {}: authorities in {} changed", new.name, after.file.name));
+        out.push(format!("{prefix}authorities in {} changed", after.file.name));
     }
 }
 

@@ -113,10 +113,12 @@ pub enum AccessFormat {
 }
 
 /// A socket that heartbeats come in by.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Heartbeats {
     /// Where it listens.
     pub address: ListenAddress,
+    /// TLS towards who sends them, if there is any.
+    pub tls: Option<ListenerTls>,
 }
 
 /// The tokens that may send heartbeats of one cluster.

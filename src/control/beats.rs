@@ -14,6 +14,7 @@ use crate::health::signal::{BeatResult, Observation, Signal};
 use crate::heartbeat::{self, Directory, FirstBeat, Gate, Identity, Pushed, Service};
 use crate::net::listen::ListenSocket;
 use crate::runtime::task::Owned;
+use crate::tls::Renewable;
 
 /// How many beats may wait for control; the connections of those that come then wait.
 const WAITING: usize = 1024;
@@ -26,7 +27,21 @@ pub(super) struct Beats {
     newcomers: mpsc::Receiver<FirstBeat>,
     service: Rc<Service>,
     /// What is listened on; ends when dropped.
-    sockets: Vec<(Arc<ListenSocket>, Owned)>,
+    open: Vec<Open>,
+}
+
+/// A socket that beats come in by, as it is served.
+#[derive(Debug)]
+struct Open {
+    socket: Arc<ListenSocket>,
+    tls: Option<Arc<Renewable>>,
+    _task: Owned,
+}
+
+impl Open {
+    fn is(&self, socket: &Arc<ListenSocket>, tls: Option<&Arc<Renewable>>) -> bool {
+        Arc::ptr_eq(&self.socket, socket) && self.tls.as_ref().map(Arc::as_ptr) == tls.map(Arc::as_ptr)
+    }
 }
 
 /// A beat that has come.
@@ -48,20 +63,20 @@ impl Beats {
         let (first, newcomers) = mpsc::channel(WAITING);
         let counts = announcer.shared.tallies.heartbeats().clone();
         let service = Rc::new(Service::new(Rc::clone(&directory), sender, first, proxy, counts));
-        Self { directory, pushed, newcomers, service, sockets: Vec::new() }
+        Self { directory, pushed, newcomers, service, open: Vec::new() }
     }
 
     /// Takes heartbeats in on these sockets from now on, and on no others: who is connected by them ends its beat.
-    pub(super) fn listen(&mut self, wanted: Vec<Arc<ListenSocket>>) {
-        let mut before = std::mem::take(&mut self.sockets);
-        for socket in wanted {
-            if let Some(place) = before.iter().position(|(known, _)| Arc::ptr_eq(known, &socket)) {
-                self.sockets.push(before.swap_remove(place));
+    pub(super) fn listen(&mut self, wanted: Vec<(Arc<ListenSocket>, Option<Arc<Renewable>>)>) {
+        let mut before = std::mem::take(&mut self.open);
+        for (socket, tls) in wanted {
+            if let Some(place) = before.iter().position(|known| known.is(&socket, tls.as_ref())) {
+                self.open.push(before.swap_remove(place));
                 continue;
             }
-            let serve = |socket| heartbeat::serve(socket, Rc::clone(&self.service));
+            let serve = |socket| heartbeat::serve(socket, tls.clone(), Rc::clone(&self.service));
             match socket.open().and_then(|()| socket.handle()).and_then(serve) {
-                Ok(task) => self.sockets.push((socket, task)),
+                Ok(task) => self.open.push(Open { socket, tls, _task: task }),
                 Err(error) => tracing::error!(%error, "a socket for heartbeats cannot be used; none come in by it"),
             }
         }

@@ -25,7 +25,7 @@ pub trait Outside: Send + std::fmt::Debug {
     /// The socket that votes of the fleet come in by, if there is a fleet.
     fn votes(&self) -> Option<Arc<ListenSocket>>;
 
-    /// The sockets that heartbeats come in by.
+    /// The sockets that heartbeats come in by, in the order of the configuration.
     fn heartbeats(&self) -> Vec<Arc<ListenSocket>>;
 }
 

@@ -214,7 +214,9 @@ impl Control {
     /// Takes heartbeats in, or leaves them to another process: then nobody is judged by what we do not hear.
     fn hear_heartbeats(&mut self, hear: bool) {
         self.pulse.deaf = !hear;
-        self.beats.listen(if hear { self.outside.heartbeats() } else { Vec::new() });
+        let world = self.wards.announcer.shared.live.world().load();
+        let sockets = if hear { self.outside.heartbeats() } else { Vec::new() };
+        self.beats.listen(sockets.into_iter().zip(world.inlets.iter().map(|inlet| inlet.tls.clone())).collect());
     }
 
     /// Takes our seat in the fleet, or another one, or leaves it.

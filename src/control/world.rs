@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::cluster::{Cluster, Listener, Route, RouteCells, Target, World};
+use crate::cluster::{Cluster, Inlet, Listener, Route, RouteCells, Target, World};
 use crate::config::{Config, model};
 use crate::telemetry::lanes::Lanes;
 use crate::tls::{Renewable, Terms};
@@ -19,7 +19,18 @@ pub(super) fn world(config: &Config, clusters: Vec<Arc<Cluster>>, old: &World) -
         clusters.iter().enumerate().map(|(position, cluster)| (&*cluster.name, position)).collect();
     let listeners = config.listeners.iter().map(|settings| listener(settings, &positions, old)).collect();
     drop(positions);
-    World { listeners, clusters }
+    let inlets = config.heartbeats.iter().enumerate().map(|(place, settings)| inlet(place, settings, old)).collect();
+    World { listeners, inlets, clusters }
+}
+
+fn inlet(place: usize, settings: &model::Heartbeats, old: &World) -> Inlet {
+    let before = old.inlets.iter().find(|inlet| inlet.config.address == settings.address);
+    let terms = settings.tls.as_ref().map(|tls| tls.terms(model::Protocol::Http1));
+    Inlet {
+        name: format!("heartbeats[{place}]").into(),
+        config: settings.clone(),
+        tls: terms.map(|terms| terminated(terms, before.and_then(|before| before.tls.as_ref()))),
+    }
 }
 
 fn listener(settings: &model::Listener, positions: &HashMap<&str, usize>, old: &World) -> Listener {
@@ -33,15 +44,18 @@ fn listener(settings: &model::Listener, positions: &HashMap<&str, usize>, old: &
         cells: before.map(|before| Arc::clone(&before.cells)).unwrap_or_default(),
         connections: before.map(|before| Arc::clone(&before.connections)).unwrap_or_default(),
         handshakes: before.map(|before| Arc::clone(&before.handshakes)).unwrap_or_default(),
-        tls: settings.tls.as_ref().map(|tls| terminated(tls.terms(settings.protocol), before)),
+        tls: settings
+            .tls
+            .as_ref()
+            .map(|tls| terminated(tls.terms(settings.protocol), before.and_then(|before| before.tls.as_ref()))),
     }
 }
 
 /// TLS on these terms: those in force are renewed, so that tickets stay good.
-fn terminated(terms: Terms, before: Option<&Listener>) -> Arc<Renewable> {
+fn terminated(terms: Terms, before: Option<&Arc<Renewable>>) -> Arc<Renewable> {
     // What else could be wrong with terms, lowering has refused.
     let sound = "there is a certificate, and a source of random numbers";
-    match before.and_then(|before| before.tls.as_ref()) {
+    match before {
         Some(tls) => {
             tls.renew(terms).expect(sound);
             Arc::clone(tls)

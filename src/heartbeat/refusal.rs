@@ -29,6 +29,8 @@ pub(super) enum Refusal {
     TooLarge,
     /// It is no beat: not JSON, cut short, a field that is unknown or wrong.
     Malformed,
+    /// There is no connection to answer on: TLS could not be agreed on, or there was no client certificate.
+    Handshake,
     /// More often than any sender needs.
     RateLimited,
     /// It comes from an incarnation that has been followed by another.
@@ -48,6 +50,7 @@ impl Refusal {
             Self::ClusterFull => "cluster_full",
             Self::TooLarge => "too_large",
             Self::Malformed => "malformed",
+            Self::Handshake => "handshake",
             Self::RateLimited => "rate_limited",
             Self::Zombie => "zombie",
             Self::Stopping => "stopping",
@@ -60,7 +63,7 @@ impl Refusal {
             Self::Forbidden => StatusCode::FORBIDDEN,
             Self::UnknownCluster | Self::UnknownEndpoint => StatusCode::NOT_FOUND,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Malformed => StatusCode::BAD_REQUEST,
+            Self::Malformed | Self::Handshake => StatusCode::BAD_REQUEST,
             Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
             Self::Zombie => StatusCode::CONFLICT,
             Self::ClusterFull | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
@@ -77,6 +80,7 @@ impl Refusal {
             Self::ClusterFull => "as many endpoints have joined this cluster as may",
             Self::TooLarge => "a heartbeat is at most 64 KiB",
             Self::Malformed => "no heartbeat",
+            Self::Handshake => "TLS cannot be agreed on",
             Self::RateLimited => "more heartbeats than any sender needs",
             Self::Zombie => "another incarnation has taken this endpoint's place since",
             Self::Stopping => "this proxy is stopping",

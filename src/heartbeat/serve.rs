@@ -1,4 +1,4 @@
-//! The sockets that heartbeats come in by: accept, HTTP/1.1, and the bounds that keep senders from starving each other.
+//! The sockets that heartbeats come in by: accept, TLS, HTTP/1.1, and the bounds that keep senders from starving each other.
 
 use std::convert::Infallible;
 use std::io;
@@ -10,11 +10,17 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use rustls::server::Acceptor;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::sync::{Semaphore, watch};
+use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use crate::heartbeat::service::Service;
+use crate::net::accept::accept;
 use crate::runtime::task;
+use crate::tls::Renewable;
 
 /// Connections at a time, for each socket; more wait to be accepted. Room for ten thousand senders and as many that reconnect.
 const CONNECTIONS: usize = 20_000;
@@ -25,39 +31,58 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
 /// Largest buffer of a connection, in bytes; also the largest head.
 const BUFFER: usize = 16 * 1024;
 
-/// Pause after a failed accept: what is lacking then, such as descriptors, does not come back at once.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// For a TLS handshake.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Takes beats in on a bound socket for as long as what it returns lives.
+/// Handshakes that are computed before everybody else on this thread has had a turn: it is control's, and ten thousand senders that
+/// reconnect at once must not keep it from judging.
+const HANDSHAKES_AT_ONCE: usize = 2;
+
+/// Takes beats in on a bound socket for as long as what it returns lives, under TLS if there is any.
 ///
 /// # Errors
 /// If the socket cannot be watched.
-pub fn serve(socket: std::net::TcpListener, service: Rc<Service>) -> io::Result<task::Owned> {
-    socket.set_nonblocking(true)?;
-    let socket = TcpListener::from_std(socket)?;
-    Ok(task::Owned::spawn(accept(socket, service)))
-}
-
-async fn accept(socket: TcpListener, service: Rc<Service>) {
+pub fn serve(socket: std::net::TcpListener, tls: Option<Arc<Renewable>>, service: Rc<Service>) -> io::Result<task::Owned> {
     // Connections end when nobody is taken in any more: who kept one shall come back to whoever listens then.
-    let (_open, closed) = watch::channel(());
-    let slots = Arc::new(Semaphore::new(CONNECTIONS));
-    loop {
-        let slot = Arc::clone(&slots).acquire_owned().await.expect("the semaphore is never closed");
-        match socket.accept().await {
-            Ok((stream, _)) => drop(task::spawn(connection(stream, Rc::clone(&service), closed.clone(), slot))),
-            Err(error) => {
-                tracing::warn!(%error, "a heartbeat's connection cannot be accepted");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
+    let open = watch::Sender::new(());
+    let turns = Rc::new(Semaphore::new(HANDSHAKES_AT_ONCE));
+    accept(socket, "heartbeats", CONNECTIONS, move |stream, _| {
+        let (tls, turns, service, closed) = (tls.clone(), Rc::clone(&turns), Rc::clone(&service), open.subscribe());
+        async move {
+            if stream.set_nodelay(true).is_err() {
+                return;
+            }
+            match tls {
+                None => connection(stream, &service, closed).await,
+                Some(tls) => match tokio::time::timeout(HANDSHAKE_TIMEOUT, shake_hands(stream, &tls, &turns)).await {
+                    Ok(Ok(stream)) => connection(stream, &service, closed).await,
+                    Ok(Err(error)) if has_left(&error) => {}
+                    Ok(Err(error)) => service.unsecured(&error.to_string()),
+                    Err(_) => service.unsecured("not done in time"),
+                },
             }
         }
-    }
+    })
 }
 
-async fn connection(stream: TcpStream, service: Rc<Service>, mut closed: watch::Receiver<()>, _slot: OwnedSemaphorePermit) {
-    if stream.set_nodelay(true).is_err() {
-        return;
-    }
+async fn shake_hands(stream: TcpStream, tls: &Renewable, turns: &Semaphore) -> io::Result<TlsStream<TcpStream>> {
+    let hello = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+    let turn = turns.acquire().await.expect("the semaphore is never closed");
+    let shaking = hello.into_stream(tls.config());
+    tokio::task::yield_now().await;
+    drop(turn);
+    shaking.await
+}
+
+/// Whether somebody left without a word, as those do that only look whether anybody listens.
+fn has_left(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset)
+}
+
+async fn connection<S>(stream: S, service: &Service, mut closed: watch::Receiver<()>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
     let answering = service_fn(|request| async { Ok::<_, Infallible>(service.answer(request).await) });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(BUFFER).auto_date_header(false);

@@ -186,6 +186,7 @@ impl Service {
 
     fn refuse(&self, refused: &Refused) -> Answer {
         let Refused { why, cluster, endpoint, detail } = refused;
+        // One that control has taken in is counted there.
         if *why != Refusal::Zombie {
             self.counts.count(cluster, endpoint, why.as_str());
         }
@@ -203,6 +204,12 @@ impl Service {
     /// What came was no HTTP.
     pub(super) fn garbled(&self, detail: &str) {
         let refused = Refused { detail: detail.to_owned(), ..Refused::new(Refusal::Malformed) };
+        drop(self.refuse(&refused));
+    }
+
+    /// TLS could not be agreed on, so that nothing came.
+    pub(super) fn unsecured(&self, detail: &str) {
+        let refused = Refused { detail: detail.to_owned(), ..Refused::new(Refusal::Handshake) };
         drop(self.refuse(&refused));
     }
 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crate::cluster::{Listener, Live};
+use crate::cluster::{Live, World};
 use crate::config::model::{self, ListenerTls, NamedFile};
 use crate::tls::{self, Identity, Part, Terms};
 
@@ -19,23 +19,26 @@ const EVERY: Duration = Duration::from_secs(1);
 /// Largest file that is read.
 const MAX_FILE: u64 = 1 << 20;
 
-/// Looks at the files of every listener, for ever.
+/// Looks at the files of everybody who terminates TLS, for ever.
 pub(super) async fn watch(live: Arc<Live>) {
     let mut watch = Watch::default();
     loop {
         tokio::time::sleep(EVERY).await;
-        let world = live.world().load_full();
-        watch.look(&world.listeners);
+        watch.look(&live.world().load_full());
     }
 }
 
-/// What is known of each listener's files.
+/// What is known of each owner's files.
 #[derive(Debug, Default)]
-struct Watch(HashMap<Arc<str>, Files>);
+struct Watch {
+    /// What they were last read with, but for changes since.
+    world: Option<Arc<World>>,
+    files: HashMap<Arc<str>, Files>,
+}
 
-#[derive(Debug)]
+/// Files that were read a moment ago, with the configuration; whether they have changed since, nobody knows.
+#[derive(Debug, Default)]
 struct Files {
-    config: Arc<model::Listener>,
     /// As they were at the last look.
     seen: Vec<Print>,
     /// As they were when they were last read.
@@ -54,29 +57,21 @@ struct Unusable {
 }
 
 impl Watch {
-    fn look(&mut self, listeners: &[Listener]) {
-        self.0.retain(|name, _| listeners.iter().any(|listener| listener.config.name == *name));
-        for listener in listeners {
-            let (Some(tls), Some(configured)) = (&listener.tls, &listener.config.tls) else { continue };
+    fn look(&mut self, world: &Arc<World>) {
+        if !self.world.as_ref().is_some_and(|known| Arc::ptr_eq(known, world)) {
+            self.files.clear();
+            self.world = Some(Arc::clone(world));
+        }
+        for (owner, configured, tls) in world.terminated() {
             let now: Vec<Print> = paths(configured).into_iter().map(print).collect();
-            let config = &listener.config;
-            let files = self.0.entry(Arc::clone(&config.name)).or_insert_with(|| Files::new(config));
-            if !Arc::ptr_eq(&files.config, config) {
-                *files = Files::new(config);
-            }
-            if files.settled(now) {
-                renew(listener, tls, configured);
+            if self.files.entry(Arc::clone(owner)).or_default().settled(now) {
+                renew(owner, tls, configured);
             }
         }
     }
 }
 
 impl Files {
-    /// Files that were read a moment ago, with the configuration; whether they have changed since, nobody knows.
-    fn new(config: &Arc<model::Listener>) -> Self {
-        Self { config: Arc::clone(config), seen: Vec::new(), read: None }
-    }
-
     /// Whether they have changed since they were read, and no longer change.
     fn settled(&mut self, now: Vec<Print>) -> bool {
         let still = self.seen == now;
@@ -89,26 +84,27 @@ impl Files {
     }
 }
 
-fn renew(listener: &Listener, tls: &tls::Renewable, configured: &ListenerTls) {
-    let name = &*listener.config.name;
+fn renew(owner: &str, tls: &tls::Renewable, configured: &ListenerTls) {
     let seen = tls.terms();
-    let renewed = terms(listener, configured).and_then(|terms| {
+    let renewed = terms(&seen, configured).and_then(|terms| {
         if terms == seen {
             return Ok(false);
         }
-        let unusable = |error: tls::TermsError| Unusable { file: name.into(), why: error.to_string() };
+        let unusable = |error: tls::TermsError| Unusable { file: owner.into(), why: error.to_string() };
         tls.renew_if(&seen, terms).map_err(unusable)
     });
     match renewed {
-        Ok(true) => tracing::info!(listener = name, "certificates have changed; the new ones are in force"),
+        Ok(true) => tracing::info!(listener = owner, "certificates have changed; the new ones are in force"),
         Ok(false) => {}
-        Err(error) => tracing::warn!(listener = name, "certificates have changed and cannot be used; the old ones stay: {error}"),
+        Err(error) => {
+            tracing::warn!(listener = owner, "certificates have changed and cannot be used; the old ones stay: {error}")
+        }
     }
 }
 
-/// What the files say now.
-fn terms(listener: &Listener, configured: &ListenerTls) -> Result<Terms, Unusable> {
-    let mut terms = configured.terms(listener.config.protocol);
+/// What the files say now, and for the rest what is in force.
+fn terms(seen: &Terms, configured: &ListenerTls) -> Result<Terms, Unusable> {
+    let mut terms = seen.clone();
     terms.identities = configured.certificates.iter().map(identity).collect::<Result<_, _>>()?;
     if let (Some(trust), Some(clients)) = (&mut terms.clients, &configured.clients) {
         let wanted = |error: tls::PemError| Unusable { file: Arc::clone(&clients.file.name), why: format!("wanted {error}") };

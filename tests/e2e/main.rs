@@ -23,6 +23,7 @@ mod proxy_protocol;
 mod refused;
 mod reloads;
 mod reports;
+mod secured_heartbeats;
 mod support;
 mod trust;
 mod upgrades;

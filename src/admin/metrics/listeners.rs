@@ -17,7 +17,7 @@ struct Counted<'a> {
 /// Every family that has a `listener` label.
 pub(super) fn families(world: &World) -> Vec<MetricFamily> {
     let counted: Vec<Counted<'_>> = world.listeners.iter().flat_map(counted).collect();
-    vec![requests(&counted), local_responses(&counted), downstream_errors(&world.listeners), certificates(&world.listeners)]
+    vec![requests(&counted), local_responses(&counted), downstream_errors(&world.listeners), certificates(world)]
 }
 
 /// The listener's routes, and what no route was found for.
@@ -63,12 +63,11 @@ fn local_responses(counted: &[Counted<'_>]) -> MetricFamily {
 }
 
 /// What is in force, which may be newer than what was configured.
-fn certificates(listeners: &[Listener]) -> MetricFamily {
+fn certificates(world: &World) -> MetricFamily {
     family(&names::CERTIFICATE_NOT_AFTER, |family| {
-        for listener in listeners {
-            let (Some(tls), Some(configured)) = (&listener.tls, &listener.config.tls) else { continue };
+        for (owner, configured, tls) in world.terminated() {
             for (files, identity) in configured.certificates.iter().zip(&tls.terms().identities) {
-                family.push(&[&listener.config.name, &files.cert.name], identity.not_after() as f64);
+                family.push(&[owner, &files.cert.name], identity.not_after() as f64);
             }
         }
     })

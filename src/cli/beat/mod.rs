@@ -9,13 +9,16 @@
 //! | `path` | the connection to one proxy, and the beats on it |
 //! | `tally` | who has acknowledged, and whether that is enough |
 //! | `report` | what the report command says |
+//! | `trust` | TLS on the way |
 
 mod path;
 mod report;
 mod tally;
+mod trust;
 
 use std::path::{Path as FilePath, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -27,10 +30,12 @@ use crate::base::units::parse_duration;
 use crate::cli::beat::path::{Ack, Path};
 use crate::cli::beat::report::Reporter;
 use crate::cli::beat::tally::Tally;
-use crate::cli::client::{AdminUrl, Target, online};
+use crate::cli::beat::trust::{ProxyUrl, Trust};
+use crate::cli::client::{Target, online};
 use crate::cli::failure::Failure;
 use crate::cli::output::plain;
 use crate::runtime::clock;
+use crate::tls::Towards;
 
 /// Between two beats until a proxy has said how often it wants them.
 const FIRST_PERIOD: Duration = Duration::from_millis(500);
@@ -55,7 +60,7 @@ pub(super) enum Require {
 pub(super) struct Beat {
     /// Where a proxy takes heartbeats; give it once for each
     #[arg(long, required = true, value_name = "URL")]
-    to: Vec<AdminUrl>,
+    to: Vec<ProxyUrl>,
     /// How many of them must acknowledge
     #[arg(long, value_enum, default_value = "majority")]
     require: Require,
@@ -71,6 +76,8 @@ pub(super) struct Beat {
     /// A shell command that prints the report as a JSON object; if it fails, the endpoint does
     #[arg(long, value_name = "CMD")]
     report_command: Option<String>,
+    #[command(flatten)]
+    trust: Trust,
 }
 
 fn period(text: &str) -> Result<Duration, String> {
@@ -85,14 +92,19 @@ impl Beat {
     /// If it cannot begin, or too few acknowledge.
     pub(super) fn run(&self, target: &Target) -> Result<ExitCode, Failure> {
         let token = target.token_file.as_deref().map(|file| token(file, &self.endpoint)).transpose()?;
-        online(self.beat(token))
+        let towards = if self.to.iter().any(ProxyUrl::is_secured) { Some(self.trust.towards()?) } else { None };
+        online(self.beat(token, towards))
     }
 
-    async fn beat(&self, token: Option<String>) -> Result<ExitCode, Failure> {
+    async fn beat(&self, token: Option<String>, towards: Option<Arc<Towards>>) -> Result<ExitCode, Failure> {
         let system = |error: std::io::Error| Failure::new(format!("the system refuses a signal handler: {error}"));
         let mut terminate = signal(SignalKind::terminate()).map_err(system)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(system)?;
-        let paths: Vec<Path> = self.to.iter().map(|url| Path::new(url.clone(), token.clone())).collect();
+        let path = |url: &ProxyUrl| {
+            let towards = towards.clone().filter(|_| url.is_secured());
+            Path::new(url.0.clone(), towards, token.clone())
+        };
+        let paths: Vec<Path> = self.to.iter().map(path).collect();
         let needed = match self.require {
             Require::Majority => paths.len() / 2 + 1,
             Require::Any => 1,

@@ -1,5 +1,6 @@
 //! The connection to one proxy, and the beats on it: one at a time, over a connection that is kept.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,9 +11,11 @@ use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 
-use crate::cli::client::AdminUrl;
-use crate::net::dial;
+use crate::cli::origin::Origin;
+use crate::net::stream::Stream;
+use crate::net::{dial, secure};
 use crate::runtime::task;
+use crate::tls::{Application, Towards};
 
 /// Largest answer that is read.
 const MAX_ANSWER: usize = 64 * 1024;
@@ -20,7 +23,9 @@ const MAX_ANSWER: usize = 64 * 1024;
 /// The way to one proxy.
 #[derive(Debug)]
 pub(super) struct Path {
-    url: AdminUrl,
+    url: Origin,
+    /// TLS, if it is spoken.
+    towards: Option<Arc<Towards>>,
     token: Option<String>,
     open: Option<(SendRequest<Full<Bytes>>, task::Owned)>,
     /// What was last told about it.
@@ -45,11 +50,11 @@ struct Answered {
 }
 
 impl Path {
-    pub(super) const fn new(url: AdminUrl, token: Option<String>) -> Self {
-        Self { url, token, open: None, told: String::new() }
+    pub(super) const fn new(url: Origin, towards: Option<Arc<Towards>>, token: Option<String>) -> Self {
+        Self { url, towards, token, open: None, told: String::new() }
     }
 
-    pub(super) const fn url(&self) -> &AdminUrl {
+    pub(super) const fn url(&self) -> &Origin {
         &self.url
     }
 
@@ -85,6 +90,13 @@ impl Path {
         let found = tokio::net::lookup_host((self.url.host(), self.url.port())).await;
         let addresses: Vec<_> = found.map_err(|error| format!("the name does not resolve: {error}"))?.collect();
         let stream = dial::connect_any(&addresses).await.map_err(|error| error.to_string())?;
+        let stream: Stream = match &self.towards {
+            None => stream.into(),
+            Some(towards) => {
+                let secured = secure::secure(stream, towards, Application::Http1, self.url.host()).await;
+                secured.map_err(|error| error.to_string())?.into()
+            }
+        };
         let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
         let (sender, connection) = handshake.map_err(|error| error.to_string())?;
         Ok((sender, task::Owned::spawn(async move { drop(connection.await) })))

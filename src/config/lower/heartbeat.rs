@@ -12,6 +12,7 @@ use crate::config::lower::At;
 use crate::config::lower::host::listen_address;
 use crate::config::lower::process::MAX_TOKEN;
 use crate::config::lower::scalar::{PACE, WAIT, span, span_or};
+use crate::config::lower::tls::listener_tls;
 use crate::config::lower::unique::Given;
 use crate::config::model::{HeartbeatToken, HeartbeatTokens, Heartbeats, Secret};
 use crate::config::raw::{self, OneOrMany, OrOff};
@@ -26,12 +27,15 @@ pub(super) fn listeners(at: &At<'_>, raw: Option<&OneOrMany<raw::Heartbeats>>) -
     let mut given = Given::new();
     let mut all = Vec::new();
     for (index, raw) in raw.into_iter().flat_map(OneOrMany::iter) {
-        let at = at.maybe_item(index).key("address");
-        let Some(address) = raw.address.as_deref().and_then(|text| listen_address(&at, text)) else { continue };
+        let item = at.maybe_item(index);
+        let at = item.key("address");
+        let address = raw.address.as_deref().and_then(|text| listen_address(&at, text));
+        let tls = raw.tls.as_ref().and_then(|tls| listener_tls(&item.key("tls"), tls));
+        let Some(address) = address else { continue };
         if address.socket().port() != 0 {
             given.give(&at, address.socket(), "an address that no other item of the list has");
         }
-        all.push(Heartbeats { address });
+        all.push(Heartbeats { address, tls });
     }
     all
 }

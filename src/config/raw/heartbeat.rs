@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use crate::base::units::format_duration;
 use crate::config::defaults;
-use crate::config::raw::Span;
+use crate::config::raw::{ListenerTls, Span};
 
 /// A socket that endpoints push heartbeats to.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -14,6 +14,8 @@ pub(in crate::config) struct Heartbeats {
     /// Where it listens: ip:port (IPv6 in brackets), or :port for every interface.
     #[schemars(required)]
     pub(in crate::config) address: Option<String>,
+    /// TLS towards who sends them.
+    pub(in crate::config) tls: Option<ListenerTls>,
 }
 
 /// What is expected of the heartbeats that endpoints push. Without path and probes beside it heartbeats alone decide.

@@ -14,7 +14,7 @@ use crate::balance::Algorithm;
 use crate::base::units::format_duration;
 use crate::config::model::{
     AccessFormat, AccessLog, AccessTarget, Admin, Certificate, Cluster, ClusterTls, Config, Discovery, DnsName, Endpoint, Fleet,
-    Listener, ListenerLimits, ListenerTls, Log, LogFormat, ProxyVersion,
+    Heartbeats, Listener, ListenerLimits, ListenerTls, Log, LogFormat, ProxyVersion,
 };
 use crate::traffic::affinity::{Balance, HashOn};
 use crate::traffic::limits::Limits;
@@ -37,8 +37,7 @@ pub fn to_json(config: &Config) -> Value {
         "clusters": config.clusters.iter().map(cluster).collect::<Vec<_>>(),
     });
     if !config.heartbeats.is_empty() {
-        let all_of_them = config.heartbeats.iter().map(|one| json!({ "address": one.address.to_string() }));
-        all["heartbeats"] = all_of_them.collect();
+        all["heartbeats"] = config.heartbeats.iter().map(heartbeats).collect();
     }
     if let Some(address) = config.metrics {
         all["metrics"] = json!({ "address": address.to_string() });
@@ -62,6 +61,14 @@ fn admin(admin: &Admin) -> Value {
     let mut all = json!({ "address": admin.address.to_string() });
     if admin.token.is_some() {
         all["token"] = json!(REDACTED);
+    }
+    all
+}
+
+fn heartbeats(heartbeats: &Heartbeats) -> Value {
+    let mut all = json!({ "address": heartbeats.address.to_string() });
+    if let Some(tls) = &heartbeats.tls {
+        all["tls"] = listener_tls(tls);
     }
     all
 }

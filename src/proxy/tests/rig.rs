@@ -204,7 +204,7 @@ fn world(settings: &Settings, endpoints: &[Arc<Endpoint>]) -> World {
         handshakes: Arc::default(),
         tls: settings.listener.tls.as_ref().map(|tls| Arc::new(Renewable::new(tls.terms(settings.listener.protocol)).unwrap())),
     };
-    World { listeners: vec![listener], clusters: vec![place] }
+    World { listeners: vec![listener], clusters: vec![place], ..World::default() }
 }
 
 pub(super) fn snapshot(admitted: &[Arc<Endpoint>], all: &[Arc<Endpoint>], upstream: Upstream) -> Snapshot {
