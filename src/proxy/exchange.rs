@@ -165,6 +165,10 @@ impl<'a> Exchange<'a> {
                 Some(Err(limit)) => return last_answer.ok_or_else(|| self.turned_away(cluster, limit, ledger)),
                 None => return last_answer.ok_or_else(|| self.nobody(cluster)),
             };
+            if picked.roster.snapshot.limits.are_any() {
+                // It may have waited for its place, which is nobody's fault but ours.
+                now = clock::now();
+            }
             self.tried.push(picked.tried());
             let tried = attempt::run(self, place, &picked.roster.snapshot, now).await;
             if let Err(Failure::Limit(limit)) = tried {
@@ -224,7 +228,7 @@ impl<'a> Exchange<'a> {
             Some(Err(met)) if may_wait => met,
             other => return other,
         };
-        let until = self.started.max(clock::now()) + limits.queue_timeout;
+        let until = clock::now() + limits.queue_timeout;
         let waiter = match Waiter::queue(cluster, limits, met, until.min(self.due(self.started))) {
             Ok(waiter) => waiter,
             Err(limit) => return Some(Err(limit)),

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::rig::{Client, PATIENCE, Rig, answers, endpoint};
+use crate::runtime::clock;
 use crate::traffic::limits::{Limit, Limits};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -87,6 +88,26 @@ fn what_exceeds_a_limit_without_a_queue_is_turned_away_at_once() {
         let mut third = third;
         assert_eq!(third.reply(false).status(), 200, "{limit:?}: what was taken has been given back");
     }
+}
+
+#[test]
+fn an_endpoint_is_not_to_blame_for_what_a_request_waited_here() {
+    let (address, held) = held();
+    let rig = Rig::start(&[address]);
+    rig.limit(Limits { requests: Some(1), ..limits() });
+    let mut first = ask(&rig);
+    held.wait();
+    let mut second = ask(&rig);
+    waits_for(&rig, 1);
+    let freed = clock::now();
+    held.go();
+    assert_eq!(first.reply(false).status(), 200);
+    held.wait();
+    let snapshot = rig.live.world().load().clusters[0].snapshot().load();
+    let owes_since = snapshot.endpoints[0].cells(0).oldest_unanswered.get();
+    assert!(owes_since >= freed.as_nanos(), "it was sent the second request only after {freed:?}");
+    held.go();
+    assert_eq!(second.reply(false).status(), 200);
 }
 
 #[test]
