@@ -14,6 +14,8 @@ pub struct RequestHead<'a> {
     pub target: &'a str,
     /// The headers, without those of the body's framing: these are passed over, and written as the body demands.
     pub headers: &'a HeaderMap,
+    /// Whole lines that follow them, each with its end.
+    pub more: &'a [u8],
     /// The Host if the headers have none; HTTP/1.1 may not come without one.
     pub host: Option<&'a str>,
     /// Whether names are written `Like-This`, for the simplest of servers, which compare letter by letter.
@@ -37,6 +39,7 @@ impl RequestHead<'_> {
                 self.write_line(name, value.as_bytes(), out);
             }
         }
+        out.extend_from_slice(self.more);
         match framing {
             Framing::None => {}
             Framing::Length(length) => {
@@ -93,7 +96,7 @@ mod tests {
             headers.append(*name, HeaderValue::from_static(value));
         }
         let mut out = Vec::new();
-        let head = RequestHead { method: &Method::POST, target: "/a?b", headers: &headers, host, title_case };
+        let head = RequestHead { method: &Method::POST, target: "/a?b", headers: &headers, more: b"", host, title_case };
         head.write(framing, &mut out);
         String::from_utf8(out).unwrap()
     }

@@ -59,6 +59,7 @@ impl Line {
             method: request.method(),
             target: request.uri().path_and_query().map_or("/", |target| target.as_str()),
             headers: request.headers(),
+            more: b"",
             host: None,
             // The contract writes them so, and the simplest of servers compare letter by letter.
             title_case: true,

@@ -12,7 +12,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header};
 
 use crate::base::time::WallTime;
-use crate::traffic::forward;
+use crate::traffic::added::{Added, REQUEST_ID, TRACEPARENT};
 
 /// So many lines may wait to be written.
 const WAITING: usize = 16_384;
@@ -71,10 +71,11 @@ impl Record {
         })
     }
 
-    /// The request goes to an endpoint with these headers, which have the ids in them that were kept or made.
-    pub(crate) fn sent(&mut self, headers: &HeaderMap) {
-        self.request_id = headers.get(&forward::REQUEST_ID).cloned();
-        self.traceparent = headers.get(&forward::TRACEPARENT).cloned();
+    /// The request goes to an endpoint with these headers; the ids in them, or beside them, were kept or made.
+    pub(crate) fn sent(&mut self, headers: &HeaderMap, added: Option<&Added>) {
+        let header = |name| headers.get(name).cloned();
+        self.request_id = added.map_or_else(|| header(&REQUEST_ID), |added| Some(added.ids.request_id()));
+        self.traceparent = added.map_or_else(|| header(&TRACEPARENT), |added| Some(added.ids.traceparent()));
     }
 }
 

@@ -17,8 +17,9 @@ use crate::cluster::{Listener, Route, Target, Token};
 use crate::proxy::answer::Local;
 use crate::proxy::context::Context;
 use crate::proxy::ledger::Ledger;
-use crate::proxy::view::{ClusterView, View, Wish};
+use crate::proxy::view::{ClusterView, Roster, View, Wish};
 use crate::proxy::worker::Worker;
+use crate::traffic::added::Added;
 use crate::traffic::affinity::Asked;
 use crate::traffic::route::Target as Wanted;
 use crate::traffic::{affinity, forward, target};
@@ -29,10 +30,14 @@ pub(crate) struct Admitted<'a> {
     pub(crate) route: &'a Route,
     pub(crate) target: &'a Target,
     pub(crate) cluster: &'a Rc<ClusterView>,
+    /// What the cluster's snapshot was when the request was looked at.
+    pub(crate) roster: Rc<Roster>,
     pub(crate) wish: Wish,
+    /// What the endpoint gets beside the request's headers, if it is not among them.
+    pub(crate) added: Option<Added>,
 }
 
-/// Whether the request may pass, and where it leads; its headers become the endpoint's.
+/// Whether the request may pass, and where it leads; its headers become the endpoint's, but for what is added to them.
 pub(crate) fn admit<'a>(
     worker: &Worker,
     context: &Context,
@@ -66,8 +71,9 @@ pub(crate) fn admit<'a>(
     let Some(cluster) = target.cluster.map(|position| view.cluster(position)) else {
         return Err(redirect(&asked.host, &parts.uri));
     };
-    let source = source(context, listener, &parts.headers);
-    let wish = cluster.wish(worker, Asked { headers: &parts.headers, path: asked.path, source });
+    let headers = &parts.headers;
+    let roster = cluster.roster(worker);
+    let wish = roster.wish(Asked { headers, path: asked.path, source: || source(context, listener, headers) });
     let host = asked.host_header;
     let prefix = if route.policy.strip_prefix { found.prefix } else { 0 };
     // Else both are as they are to be sent.
@@ -78,10 +84,16 @@ pub(crate) fn admit<'a>(
     if let Some(host) = host.as_ref().filter(|_| absolute) {
         parts.headers.insert(HOST, host.clone());
     }
-    forward::request(&mut parts.headers, &context.client, host.as_ref(), parts.version, &mut worker.rng.borrow_mut());
-    forward::apply(&route.policy.request_headers, &mut parts.headers);
-    ledger.sent(&parts.headers);
-    Ok(Admitted { route, target, cluster, wish })
+    let (client, rules) = (&context.client, &route.policy.request_headers);
+    let mut added = forward::request(&mut parts.headers, client, host.as_ref(), parts.version, &mut worker.rng.borrow_mut());
+    if !rules.is_empty() {
+        if let Some(added) = added.take() {
+            added.insert(client, &mut parts.headers);
+        }
+        forward::apply(rules, &mut parts.headers);
+    }
+    ledger.sent(&parts.headers, added.as_ref());
+    Ok(Admitted { route, target, cluster, roster, wish, added })
 }
 
 /// The address that a request comes from: the connection's, or what a proxy that is trusted tells.
@@ -118,14 +130,14 @@ fn redirect(host: &str, uri: &Uri) -> Local {
 /// The protocol that the client wants to speak from here on. HTTP/2 without TLS is none: a client that means it begins with it,
 /// and one that asks an endpoint for it would get past us (RFC 9113, section 3.1).
 pub(crate) fn wanted_protocol(request: &Parts, body: &Incoming) -> Option<HeaderValue> {
+    let mut protocols = request.headers.get_all(UPGRADE).iter();
+    let protocol = protocols.next()?;
     let named = |value: &HeaderValue| {
         value.to_str().is_ok_and(|text| text.split(',').any(|token| token.trim().eq_ignore_ascii_case("upgrade")))
     };
     let asks = request.version == Version::HTTP_11 && request.headers.get_all(CONNECTION).iter().any(named);
-    let mut protocols = request.headers.get_all(UPGRADE).iter();
-    let protocol = protocols.next().filter(|_| asks && body.is_end_stream())?;
     let plain = protocol.to_str().is_ok_and(|text| !text.to_ascii_lowercase().contains("h2c"));
-    (plain && protocols.next().is_none()).then(|| protocol.clone())
+    (asks && plain && body.is_end_stream() && protocols.next().is_none()).then(|| protocol.clone())
 }
 
 fn not_found() -> Local {

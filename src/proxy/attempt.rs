@@ -12,7 +12,7 @@ use hyper::ext::ReasonPhrase;
 
 use crate::base::time::Timestamp;
 use crate::cluster::{Snapshot, Upstream as Settings};
-use crate::http1::{Conversation, Fault, Heard, Reply};
+use crate::http1::{Conversation, Fault, Heard, Reply, RequestHead};
 use crate::proxy::downstream::Downstream;
 use crate::proxy::exchange::Exchange;
 use crate::proxy::failure::Failure;
@@ -184,9 +184,9 @@ fn classify_shared(exchange: &Exchange<'_>, error: &hyper::Error) -> Failure {
 
 /// Sends the request on a connection of its own.
 async fn converse(exchange: &Exchange<'_>, lease: &mut Lease, connection: Connection) -> Result<(Head, Inflow), Failure> {
-    let request = exchange.request_head(&lease.upstream.endpoint);
     // On the heap, for an answer is handed on many times.
-    let mut conversation = Box::new(Conversation::new(connection, request, exchange.request_body()));
+    let begin = |head: RequestHead<'_>| Box::new(Conversation::new(connection, head, exchange.request_body()));
+    let mut conversation = exchange.with_head(&lease.upstream.endpoint, begin);
     lease.connect();
     exchange.sent.set(true);
     let reply = std::future::poll_fn(|cx| {

@@ -24,7 +24,7 @@ use crate::proxy::worker::{Place, Worker};
 use crate::proxy::{one_by_one, side_by_side};
 use crate::runtime::timer;
 use crate::tls;
-use crate::traffic::forward::Client;
+use crate::traffic::added::Client;
 
 /// How long and how much a closing connection still reads, so that our last answer is not lost to a reset.
 const LINGER: Duration = Duration::from_secs(1);
@@ -88,12 +88,8 @@ impl Accepted {
             Stream::Tcp(_) => None,
             Stream::Tls(stream) => Some(stream),
         };
-        Client {
-            address: HeaderValue::from_str(&ip.to_string()).expect("an IP address is a header value"),
-            trusted: self.listener.trusted_proxies.iter().any(|net| net.contains(&ip)),
-            secure: secured.is_some(),
-            certificate: secured.and_then(|stream| subject(stream)),
-        }
+        let trusted = self.listener.trusted_proxies.iter().any(|net| net.contains(&ip));
+        Client::new(ip, trusted, secured.is_some(), secured.and_then(|stream| subject(stream)))
     }
 }
 

@@ -18,7 +18,7 @@ use crate::proxy::streams::Streams;
 use crate::proxy::tunnel::Tunnel;
 use crate::runtime::clock;
 use crate::runtime::timer::Deadline;
-use crate::traffic::forward::Client;
+use crate::traffic::added::Client;
 
 /// What is constant for a connection, made once, and what its exchange is doing.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub(crate) struct Context {
     /// What it came in by.
     pub(crate) door: Rc<Door>,
     /// Who it is from.
-    pub(crate) client: Client,
+    pub(crate) client: Rc<Client>,
     /// The connection as endpoints are told of it.
     pub(crate) downstream: Rc<Downstream>,
     /// The exchange's deadline; exchanges with one context come one after another.
@@ -34,7 +34,7 @@ pub(crate) struct Context {
     /// What is going on.
     pub(crate) activity: Activity,
     /// The listener's bounds.
-    pub(crate) limits: ListenerLimits,
+    pub(crate) limits: Rc<ListenerLimits>,
 }
 
 /// What a connection, or one stream of it, is doing, and until when it may.
@@ -75,15 +75,16 @@ pub(crate) enum State {
 impl Context {
     /// The context of a connection on which a head is waited for.
     pub(crate) fn new(door: Rc<Door>, client: Client, downstream: Rc<Downstream>, limits: &ListenerLimits) -> Rc<Self> {
-        let context = Self::with(door, client, downstream, limits, None);
+        let context = Self::with(door, Rc::new(client), downstream, Rc::new(limits.clone()), None);
         context.activity.deadline.set(clock::now() + limits.head_timeout);
         Rc::new(context)
     }
 
     /// The context of one exchange among several on the same connection.
     pub(crate) fn stream(&self, streams: &Rc<Streams>) -> Rc<Self> {
-        let (door, downstream) = (Rc::clone(&self.door), Rc::clone(&self.downstream));
-        Rc::new(Self::with(door, self.client.clone(), downstream, &self.limits, Some(Rc::clone(streams))))
+        let (door, client) = (Rc::clone(&self.door), Rc::clone(&self.client));
+        let (downstream, limits) = (Rc::clone(&self.downstream), Rc::clone(&self.limits));
+        Rc::new(Self::with(door, client, downstream, limits, Some(Rc::clone(streams))))
     }
 
     /// A piece of an answer has been handed over. Over HTTP/2 nobody else notices if the client does not take it in time.
@@ -96,9 +97,9 @@ impl Context {
 
     fn with(
         door: Rc<Door>,
-        client: Client,
+        client: Rc<Client>,
         downstream: Rc<Downstream>,
-        limits: &ListenerLimits,
+        limits: Rc<ListenerLimits>,
         streams: Option<Rc<Streams>>,
     ) -> Self {
         let activity = Activity {
@@ -114,7 +115,7 @@ impl Context {
             tunnel: RefCell::new(None),
             streams,
         };
-        Self { door, client, downstream, deadline: Deadline::unset(), activity, limits: limits.clone() }
+        Self { door, client, downstream, deadline: Deadline::unset(), activity, limits }
     }
 }
 

@@ -29,9 +29,10 @@ use crate::proxy::queue::Waiter;
 use crate::proxy::source::{Fault, RequestBody, Source};
 use crate::proxy::tunnel::Tunnel;
 use crate::proxy::upstream::Upstream;
-use crate::proxy::view::{ClusterView, Picked, Tried, Wish};
+use crate::proxy::view::{ClusterView, Picked, Roster, Tried, Wish};
 use crate::proxy::worker::Worker;
 use crate::runtime::{clock, timer};
+use crate::traffic::added::{Added, REQUEST_ID};
 use crate::traffic::limits::Limit;
 use crate::traffic::retry::{self, Ending};
 use crate::traffic::{budget, forward, grpc};
@@ -51,6 +52,8 @@ pub(crate) struct Exchange<'a> {
     target: &'a Target,
     wish: Wish,
     head: Parts,
+    /// What endpoints get beside its headers.
+    added: Option<Added>,
     source: Option<Rc<Source>>,
     started: Timestamp,
     pub(crate) idempotent: bool,
@@ -84,36 +87,37 @@ pub(crate) async fn serve(
             let unread = !incoming.is_end_stream();
             context.activity.leave_unread(unread);
             let local = if unread && parts.headers.contains_key(EXPECT) { local.closing() } else { local };
-            return Ok(own(ledger, &local, &parts.headers, is_head));
+            return Ok(own(ledger, &local, (&parts.headers, None), is_head));
         }
     };
     if let Some(protocol) = protocol {
         parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         parts.headers.insert(UPGRADE, protocol);
     }
-    let cluster = Rc::clone(admitted.cluster);
+    let (cluster, roster) = (Rc::clone(admitted.cluster), Rc::clone(&admitted.roster));
     let mut exchange = Exchange::new(&worker, &context, admitted, parts, incoming, started);
-    let outcome = exchange.run(&cluster, &mut ledger).await;
+    let outcome = exchange.run(&cluster, roster, &mut ledger).await;
     exchange.note_unread();
     ledger.tried(exchange.tried.len(), outcome.as_ref().ok().map(|answer| &*answer.lease.upstream.endpoint));
     Ok(match outcome {
         Ok(answer) => exchange.relay(answer, ledger),
         Err(local) => {
             let local = if exchange.holds_body_back() { local.closing() } else { local };
-            own(ledger, &local, &exchange.head.headers, is_head)
+            own(ledger, &local, (&exchange.head.headers, exchange.added.as_ref()), is_head)
         }
     })
 }
 
 /// An answer of our own.
-fn own(mut ledger: Ledger, local: &Local, request: &HeaderMap, is_head: bool) -> Response<AnswerBody> {
-    if local.token.is_some() && grpc::is_grpc(request) {
+fn own(mut ledger: Ledger, local: &Local, (headers, added): (&HeaderMap, Option<&Added>), is_head: bool) -> Response<AnswerBody> {
+    if local.token.is_some() && grpc::is_grpc(headers) {
         let mut response = local.to_grpc();
         ledger.answered(response.status().as_u16(), local.token);
         close_if_leaving(ledger.context(), &mut response);
         return response.map(|()| AnswerBody::bare(ledger));
     }
-    let (mut response, bytes) = local.response(request.get(&forward::REQUEST_ID));
+    let made = added.map(|added| added.ids.request_id());
+    let (mut response, bytes) = local.response(made.as_ref().or_else(|| headers.get(&REQUEST_ID)));
     ledger.answered(local.status.as_u16(), local.token);
     close_if_leaving(ledger.context(), &mut response);
     if is_head {
@@ -138,7 +142,7 @@ impl<'a> Exchange<'a> {
         incoming: Incoming,
         started: Timestamp,
     ) -> Self {
-        let Admitted { route, target, wish, .. } = admitted;
+        let Admitted { route, target, wish, added, .. } = admitted;
         let source = (!incoming.is_end_stream()).then(|| {
             let expects = head.headers.get(EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
             Rc::new(Source::new(incoming, expects, route.policy.idle_timeout, started))
@@ -150,17 +154,32 @@ impl<'a> Exchange<'a> {
         // Nothing else leaves this header in.
         let upgrades = head.headers.contains_key(UPGRADE);
         let (sent, tried) = (Cell::new(false), Vec::new());
-        Self { worker, context, route, target, wish, head, source, started, idempotent, sent, upgrades, tried, picked: None }
+        Self {
+            worker,
+            context,
+            route,
+            target,
+            wish,
+            head,
+            added,
+            source,
+            started,
+            idempotent,
+            sent,
+            upgrades,
+            tried,
+            picked: None,
+        }
     }
 
     /// Picks and tries until there is an answer to pass on, or nothing more to try.
-    async fn run(&mut self, cluster: &Rc<ClusterView>, ledger: &mut Ledger) -> Result<Answer, Local> {
+    async fn run(&mut self, cluster: &Rc<ClusterView>, mut roster: Rc<Roster>, ledger: &mut Ledger) -> Result<Answer, Local> {
         self.cells().recent_requests.inc(self.started);
         let mut last_answer = None;
         let mut again_until = None;
         let mut now = self.started;
         loop {
-            let (picked, place) = match self.seat(cluster, ledger, now, last_answer.is_none()).await {
+            let (picked, place) = match self.seat((cluster, &roster), ledger, now, last_answer.is_none()).await {
                 Some(Ok(seat)) => seat,
                 Some(Err(limit)) => return last_answer.ok_or_else(|| self.turned_away(cluster, limit, ledger)),
                 None => return last_answer.ok_or_else(|| self.nobody(cluster)),
@@ -176,6 +195,7 @@ impl<'a> Exchange<'a> {
                 if !self.may_look_again(&mut again_until, picked.roster.snapshot.limits.queue_timeout).await {
                     return last_answer.ok_or_else(|| self.turned_away(cluster, limit, ledger));
                 }
+                roster = cluster.roster(self.worker);
                 continue;
             }
             let ended = tried.and_then(|answer| self.check_answer(answer));
@@ -200,20 +220,21 @@ impl<'a> Exchange<'a> {
                 Err(failure) => return last_answer.ok_or_else(|| failure.answer()),
             }
             now = clock::now();
+            roster = cluster.roster(self.worker);
         }
     }
 
     /// A place at an endpoint, waited for if a limit has been met and `may_wait`; `None` if nobody gets traffic.
     async fn seat(
         &self,
-        cluster: &Rc<ClusterView>,
+        (cluster, roster): (&Rc<ClusterView>, &Rc<Roster>),
         ledger: &mut Ledger,
         now: Timestamp,
         may_wait: bool,
     ) -> Option<Result<(Picked, Place), Limit>> {
-        let limits = cluster.roster(self.worker).snapshot.limits;
+        let limits = roster.snapshot.limits;
         if !limits.are_any() {
-            return cluster.seat(self.worker, &self.wish, &self.tried, now);
+            return cluster.seat((self.worker, roster), &self.wish, &self.tried, now);
         }
         let mut look = || {
             if let Some(limit) = limits.requests.filter(|_| !ledger.has_ticket()) {
@@ -222,7 +243,7 @@ impl<'a> Exchange<'a> {
                     Err(limit) => return Some(Err(limit)),
                 }
             }
-            cluster.seat(self.worker, &self.wish, &self.tried, clock::now())
+            cluster.seat((self.worker, &cluster.roster(self.worker)), &self.wish, &self.tried, clock::now())
         };
         let met = match look() {
             Some(Err(met)) if may_wait => met,
@@ -357,16 +378,24 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    /// The request's head as it is sent to an endpoint.
-    pub(crate) fn request_head<'b>(&'b self, endpoint: &'b Endpoint) -> RequestHead<'b> {
-        RequestHead {
+    /// Has the request's head written as it is sent to an endpoint.
+    pub(crate) fn with_head<T>(&self, endpoint: &Endpoint, write: impl FnOnce(RequestHead<'_>) -> T) -> T {
+        let mut more = self.worker.lines.take();
+        more.clear();
+        if let Some(added) = &self.added {
+            added.write(&self.context.client, &mut more);
+        }
+        let written = write(RequestHead {
             method: &self.head.method,
             target: self.head.uri.path_and_query().map_or("/", |target| target.as_str()),
             headers: &self.head.headers,
+            more: &more,
             // HTTP/1.0 may come without one; HTTP/1.1 may not.
             host: Some(endpoint.address.as_str()),
             title_case: false,
-        }
+        });
+        self.worker.lines.replace(more);
+        written
     }
 
     /// The request as HTTP/2 carries it: the target is whole, and nothing in it concerns a connection.
@@ -375,6 +404,9 @@ impl<'a> Exchange<'a> {
         *request.method_mut() = self.head.method.clone();
         *request.headers_mut() = self.head.headers.clone();
         let headers = request.headers_mut();
+        if let Some(added) = self.added.clone() {
+            added.insert(&self.context.client, headers);
+        }
         for name in [CONNECTION, TRANSFER_ENCODING, EXPECT] {
             headers.remove(name);
         }
@@ -471,7 +503,7 @@ impl<'a> Exchange<'a> {
         let Answer { head: Head { status, mut headers, .. }, inflow, lease } = answer;
         ledger.answered(status.as_u16(), None);
         let protocol = headers.remove(UPGRADE);
-        forward::response(&mut headers);
+        drop(forward::response(&mut headers));
         forward::apply(&self.route.policy.response_headers, &mut headers);
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         if let Some(protocol) = protocol {
@@ -494,8 +526,7 @@ impl<'a> Exchange<'a> {
         }
         let Answer { head: Head { status, mut headers, reason }, inflow, lease } = answer;
         ledger.answered(status.as_u16(), None);
-        forward::response(&mut headers);
-        if let Some(report) = forward::take_load(&mut headers) {
+        if let Some(report) = forward::response(&mut headers) {
             lease.upstream.report_load(&self.worker.reporter, &report, clock::now());
         }
         if status == StatusCode::NO_CONTENT {

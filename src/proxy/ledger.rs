@@ -16,6 +16,7 @@ use crate::proxy::door::Sight;
 use crate::proxy::place::Ticket;
 use crate::proxy::worker::Worker;
 use crate::runtime::clock;
+use crate::traffic::added::Added;
 use crate::traffic::limits::Limit;
 
 /// The status that a client which left first is counted under.
@@ -50,10 +51,10 @@ impl Ledger {
         }
     }
 
-    /// The request goes on with these headers.
-    pub(crate) fn sent(&mut self, headers: &HeaderMap) {
+    /// The request goes on with these headers, and with what is added to them.
+    pub(crate) fn sent(&mut self, headers: &HeaderMap, added: Option<&Added>) {
         if let Some(record) = &mut self.record {
-            record.sent(headers);
+            record.sent(headers, added);
         }
     }
 

@@ -169,27 +169,15 @@ impl ClusterView {
         !self.cluster.snapshot().load().members.is_empty()
     }
 
-    /// What a request asks for, whose headers and path are as received.
-    pub(crate) fn wish(&self, worker: &Worker, asked: Asked<'_>) -> Wish {
-        let roster = self.roster(worker);
-        let affinity = &roster.snapshot.affinity;
-        let home = affinity.marks.as_ref().and_then(|marks| marks.find(asked.headers));
-        Wish {
-            key: affinity.hash_on().and_then(|on| on.key(asked)),
-            home: home.map(|number| Tried { id: roster.snapshot.endpoints[number].id, number }),
-        }
-    }
-
     /// Picks an endpoint, if anybody gets traffic; one that was not tried yet, if there is one.
-    pub(crate) fn pick(&self, worker: &Worker, wish: &Wish, tried: &[Tried], now: Timestamp) -> Option<Picked> {
-        let roster = self.roster(worker);
+    fn pick(&self, (worker, roster): (&Worker, &Rc<Roster>), wish: &Wish, tried: &[Tried], now: Timestamp) -> Option<Picked> {
         let snapshot = &roster.snapshot;
         let home = wish.home.filter(|home| !tried.contains(home)).and_then(|home| roster.position(home));
         let position = match home {
             Some(position) => position,
             None => {
                 let tried: Vec<usize> = tried.iter().filter_map(|one| roster.position(*one)).collect();
-                let loads = Weighing { view: self, roster: &roster, now };
+                let loads = Weighing { view: self, roster, now };
                 let (mut cursor, mut rng) = (self.cursor.borrow_mut(), worker.rng.borrow_mut());
                 snapshot.picker.pick(&mut cursor, &mut rng, &loads, wish.key, &tried)?
             }
@@ -201,12 +189,12 @@ impl ClusterView {
     /// all are, the limit that was met first is told.
     pub(crate) fn seat(
         self: &Rc<Self>,
-        worker: &Worker,
+        (worker, roster): (&Worker, &Rc<Roster>),
         wish: &Wish,
         tried: &[Tried],
         now: Timestamp,
     ) -> Option<Result<(Picked, Place), Limit>> {
-        let picked = self.pick(worker, wish, tried, now)?;
+        let picked = self.pick((worker, roster), wish, tried, now)?;
         let met = match Place::take(self, &picked) {
             Ok(place) => return Some(Ok((picked, place))),
             Err(met) => met,
@@ -214,7 +202,7 @@ impl ClusterView {
         let mut passed = tried.to_vec();
         passed.push(picked.tried());
         for _ in 0..PATIENCE {
-            let picked = self.pick(worker, wish, &passed, now)?;
+            let picked = self.pick((worker, roster), wish, &passed, now)?;
             if passed.contains(&picked.tried()) {
                 return Some(Err(met));
             }
@@ -223,7 +211,6 @@ impl ClusterView {
             }
             passed.push(picked.tried());
         }
-        let roster = self.roster(worker);
         let others = roster.snapshot.members.iter().map(|member| roster.picked(member.number as usize, worker));
         let mut free = others.filter(|picked| !tried.contains(&picked.tried()));
         Some(free.find_map(|picked| Place::take(self, &picked).ok().map(|place| (picked, place))).ok_or(met))
@@ -274,6 +261,16 @@ impl Roster {
             }
         };
         Self { snapshot: Arc::clone(published), upstreams }
+    }
+
+    /// What a request asks for, whose headers and path are as received.
+    pub(crate) fn wish<'a>(&self, asked: Asked<'a, impl FnOnce() -> &'a str>) -> Wish {
+        let affinity = &self.snapshot.affinity;
+        let home = affinity.marks.as_ref().and_then(|marks| marks.find(asked.headers));
+        Wish {
+            key: affinity.hash_on().and_then(|on| on.key(asked)),
+            home: home.map(|number| Tried { id: self.snapshot.endpoints[number].id, number }),
+        }
     }
 
     fn picked(self: &Rc<Self>, number: usize, worker: &Worker) -> Picked {

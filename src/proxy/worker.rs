@@ -68,6 +68,8 @@ pub(crate) struct Worker {
     pub(crate) reporter: Reporter,
     pub(crate) access: Arc<AccessLog>,
     pub(crate) rng: RefCell<fastrand::Rng>,
+    /// Room for lines of a head, kept from one to the next.
+    pub(crate) lines: RefCell<Vec<u8>>,
     view: RefCell<Rc<View>>,
     upstreams: RefCell<HashMap<EndpointId, Rc<Upstream>>>,
     /// Those that let somebody in, or still have connections of whom they let in.
@@ -85,6 +87,7 @@ pub async fn worker(setup: Setup) {
         reporter,
         access,
         rng: RefCell::new(fastrand::Rng::new()),
+        lines: RefCell::default(),
         view: RefCell::default(),
         upstreams: RefCell::default(),
         doors: RefCell::default(),

@@ -14,7 +14,7 @@ use ipnet::IpNet;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::balance::Algorithm;
-use crate::traffic::forward::FORWARDED_FOR;
+use crate::traffic::added::FORWARDED_FOR;
 
 /// Bytes of the MAC that a cookie carries, written as twice as many characters.
 const MARK_BYTES: usize = 16;
@@ -49,21 +49,21 @@ pub enum HashOn {
 
 /// What a key can be made of.
 #[derive(Debug, Clone, Copy)]
-pub struct Asked<'a> {
+pub struct Asked<'a, S> {
     /// The headers as received.
     pub headers: &'a HeaderMap,
     /// The path as received.
     pub path: &'a str,
-    /// The client's address, in text.
-    pub source: &'a str,
+    /// Tells the client's address, in text. Hardly anybody wants to know it, so it is looked up for who does.
+    pub source: S,
 }
 
 impl HashOn {
     /// The key of a request; `None` if it has not what the key is made of.
     #[must_use]
-    pub fn key(&self, asked: Asked<'_>) -> Option<u64> {
+    pub fn key<'a>(&self, asked: Asked<'a, impl FnOnce() -> &'a str>) -> Option<u64> {
         let bytes = match self {
-            Self::Source => asked.source.as_bytes(),
+            Self::Source => (asked.source)().as_bytes(),
             Self::Path => asked.path.as_bytes(),
             Self::Header(name) => asked.headers.get(name)?.as_bytes(),
             Self::Cookie(name) => cookie(asked.headers, name)?.as_bytes(),
@@ -190,7 +190,7 @@ mod tests {
     #[test]
     fn a_key_is_made_of_what_it_is_said_to_be() {
         let headers = headers(&[("x-user", "bob"), ("cookie", "a=1; user=bob"), ("cookie", "b=2;user=eve")]);
-        let asked = Asked { headers: &headers, path: "bob", source: "bob" };
+        let asked = Asked { headers: &headers, path: "bob", source: || "bob" };
         let bob = Some(xxh3_64(b"bob"));
         for on in [HashOn::Source, HashOn::Path, HashOn::Header(HeaderName::from_static("x-user")), HashOn::Cookie("user".into())]
         {

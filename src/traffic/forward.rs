@@ -6,6 +6,8 @@
 use http::header::{CONNECTION, CONTENT_LENGTH, FORWARDED, HOST, TE, VIA};
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
 
+use crate::traffic::added::{Added, CLIENT_CERT, Client, FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PROTO, Ids};
+use crate::traffic::added::{PSEUDONYM, REQUEST_ID, TRACEPARENT, pseudonym};
 use crate::traffic::policy::HeaderRules;
 
 /// How often a request may have passed a proxy of our name before it counts as a loop.
@@ -13,8 +15,6 @@ pub const MAX_HOPS: usize = 16;
 
 /// How many headers are added to an ordinary request.
 const ADDED: usize = 6;
-
-const PSEUDONYM: &str = "pulsegate";
 
 /// Which of the headers that matter here a message has. Most have hardly any, and one look at the names that are there costs
 /// less than looking each of these up.
@@ -30,6 +30,8 @@ struct Present {
     certificate: bool,
     /// A request id, or part of a trace context.
     identity: bool,
+    /// A load report.
+    load: bool,
 }
 
 impl Present {
@@ -63,6 +65,12 @@ impl Present {
         self.forwarded |= name.starts_with("x-forwarded-");
         self.certificate |= name == CLIENT_CERT.as_str();
         self.hop_by_hop |= HOP_BY_HOP.contains(&name);
+        self.load |= name.starts_with(LOAD.as_str());
+    }
+
+    /// Whether nothing is there of what is added.
+    const fn is_free(self) -> bool {
+        !(self.via || self.forwarded || self.certificate || self.identity)
     }
 }
 
@@ -70,32 +78,10 @@ impl Present {
 const HOP_BY_HOP: [&str; 7] =
     ["keep-alive", "proxy-connection", "te", "transfer-encoding", "upgrade", "proxy-authorization", "proxy-authenticate"];
 
-/// The header that tells whom a request came from.
-pub static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// Load reports, as text and in gRPC's older way.
 static LOAD: HeaderName = HeaderName::from_static("endpoint-load-metrics");
 static LOAD_BINARY: HeaderName = HeaderName::from_static("endpoint-load-metrics-bin");
-static FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-static FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-static CLIENT_CERT: HeaderName = HeaderName::from_static("x-client-cert-subject");
-/// The header that names a request in logs on every side.
-pub static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// Whose trace a request belongs to (W3C Trace Context).
-pub static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 static TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
-
-/// What is known of the client that a request came from.
-#[derive(Debug, Clone)]
-pub struct Client {
-    /// Its address, ready to be sent.
-    pub address: HeaderValue,
-    /// Whether its X-Forwarded-* are believed.
-    pub trusted: bool,
-    /// Whether its requests come over TLS.
-    pub secure: bool,
-    /// The subject of its verified certificate, if it has shown one.
-    pub certificate: Option<HeaderValue>,
-}
 
 /// Whether this request has passed so many proxies of our name that it must be going round.
 #[must_use]
@@ -104,8 +90,16 @@ pub fn is_loop(headers: &HeaderMap) -> bool {
     headers.get_all(VIA).iter().map(hops).sum::<usize>() >= MAX_HOPS
 }
 
-/// Makes a client's headers into the endpoint's, but for Host and the body's framing.
-pub fn request(headers: &mut HeaderMap, client: &Client, host: Option<&HeaderValue>, version: Version, rng: &mut fastrand::Rng) {
+/// Makes a client's headers into the endpoint's, but for Host and the body's framing. What is to be added to them is given
+/// back, unless some of it was there already, so that all of it had to be put among them.
+#[must_use]
+pub fn request(
+    headers: &mut HeaderMap,
+    client: &Client,
+    host: Option<&HeaderValue>,
+    version: Version,
+    rng: &mut fastrand::Rng,
+) -> Option<Added> {
     let present = Present::of(headers);
     let trailers = present.te && wants_trailers(headers);
     remove_hop_by_hop(headers, present);
@@ -113,28 +107,33 @@ pub fn request(headers: &mut HeaderMap, client: &Client, host: Option<&HeaderVal
         headers.insert(TE, HeaderValue::from_static("trailers"));
         headers.insert(CONNECTION, HeaderValue::from_static("te"));
     }
+    let ids = Ids::new(rng);
+    if present.is_free() {
+        return Some(Added { host: host.cloned(), version, ids });
+    }
     // Room for what follows, made once.
     headers.reserve(ADDED);
     forwarded(headers, client, host, present);
     via(headers, version, present);
-    identify(headers, rng, present);
+    identify(headers, ids, present);
+    None
 }
 
-/// Makes an endpoint's headers into the client's, but for the body's framing.
-pub fn response(headers: &mut HeaderMap) {
-    remove_hop_by_hop(headers, Present::of(headers));
-}
-
-/// Takes the load report out of an endpoint's headers: it is for us, and says more of the house than a client should know.
-pub fn take_load(headers: &mut HeaderMap) -> Option<HeaderValue> {
+/// Makes an endpoint's headers into the client's, but for the body's framing. Gives the load report that was among them: it is
+/// for us, and says more of the house than a client should know.
+pub fn response(headers: &mut HeaderMap) -> Option<HeaderValue> {
+    let present = Present::of(headers);
+    remove_hop_by_hop(headers, present);
+    if !present.load {
+        return None;
+    }
     headers.remove(&LOAD_BINARY);
     headers.remove(&LOAD)
 }
 
-/// Takes out of trailers what would change how a message is read (RFC 9110, section 6.5.1).
+/// Takes out of trailers what would change how a message is read (RFC 9110, section 6.5.1), and load reports.
 pub fn trailers(headers: &mut HeaderMap) {
-    remove_hop_by_hop(headers, Present::of(headers));
-    take_load(headers);
+    drop(response(headers));
     headers.remove(CONTENT_LENGTH);
     headers.remove(HOST);
 }
@@ -239,58 +238,26 @@ fn joined(headers: &HeaderMap, name: &HeaderName, last: &HeaderValue) -> Option<
 }
 
 fn via(headers: &mut HeaderMap, version: Version, present: Present) {
-    let ours = HeaderValue::from_static(match version {
-        Version::HTTP_10 => "1.0 pulsegate",
-        Version::HTTP_2 => "2.0 pulsegate",
-        _ => "1.1 pulsegate",
-    });
+    let ours = HeaderValue::from_static(pseudonym(version));
     let before = if present.via { joined(headers, &VIA, &ours) } else { None };
-    let value = before.unwrap_or(ours);
-    headers.insert(VIA, value);
+    headers.insert(VIA, before.unwrap_or(ours));
 }
 
 /// A request id and a trace context: kept if well-formed, made otherwise.
-fn identify(headers: &mut HeaderMap, rng: &mut fastrand::Rng, present: Present) {
+fn identify(headers: &mut HeaderMap, ids: Ids, present: Present) {
     let known = |name: &HeaderName, is_well_formed: fn(&[u8]) -> bool| {
         present.identity && single(headers, name).is_some_and(is_well_formed)
     };
     let (id, trace) = (known(&REQUEST_ID, is_request_id), known(&TRACEPARENT, is_traceparent));
     if !id {
-        headers.insert(&REQUEST_ID, hex_value(&hex(rng.u128(..))));
+        headers.insert(&REQUEST_ID, ids.request_id());
     }
     if !trace {
         if present.identity {
             headers.remove(&TRACESTATE);
         }
-        let mut value = *b"00-................................-................-00";
-        value[3..35].copy_from_slice(&hex(rng.u128(1..)));
-        value[36..52].copy_from_slice(&hex(u128::from(rng.u64(1..)))[16..]);
-        headers.insert(&TRACEPARENT, hex_value(&value));
+        headers.insert(&TRACEPARENT, ids.traceparent());
     }
-}
-
-/// 32 hexadecimal digits. Two of these are made for most requests, so they are not made by the formatter.
-fn hex(number: u128) -> [u8; 32] {
-    let mut digits = [0; 32];
-    for (pair, byte) in digits.as_chunks_mut::<2>().0.iter_mut().zip(number.to_be_bytes()) {
-        *pair = PAIRS[usize::from(byte)];
-    }
-    digits
-}
-
-/// Every byte as two digits.
-const PAIRS: [[u8; 2]; 256] = {
-    let mut pairs = [[0; 2]; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        pairs[byte] = [b"0123456789abcdef"[byte >> 4], b"0123456789abcdef"[byte & 15]];
-        byte += 1;
-    }
-    pairs
-};
-
-fn hex_value(text: &[u8]) -> HeaderValue {
-    HeaderValue::from_bytes(text).expect("hexadecimal digits and dashes are a header value")
 }
 
 fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
@@ -319,6 +286,8 @@ fn is_traceparent(value: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
 
     fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
@@ -331,14 +300,30 @@ mod tests {
 
     fn forward(lines: &[(&'static str, &str)], trusted: bool) -> HeaderMap {
         let mut headers = headers(lines);
-        let client = Client { address: HeaderValue::from_static("192.0.2.1"), trusted, secure: false, certificate: None };
+        let client = Client::new(Ipv4Addr::new(192, 0, 2, 1).into(), trusted, false, None);
         let host = HeaderValue::from_static("shop:80");
-        request(&mut headers, &client, Some(&host), Version::HTTP_11, &mut fastrand::Rng::with_seed(1));
+        let added = request(&mut headers, &client, Some(&host), Version::HTTP_11, &mut fastrand::Rng::with_seed(1));
+        if let Some(added) = added {
+            added.insert(&client, &mut headers);
+        }
         headers
     }
 
     fn values<'a>(headers: &'a HeaderMap, name: &str) -> Vec<&'a str> {
         headers.get_all(name).iter().map(|value| value.to_str().unwrap()).collect()
+    }
+
+    #[test]
+    fn what_is_added_is_put_among_headers_only_where_it_meets_its_like() {
+        let client = Client::new(Ipv4Addr::LOCALHOST.into(), false, false, None);
+        let added = |name: &'static str| {
+            let rng = &mut fastrand::Rng::with_seed(1);
+            request(&mut headers(&[(name, "1")]), &client, None, Version::HTTP_11, rng).is_some()
+        };
+        assert!(["accept", "host", "x-team", "connection", "te"].into_iter().all(added));
+        for own in ["via", "forwarded", "x-forwarded-port", "x-client-cert-subject", "x-request-id", "tracestate"] {
+            assert!(!added(own), "{own}");
+        }
     }
 
     #[test]
@@ -428,7 +413,7 @@ mod tests {
         headers.insert("endpoint-load-metrics-bin", HeaderValue::from_static("CZqZ"));
         headers.insert("x-other", HeaderValue::from_static("1"));
         let mut behind = headers.clone();
-        assert_eq!(take_load(&mut headers).unwrap(), "TEXT eps=1");
+        assert_eq!(response(&mut headers).unwrap(), "TEXT eps=1");
         trailers(&mut behind);
         for headers in [headers, behind] {
             assert_eq!(headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-other"]);

@@ -1,5 +1,6 @@
 //! Decisions about one request: which route, whether it may be tried again, what its headers become.
 
+pub mod added;
 pub mod affinity;
 pub mod budget;
 pub mod forward;

@@ -40,6 +40,14 @@ pub struct HeaderRules {
     pub remove: Vec<HeaderName>,
 }
 
+impl HeaderRules {
+    /// Whether there is nothing to change.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.set.is_empty() && self.remove.is_empty()
+    }
+}
+
 /// What may be tried again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct RetryOn {

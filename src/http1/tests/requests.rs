@@ -19,7 +19,7 @@ fn post(
     script: Script,
 ) -> Conversation<Script, Upload> {
     let headers = headers(lines);
-    let head = RequestHead { method: &Method::POST, target: "/", headers: &headers, host: None, title_case: false };
+    let head = RequestHead { method: &Method::POST, target: "/", headers: &headers, more: b"", host: None, title_case: false };
     Conversation::new(Connection::new(script), head, upload(frames))
 }
 

@@ -110,7 +110,7 @@ pub(super) fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
 /// A conversation that begins with a request without a body.
 pub(super) fn ask(method: &Method, script: Script) -> Conversation<Script, Empty<Bytes>> {
     let headers = headers(&[("host", "a")]);
-    let head = RequestHead { method, target: "/", headers: &headers, host: None, title_case: false };
+    let head = RequestHead { method, target: "/", headers: &headers, more: b"", host: None, title_case: false };
     Conversation::new(Connection::new(script), head, Empty::new())
 }
 

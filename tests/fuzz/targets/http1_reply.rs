@@ -61,7 +61,7 @@ pub(crate) fn run(data: &[u8]) {
 
 fn answer(method: &Method, says: &[u8], step: usize) -> Option<Answer> {
     let headers = HeaderMap::new();
-    let head = RequestHead { method, target: "/", headers: &headers, host: Some("a"), title_case: false };
+    let head = RequestHead { method, target: "/", headers: &headers, more: b"", host: Some("a"), title_case: false };
     let mut conversation = Conversation::new(Connection::new(Endpoint { says, step }), head, Empty::<Bytes>::new());
     let cx = &mut Context::from_waker(Waker::noop());
     let reply = loop {
