@@ -110,6 +110,10 @@ impl Heartbeat {
             Met::New => self.restart("its boot id is a new one", &mut told),
             Met::Known => {}
         }
+        let goes_back = beat.seq.zip(self.sequence.newest()).is_some_and(|(seq, newest)| seq < newest);
+        if goes_back && beat.boot_id.is_none() && self.standing == Standing::Expired {
+            self.restart("its numbers begin anew", &mut told);
+        }
         let place = beat.seq.map(|seq| self.sequence.take(seq, beat.boot_id.is_some()));
         match place {
             Some(Place::Duplicate) => {

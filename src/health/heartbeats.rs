@@ -144,6 +144,21 @@ fn duplicates_and_latecomers_are_counted_and_keep_nobody_alive() {
 }
 
 #[test]
+fn a_sender_without_a_boot_id_is_known_by_its_numbers() {
+    let mut bench = Bench::new(pushed(Detector::Ttl, TTL), 1);
+    let unnamed = |seq| Beat { boot_id: None, ..numbered(seq) };
+    let (ok, twice, again) = (BeatResult::Ok, BeatResult::Duplicate, BeatResult::Restarted);
+    let results: Vec<BeatResult> = [7, 8, 9, 8, 10].map(|seq| bench.beat(0, 0, unnamed(seq))).to_vec();
+    assert_eq!(results, [ok, ok, ok, twice, ok], "one that was repeated is no restart");
+    assert_eq!([1, 2, 3].map(|seq| bench.beat(0, 100, unnamed(seq))), [BeatResult::Reordered, again, ok]);
+    bench.tick(100 + TTL);
+    assert_eq!(bench.code(0), "heartbeat_expired");
+    assert_eq!(bench.beat(0, 5000, unnamed(3)), twice);
+    assert_eq!(bench.beat(0, 5000, unnamed(1)), again, "nobody else is waited for");
+    assert_eq!(bench.state(0), State::Healthy);
+}
+
+#[test]
 fn an_incarnation_that_has_been_followed_is_refused() {
     let named = |boot_id: &str, seq| Beat { boot_id: Some(boot_id.into()), ..numbered(seq) };
     let mut bench = Bench::new(pushed(Detector::Ttl, TTL), 1);

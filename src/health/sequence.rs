@@ -17,6 +17,9 @@ pub(super) struct Sequence {
     newest: Option<u64>,
     /// Which of the numbers before the newest have come: bit n stands for newest - n.
     seen: u64,
+    /// Of a sender without a boot id: the last number, if it came from before the newest.
+    #[serde(default)]
+    stray: Option<u64>,
 }
 
 /// Where a number stands.
@@ -36,33 +39,38 @@ pub(super) enum Place {
 }
 
 impl Sequence {
-    /// Takes in a number. `named` says whether the sender has a boot id: one without tells of its restart by its numbers.
+    /// Takes in a number. `named` says whether the sender has a boot id: one without tells of its restart by its numbers, when two
+    /// in a row go on from before the newest; a single one of them was delayed or repeated.
     pub(super) fn take(&mut self, seq: u64, named: bool) -> Place {
         let Some(newest) = self.newest else {
-            *self = Self { newest: Some(seq), seen: 1 };
+            *self = Self::beginning(seq);
             return Place::Next { missed: 0 };
         };
         if seq > newest {
             let ahead = seq - newest;
             self.seen = if ahead < WINDOW { (self.seen << ahead) | 1 } else { 1 };
             self.newest = Some(seq);
+            self.stray = None;
             return match u32::try_from(ahead - 1) {
                 Ok(missed) if u64::from(missed) <= LEAP => Place::Next { missed },
                 _ => Place::Restarted,
             };
         }
         let behind = newest - seq;
-        if behind < WINDOW && self.seen & (1 << behind) != 0 && (named || behind == 0) {
+        if !named && behind > 0 && self.stray.replace(seq).is_some_and(|stray| stray.checked_add(1) == Some(seq)) {
+            *self = Self::beginning(seq);
+            return Place::Restarted;
+        }
+        let bit = if behind < WINDOW { 1 << behind } else { 0 };
+        if self.seen & bit != 0 {
             return Place::Duplicate;
         }
-        if named {
-            if behind < WINDOW {
-                self.seen |= 1 << behind;
-            }
-            return Place::Reordered;
-        }
-        *self = Self { newest: Some(seq), seen: 1 };
-        Place::Restarted
+        self.seen |= bit;
+        Place::Reordered
+    }
+
+    const fn beginning(seq: u64) -> Self {
+        Self { newest: Some(seq), seen: 1, stray: None }
     }
 
     pub(super) const fn newest(&self) -> Option<u64> {
@@ -95,7 +103,9 @@ mod tests {
 
     #[test]
     fn a_sender_without_a_name_that_counts_anew_was_restarted() {
-        check(false, &[90, 91, 91, 1, 2], &[next(0), next(0), Place::Duplicate, Place::Restarted, next(0)]);
-        check(false, &[3, 1, 2, 3], &[next(0), Place::Restarted, next(0), next(0)]);
+        check(false, &[90, 91, 91, 1, 2, 3], &[next(0), next(0), Place::Duplicate, Place::Reordered, Place::Restarted, next(0)]);
+        check(false, &[1, 2, 3, 2, 1, 4], &[next(0), next(0), next(0), Place::Duplicate, Place::Duplicate, next(0)]);
+        check(false, &[1, 4, 3, 5, 2], &[next(0), next(2), Place::Reordered, next(0), Place::Reordered]);
+        check(false, &[u64::MAX, 1, u64::MAX], &[next(0), Place::Reordered, Place::Duplicate]);
     }
 }
