@@ -3,6 +3,7 @@
 //! It decides nothing and reads nothing; a wrong unit or address is an error at the border, never deep inside.
 
 pub mod address;
+pub mod hex;
 pub mod ids;
 pub mod sketch;
 pub mod time;

@@ -76,6 +76,16 @@ pub struct Admin {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(pub Arc<str>);
 
+impl Secret {
+    /// Whether this was given. How long that takes tells the length alone.
+    #[must_use]
+    pub fn is(&self, given: &[u8]) -> bool {
+        let wanted = self.0.as_bytes();
+        let differing = given.iter().zip(wanted).fold(0, |differing, (a, b)| std::hint::black_box(differing | (a ^ b)));
+        given.len() == wanted.len() && differing == 0
+    }
+}
+
 impl std::fmt::Debug for Secret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Secret(…)")

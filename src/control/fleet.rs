@@ -13,9 +13,10 @@ use tokio::sync::{mpsc, watch};
 
 use crate::base::time::Timestamp;
 use crate::config::model;
+use crate::control::ward::Fresh;
 use crate::control::wards::Wards;
 use crate::fleet::{Ballot, Counts, Keys, Mailbox, Setup, Word};
-use crate::health::electorate::{Electorate, FRESH, PeerState, Votes};
+use crate::health::electorate::{Electorate, FRESH, PeerState, Vote, Votes};
 
 /// How many messages may wait; one that finds no room is dropped, and the next says the same.
 const WORDS: usize = 256;
@@ -142,6 +143,14 @@ impl Fleet {
     }
 }
 
+/// Notes a vote, or that there is none. Returns whether that changes anything.
+fn put(votes: &mut BTreeMap<Arc<str>, Vote>, endpoint: Arc<str>, vote: Option<Vote>) -> bool {
+    match vote {
+        Some(vote) => votes.insert(endpoint, vote) != Some(vote),
+        None => votes.remove(&endpoint).is_some(),
+    }
+}
+
 impl Seat {
     fn hear(&mut self, word: Word, now: Timestamp) {
         match word {
@@ -150,8 +159,8 @@ impl Seat {
                 self.stale = self.electorate.next_change(now);
             }
             Word::Refused { peer } => {
-                self.electorate.refuse(peer, now);
-                self.news = true;
+                self.news |= self.electorate.refuse(peer, now);
+                self.stale = self.electorate.next_change(now);
             }
             Word::Mistaken { peer } => {
                 self.electorate.forget(peer);
@@ -188,20 +197,27 @@ impl Seat {
 
     /// Takes in what we saw since the last look. Returns whether that changes a vote.
     fn collect(&mut self, wards: &mut Wards) -> bool {
-        let fresh = wards.take_votes();
-        if fresh.is_empty() {
-            return false;
-        }
         let mut changed = false;
-        for (cluster, votes) in fresh {
-            if self.own.get(&cluster) != Some(&votes) {
-                self.own.insert(cluster, votes);
-                changed = true;
-            }
+        for (cluster, fresh) in wards.take_votes() {
+            changed |= match fresh {
+                Fresh::All(votes) => {
+                    self.own.get(&cluster) != Some(&votes) && {
+                        self.own.insert(cluster, votes);
+                        true
+                    }
+                }
+                Fresh::Some(votes) => {
+                    let known = self.own.entry(cluster).or_default();
+                    votes.into_iter().fold(false, |changed, (endpoint, vote)| changed | put(known, endpoint, vote))
+                }
+            };
         }
-        let before = self.own.len();
-        self.own.retain(|cluster, _| wards.find(cluster).is_some());
-        changed || self.own.len() != before
+        // Every cluster that is there has told all it knows at least once.
+        if self.own.len() > wards.len() {
+            self.own.retain(|cluster, _| wards.find(cluster).is_some());
+            changed = true;
+        }
+        changed
     }
 
     fn view(&self, now: Timestamp) -> FleetView {

@@ -32,8 +32,18 @@ pub(super) struct Ward {
     references: Vec<Watched>,
     /// Endpoints nobody should wait for any more, once the snapshot that says so is out.
     recalls: Vec<EndpointId>,
-    /// Whether anything changed since the votes were taken.
-    touched: bool,
+    /// Whose votes may have changed since they were taken; `None`: all of them. So a signal costs the same in a cluster of ten
+    /// thousand as in one of three.
+    unsaid: Option<Vec<EndpointId>>,
+}
+
+/// What we say of a cluster's endpoints since the last time.
+#[derive(Debug)]
+pub(super) enum Fresh {
+    /// Of every endpoint of which anything is known.
+    All(BTreeMap<Arc<str>, Vote>),
+    /// Of these; `None`: nothing any more.
+    Some(Vec<(Arc<str>, Option<Vote>)>),
 }
 
 impl Ward {
@@ -54,7 +64,7 @@ impl Ward {
         let cluster = Arc::new(Cluster::new(id, Arc::clone(&config.name), snapshot));
         let (pacer, recalls) = (Pacer::default(), Vec::new());
         let mut ward =
-            Self { config, cluster, health, watched, index, roster, affinity, pacer, references, recalls, touched: true };
+            Self { config, cluster, health, watched, index, roster, affinity, pacer, references, recalls, unsaid: None };
         ward.show_all();
         ward
     }
@@ -132,18 +142,24 @@ impl Ward {
         self.act(changes, now, announcer);
     }
 
-    /// What we say of every endpoint of which anything is known, if anything changed since the last call.
-    pub(super) fn take_votes(&mut self) -> Option<BTreeMap<Arc<str>, Vote>> {
-        if !std::mem::take(&mut self.touched) {
-            return None;
-        }
-        let spoken = |(id, vote): (EndpointId, Option<Vote>)| Some((self.endpoint(id)?.address.text(), vote?));
-        Some(self.health.votes().filter_map(spoken).collect())
+    /// What we say of endpoints that may have changed since the last call, if there are any.
+    pub(super) fn take_votes(&mut self) -> Option<Fresh> {
+        let of = |id: EndpointId| Some((self.endpoint(id)?.address.text(), self.health.vote(id)));
+        let fresh = match &self.unsaid {
+            None => {
+                let known = self.watched.iter().filter_map(|watched| of(watched.endpoint.id));
+                Fresh::All(known.filter_map(|(address, vote)| Some((address, vote?))).collect())
+            }
+            Some(ids) if ids.is_empty() => return None,
+            Some(ids) => Fresh::Some(ids.iter().filter_map(|id| of(*id)).collect()),
+        };
+        self.unsaid = Some(Vec::new());
+        Some(fresh)
     }
 
     /// Has the votes taken anew.
-    pub(super) const fn retake_votes(&mut self) {
-        self.touched = true;
+    pub(super) fn retake_votes(&mut self) {
+        self.unsaid = None;
     }
 
     /// Lets time pass, and publishes what is due.
@@ -251,6 +267,7 @@ impl Ward {
         self.affinity = affinity(&config);
         prepare(&config);
         self.config = config;
+        self.unsaid = None;
         changes.extend(heard.iter().map(|signal| self.health.apply(signal, now)));
         self.pacer.ask_at_once(now);
         let all = changes.into_iter().reduce(|mut sum, later| {
@@ -262,7 +279,9 @@ impl Ward {
     }
 
     fn act(&mut self, changes: Changes, now: Timestamp, announcer: &Announcer) {
-        self.touched |= !changes.touched.is_empty();
+        if let Some(unsaid) = &mut self.unsaid {
+            unsaid.extend(&changes.touched);
+        }
         if changes.admission_changed {
             self.pacer.ask(now);
         }

@@ -12,9 +12,9 @@ use crate::control::doubts::Doubts;
 use crate::control::draft::Kept;
 use crate::control::handle::NotFound;
 use crate::control::local::Ourselves;
-use crate::control::ward::Ward;
+use crate::control::ward::{Fresh, Ward};
 use crate::control::watched::Watcher;
-use crate::health::electorate::{Count, Votes};
+use crate::health::electorate::Count;
 use crate::health::signal::{Failure, Observation, ProbeResult, ReportReading, Signal};
 use crate::health::verdict::State;
 use crate::health::{self, Entry};
@@ -148,8 +148,13 @@ impl Wards {
     }
 
     /// What we saw of the clusters in which anything changed since the last call, for the rest of the fleet.
-    pub(super) fn take_votes(&mut self) -> Votes {
+    pub(super) fn take_votes(&mut self) -> Vec<(Arc<str>, Fresh)> {
         self.list.iter_mut().filter_map(|ward| Some((Arc::clone(&ward.cluster.name), ward.take_votes()?))).collect()
+    }
+
+    /// How many there are.
+    pub(super) const fn len(&self) -> usize {
+        self.list.len()
     }
 
     /// Has the votes of every cluster taken anew, and forgets what others said.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use aws_lc_rs::{digest, hmac};
 
+use crate::base::hex::{hex, unhex};
 use crate::config::model::Secret;
 
 /// How many bytes of a key's digest name it in a message.
@@ -62,24 +63,6 @@ impl Key {
         let id = hex(&digest::digest(&digest::SHA256, text).as_ref()[..ID_BYTES]);
         Self { id, key: hmac::Key::new(hmac::HMAC_SHA256, text) }
     }
-}
-
-/// Hexadecimal digits of bytes.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digits = text.as_bytes();
-    if digits.len() != 64 {
-        return None;
-    }
-    digits.chunks_exact(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
 }
 
 #[cfg(test)]

@@ -15,9 +15,10 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 use crate::base::address::EndpointAddress;
+use crate::base::hex::hex;
 use crate::base::time::Timestamp;
 use crate::fleet::ballot::Ballot;
-use crate::fleet::key::{Keys, hex};
+use crate::fleet::key::Keys;
 use crate::fleet::nonce::{Nonces, Random};
 use crate::fleet::reception;
 use crate::fleet::roll::Roll;

@@ -5,8 +5,8 @@
 
 use std::time::Duration;
 
+use crate::base::hex::hex;
 use crate::base::time::Timestamp;
-use crate::fleet::key::hex;
 
 /// How long a number is given out; it is good for as long again.
 const SPAN: Duration = Duration::from_secs(1);

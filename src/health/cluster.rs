@@ -221,9 +221,10 @@ impl Cluster {
         self.frozen.is_some()
     }
 
-    /// What we say of every endpoint to the rest of the fleet, from our own evidence.
-    pub fn votes(&self) -> impl Iterator<Item = (EndpointId, Option<Vote>)> + '_ {
-        self.endpoints.iter().map(|endpoint| (endpoint.id(), endpoint.vote))
+    /// What we say of an endpoint to the rest of the fleet, from our own evidence; none if it is not here.
+    #[must_use]
+    pub fn vote(&self, id: EndpointId) -> Option<Vote> {
+        self.get(id)?.vote
     }
 
     /// Who gets traffic.

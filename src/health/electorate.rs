@@ -184,11 +184,12 @@ impl Electorate {
         changed
     }
 
-    /// A peer spoke and could not be believed.
-    pub fn refuse(&mut self, peer: usize, now: Timestamp) {
-        if let Some(peer) = self.peers.get_mut(peer) {
-            peer.refused = Some(now);
-        }
+    /// A peer spoke and could not be believed. Returns whether anything but its age changed. One that is not here is ignored.
+    pub fn refuse(&mut self, peer: usize, now: Timestamp) -> bool {
+        let Some(peer) = self.peers.get_mut(peer) else { return false };
+        let before = peer.state(now);
+        peer.refused = Some(now);
+        peer.state(now) != before
     }
 
     /// What was heard of a peer was another's.
@@ -318,10 +319,11 @@ mod tests {
     #[test]
     fn who_is_refused_is_shown_so() {
         let mut fleet = Electorate::new(2, 1);
-        fleet.refuse(0, at(0));
+        assert!(fleet.refuse(0, at(0)));
+        assert!(!fleet.refuse(0, at(5)), "the same again is no news");
         assert_eq!(fleet.peers()[0].state(at(10)), PeerState::Refused);
-        assert_eq!(fleet.peers()[0].state(at(2000)), PeerState::Dead);
-        fleet.refuse(7, at(0));
+        assert_eq!(fleet.peers()[0].state(at(2005)), PeerState::Dead);
+        assert!(!fleet.refuse(7, at(0)));
     }
 
     proptest! {

@@ -5,7 +5,6 @@
 //! belongs to an endpoint that left is simply not found, and the client gets another.
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use aws_lc_rs::hmac;
@@ -14,6 +13,7 @@ use ipnet::IpNet;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::balance::Algorithm;
+use crate::base::hex::hex;
 use crate::traffic::added::FORWARDED_FOR;
 
 /// Bytes of the MAC that a cookie carries, written as twice as many characters.
@@ -115,10 +115,7 @@ impl Key {
         for part in [cluster.as_bytes(), b"\0", address.as_bytes()] {
             context.update(part);
         }
-        context.sign().as_ref().iter().take(MARK_BYTES).fold(String::new(), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+        hex(&context.sign().as_ref()[..MARK_BYTES])
     }
 }
 
