@@ -215,10 +215,10 @@ fn the_arguments_of_a_quick_start_are_named_in_problems() {
     let wrong = |listen, all: &[&str], health| config::quick(listen, &to(all), health).unwrap_err().to_string();
     let lines = wrong("8080", &[":3000", "b", "http://c:1"], Some("healthz"));
     let wanted = "\
-command line: --listen: said \"8080\", wanted an address to listen on: ip:port, [ipv6]:port, or :port for every interface; did you mean \":8080\"?
-command line: --to: said \":3000\", wanted an endpoint: ip:port, [ipv6]:port or name:port, port 1 to 65535; did you mean \"127.0.0.1:3000\"?
-command line: --to: said \"b\", wanted an endpoint: ip:port, [ipv6]:port or name:port, port 1 to 65535; the port is missing
-command line: --to: said \"http://c:1\", wanted an endpoint: ip:port, [ipv6]:port or name:port, port 1 to 65535; did you mean \"c:1\"?
+command line: --listen: said \"8080\", wanted an address to listen on: ip:port, [ipv6]:port, :port for every interface, or unix:/path; did you mean \":8080\"?
+command line: --to: said \":3000\", wanted an endpoint: ip:port, [ipv6]:port or name:port, port 1 to 65535, or unix:/path; did you mean \"127.0.0.1:3000\"?
+command line: --to: said \"b\", wanted an endpoint: ip:port, [ipv6]:port or name:port, port 1 to 65535, or unix:/path; the port is missing
+command line: --to: said \"http://c:1\", wanted an endpoint: ip:port, [ipv6]:port or name:port, port 1 to 65535, or unix:/path; did you mean \"c:1\"?
 command line: --health: said \"healthz\", wanted a path that begins with a slash, such as /health; did you mean \"/healthz\"?";
     let sorted = |text: &str| text.lines().map(str::to_owned).collect::<std::collections::BTreeSet<_>>();
     assert_eq!(sorted(&lines), sorted(wanted));

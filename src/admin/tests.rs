@@ -60,8 +60,8 @@ impl Rig {
         let sockets = Sockets { admin: socket(), metrics: Some(socket()) };
         sockets.admin.open().unwrap();
         sockets.metrics.as_ref().unwrap().open().unwrap();
-        let admin = sockets.admin.address().unwrap();
-        let metrics = sockets.metrics.as_ref().unwrap().address().unwrap();
+        let admin = sockets.admin.address().unwrap().ip().unwrap();
+        let metrics = sockets.metrics.as_ref().unwrap().address().unwrap().ip().unwrap();
         let (end, ended) = oneshot::channel();
         let ours = handle.clone();
         let thread = thread::spawn("admin", move || async move {

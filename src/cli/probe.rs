@@ -63,7 +63,7 @@ impl Probe {
     fn url(&self, out: &mut Output) -> Result<ExitCode, Failure> {
         let (address, probe, tls) =
             probe::plain(&self.target, TIMEOUT).map_err(|wanted| Failure::new(format!("{}: {wanted}", plain(&self.target))))?;
-        let approach = Approach { tls, proxy_protocol: None };
+        let approach = Approach { tls, ..Approach::default() };
         let asked = Asked { probes: vec![probe], report: Some(Spec::default()), rules: Vec::new(), fetched: None, approach };
         let probed = online(async { Ok(asked.ask(&address).await) })?;
         out.print(&finding::render(&self.target, &probed))?;

@@ -1,12 +1,11 @@
 //! One endpoint as both planes see it: identity, in-flight count, addresses, cells, and the view that is shown.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use crossbeam_utils::CachePadded;
 
-use crate::base::address::EndpointAddress;
+use crate::base::address::{EndpointAddress, Site};
 use crate::base::ids::{ClusterId, EndpointId};
 use crate::base::time::Timestamp;
 use crate::cluster::{Count, EndpointCells, ProbeCells};
@@ -14,8 +13,8 @@ use crate::health::verdict::{EndpointView, State};
 use crate::telemetry::cell::Counter;
 use crate::telemetry::lanes::Lanes;
 
-/// The socket addresses that an endpoint's name led to; never empty once it has resolved.
-pub type Addresses = Vec<SocketAddr>;
+/// Where an endpoint's address leads; never empty once its name has resolved.
+pub type Addresses = Vec<Site>;
 
 /// One address in a cluster. It outlives snapshots and reloads as long as it stays configured.
 #[derive(Debug)]
@@ -44,7 +43,7 @@ impl Endpoint {
     /// An endpoint, unknown until its first view is stored.
     #[must_use]
     pub fn new(id: EndpointId, cluster_id: ClusterId, cluster: Arc<str>, address: EndpointAddress, now: Timestamp) -> Self {
-        let resolved = address.socket().map(|socket| vec![socket]).unwrap_or_default();
+        let resolved = address.site().map(|site| vec![site]).unwrap_or_default();
         Self {
             id,
             cluster_id,

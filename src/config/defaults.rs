@@ -20,6 +20,8 @@ pub(super) const ACCESS_LOG: &str = "stdout";
 /// A half-finished edit should not act until somebody says so.
 pub(super) const WATCH: bool = false;
 
+/// Whoever may enter the folder may connect, as whoever is on the network may connect to a port.
+pub(super) const SOCKET_MODE: &str = "0666";
 /// Only what was configured to send the header does.
 pub(super) const PROXY_PROTOCOL: bool = false;
 /// Far more than a service behind one proxy sees, and about 1 GiB of memory if every head were full.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::base::address::{EndpointAddress, ListenAddress};
+use crate::base::address::{EndpointAddress, ListenAddress, Site};
 use crate::health::check::ProbeSpec;
 use crate::health::policy::{Policy, Timing};
 use crate::report;
@@ -195,13 +195,18 @@ pub enum LogFormat {
     Json,
 }
 
+/// Stands among trusted proxies for all who come in by a socket in the file system.
+pub const UNIX: &str = "unix:";
+
 /// A listener.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Listener {
     /// Its name, the label in metrics.
     pub name: Arc<str>,
     /// Where it listens.
-    pub address: ListenAddress,
+    pub address: Site,
+    /// The bits of the mode of its file, where it has one: 0o000 to 0o777.
+    pub socket_mode: u32,
     /// What is spoken on it.
     pub protocol: Protocol,
     /// TLS, if there is any.
@@ -210,6 +215,8 @@ pub struct Listener {
     pub proxy_protocol: bool,
     /// Whose X-Forwarded-* is believed.
     pub trusted_proxies: Vec<ipnet::IpNet>,
+    /// Whether that of clients is believed who come in by a socket in the file system, and have no address.
+    pub trusts_unix: bool,
     /// The path that is answered here as readyz is, if there is one.
     pub health_path: Option<Arc<str>>,
     /// Bounds of what clients may do.
@@ -429,10 +436,10 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// One that nothing is configured of but its address; `None` if that is none.
+    /// One that nothing is configured of but its address; `None` if that is none on the network.
     #[must_use]
     pub fn joined(address: &str) -> Option<Self> {
-        let address = EndpointAddress::parse(address).ok()?;
+        let address = EndpointAddress::parse_network(address).ok()?;
         Some(Self { address, weight: super::defaults::WEIGHT, backup: false })
     }
 }

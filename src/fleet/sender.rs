@@ -2,7 +2,6 @@
 //!
 //! One message is under way at a time. A peer that does not answer within a second costs a connection and nothing else.
 
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -149,8 +148,8 @@ impl Peer {
 
     async fn connect(&self) -> Result<Line, String> {
         let addresses = resolve::look_up(&self.address).await.map_err(|error| error.to_string())?;
-        let stream = dial::connect_any(&addresses).await.map_err(|error| error.to_string())?;
-        let found = stream.peer_addr().map(|address: SocketAddr| address.ip().to_canonical()).ok();
+        let stream = dial::reach(None, &addresses).await.map_err(|error| error.to_string())?;
+        let found = stream.peer().map(|address| address.ip().to_canonical());
         self.desk.addresses.borrow_mut()[self.index] = found;
         let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
         let task = task::Owned::spawn(async move {

@@ -239,11 +239,12 @@ fn authorise<'a>(gate: &'a Gate, token: Option<&[u8]>, message: &Message<'_>) ->
     Ok(gate.find(address.as_str()).map_or(Speaker::Newcomer(address), Speaker::Known))
 }
 
-/// One spelling for each address: two would be two endpoints.
+/// One spelling for each address: two would be two endpoints. It is one on the network: whoever has a token must not have us
+/// connect to the sockets of this machine.
 fn canonical(text: &str) -> Result<EndpointAddress, String> {
     let said = |error: crate::base::address::AddressError| error.to_string();
-    let address = EndpointAddress::parse(text).map_err(said)?;
-    EndpointAddress::parse(&match address.socket() {
+    let address = EndpointAddress::parse_network(text).map_err(said)?;
+    EndpointAddress::parse_network(&match address.socket() {
         Some(socket) => socket.to_string(),
         None => format!("{}:{}", address.host(), address.port()),
     })

@@ -196,6 +196,7 @@ fn who_is_not_there_yet_joins_where_endpoints_may_and_a_token_vouches_for_it() {
             (TOKEN, open("10.0.0.7", ""), 400, "malformed"),
             (TOKEN, open("10.0.0.7:0", ""), 400, "malformed"),
             (TOKEN, open("a b:80", ""), 400, "malformed"),
+            (TOKEN, open("unix:/run/other.sock", ""), 400, "malformed"),
             (TOKEN, open("10.0.0.7:9000", r#","state":"bye""#), 404, "unknown_endpoint"),
             (TOKEN, open("10.0.0.7:1", ""), 503, "cluster_full"),
         ] {

@@ -2,9 +2,16 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::time::Duration;
 
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::{TcpSocket, TcpStream, UnixStream};
+
+use crate::base::address::Site;
+use crate::net::socket::Socket;
+
+/// Between two tries at a socket in the file system where too many others wait.
+const CROWDED: Duration = Duration::from_millis(5);
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -66,40 +73,75 @@ pub async fn connect(addresses: &[SocketAddr], timeout: Duration) -> Result<TcpS
 /// # Errors
 /// The error of the last address tried.
 pub async fn connect_any(addresses: &[SocketAddr]) -> Result<TcpStream, DialError> {
-    connect_from(None, addresses).await
-}
-
-/// The same from an address of ours, or from the one that the system takes. An address of the other family is passed over.
-///
-/// # Errors
-/// The error of the last address tried.
-pub async fn connect_from(source: Option<IpAddr>, addresses: &[SocketAddr]) -> Result<TcpStream, DialError> {
     let mut last = DialError::Unresolved;
-    for address in addresses.iter().filter(|address| source.is_none_or(|source| source.is_ipv4() == address.is_ipv4())) {
-        let connected = match source {
-            None => TcpStream::connect(address).await,
-            Some(source) => match bound(source) {
-                Ok(socket) => socket.connect(*address).await,
-                // That we have no such address says nothing about the endpoint.
-                Err(error) => return Err(DialError::Local(error)),
-            },
-        };
-        match connected {
-            Ok(stream) => {
-                // Small heads and bodies are written whole; waiting to fill a segment only adds delay.
-                stream.set_nodelay(true).map_err(DialError::Local)?;
-                return Ok(stream);
-            }
-            Err(error) => last = classify(error),
+    for address in addresses {
+        match dial(None, *address).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
         }
     }
     Err(last)
+}
+
+/// Connects to the first place of an endpoint that accepts, from an address of ours, or from the one that the system takes. Where
+/// that address does not lead, in the other family or in the file system, is passed over. It has no time-out of its own.
+///
+/// # Errors
+/// The error of the last place tried.
+pub async fn reach(source: Option<IpAddr>, sites: &[Site]) -> Result<Socket, DialError> {
+    let mut last = DialError::Unresolved;
+    for site in sites {
+        let connected = match site {
+            Site::Ip(address) if source.is_none_or(|source| source.is_ipv4() == address.is_ipv4()) => {
+                dial(source, *address).await.map(Socket::Tcp)
+            }
+            Site::Unix(path) if source.is_none() => dial_file(path.path()).await.map(Socket::Unix),
+            _ => continue,
+        };
+        match connected {
+            Err(DialError::Local(error)) if source.is_some() => return Err(DialError::Local(error)),
+            Err(error) => last = error,
+            connected => return connected,
+        }
+    }
+    Err(last)
+}
+
+async fn dial_file(path: &Path) -> Result<UnixStream, DialError> {
+    loop {
+        match UnixStream::connect(path).await {
+            // As many wait there already as may. On the network the system itself would try again.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => tokio::time::sleep(CROWDED).await,
+            connected => return connected.map_err(classify_unix),
+        }
+    }
+}
+
+async fn dial(source: Option<IpAddr>, address: SocketAddr) -> Result<TcpStream, DialError> {
+    let connected = match source {
+        None => TcpStream::connect(address).await,
+        // That we have no such address says nothing about the endpoint.
+        Some(source) => bound(source).map_err(DialError::Local)?.connect(address).await,
+    };
+    let stream = connected.map_err(classify)?;
+    // Small heads and bodies are written whole; waiting to fill a segment only adds delay.
+    stream.set_nodelay(true).map_err(DialError::Local)?;
+    Ok(stream)
 }
 
 fn bound(source: IpAddr) -> io::Result<TcpSocket> {
     let socket = if source.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     socket.bind(SocketAddr::new(source, 0))?;
     Ok(socket)
+}
+
+/// A file that is not there is a process that is not there; and who keeps us from a socket is not us.
+fn classify_unix(error: io::Error) -> DialError {
+    match error.kind() {
+        io::ErrorKind::NotFound => DialError::Refused,
+        io::ErrorKind::PermissionDenied => DialError::Other(error),
+        _ => classify(error),
+    }
 }
 
 fn classify(error: io::Error) -> DialError {
@@ -129,12 +171,29 @@ mod tests {
             let stream = connect(&[gone, open.local_addr().unwrap()], Duration::from_secs(5)).await.unwrap();
             assert_eq!(stream.peer_addr().unwrap(), open.local_addr().unwrap());
             assert!(matches!(connect(&[gone], Duration::from_secs(5)).await, Err(DialError::Refused)));
-            assert!(connect_from(Some([127, 0, 0, 2].into()), &[open.local_addr().unwrap()]).await.is_ok());
+            let site = Site::from(open.local_addr().unwrap());
+            assert!(reach(Some([127, 0, 0, 2].into()), std::slice::from_ref(&site)).await.is_ok());
             assert_eq!(open.accept().await.unwrap().1.ip(), IpAddr::from([127, 0, 0, 1]));
             assert_eq!(open.accept().await.unwrap().1.ip(), IpAddr::from([127, 0, 0, 2]));
-            let not_ours = connect_from(Some([192, 0, 2, 1].into()), &[open.local_addr().unwrap()]).await;
+            let not_ours = reach(Some([192, 0, 2, 1].into()), &[site]).await;
             assert!(matches!(not_ours, Err(DialError::Local(_))));
             assert!(matches!(connect(&[], Duration::from_secs(5)).await, Err(DialError::Unresolved)));
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn a_socket_in_the_file_system_is_reached_by_its_path_and_from_no_address() {
+        block_on(async {
+            let path = std::env::temp_dir().join(format!("pulsegate-dial-{}", std::process::id()));
+            let site = [Site::parse_listen(&format!("unix:{}", path.display())).unwrap()];
+            assert!(matches!(reach(None, &site).await, Err(DialError::Refused)), "no file");
+            let open = tokio::net::UnixListener::bind(&path).unwrap();
+            assert!(matches!(reach(None, &site).await, Ok(Socket::Unix(_))));
+            assert!(matches!(reach(Some([127, 0, 0, 1].into()), &site).await, Err(DialError::Unresolved)));
+            drop(open);
+            assert!(matches!(reach(None, &site).await, Err(DialError::Refused)), "nobody listens");
+            std::fs::remove_file(path).unwrap();
         })
         .unwrap();
     }

@@ -1,24 +1,44 @@
 //! Listening sockets.
 //!
-//! Each worker has a socket of its own on the same address, so that the kernel spreads connections and no worker waits
-//! for another. The same option would let a second process listen unnoticed, hence the trial bind without it.
+//! On the network each worker has a socket of its own on the same address, so that the kernel spreads connections and no worker
+//! waits for another. The same option would let a second process listen unnoticed, hence the trial bind without it. In the
+//! file system there is one socket for all of them; its file belongs to whoever listens, see `socket_file`.
 //!
 //! Binding and listening are two steps: an address can be had before anybody may connect to it.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixListener;
 
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket as RawSocket, Type};
 
-use crate::base::address::ListenAddress;
+use crate::base::address::{ListenAddress, Site, SocketPath};
+use crate::net::socket::Socket;
+use crate::net::socket_file::SocketFile;
 
 /// How many connections may wait to be accepted, per socket; the system's own limit holds too.
 const BACKLOG: i32 = 4096;
 
 /// A bound socket. Connections to it are refused until it has been opened.
 #[derive(Debug)]
-pub struct ListenSocket(TcpListener);
+pub struct ListenSocket(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    Tcp(TcpListener),
+    /// Removes its file when it is dropped, before the socket is closed.
+    Unix(SocketFile, UnixListener),
+}
+
+/// Accepts connections on a socket that others may accept on too.
+#[derive(Debug)]
+pub enum Acceptor {
+    /// On the network.
+    Tcp(tokio::net::TcpListener),
+    /// In the file system.
+    Unix(tokio::net::UnixListener),
+}
 
 /// Binds an address that nobody else may have: the trial at start, and listeners that have one socket.
 ///
@@ -36,8 +56,20 @@ pub fn bind_shared(address: SocketAddr) -> io::Result<ListenSocket> {
     bind(address, true)
 }
 
+/// Binds a path in the file system, for which there is one socket only. What a process that has ended left there is replaced.
+/// `mode` says who may connect, as bits of the file (0o666: everybody who may enter the folder).
+///
+/// # Errors
+/// If somebody listens there, something else than a socket is there, or the folder is not there or not ours.
+pub fn bind_path(path: &SocketPath, mode: u32) -> io::Result<ListenSocket> {
+    let socket = RawSocket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    let file = SocketFile::bind(path, mode, &socket)?;
+    Ok(ListenSocket(Kind::Unix(file, socket.into())))
+}
+
 fn bind(address: SocketAddr, shared: bool) -> io::Result<ListenSocket> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = RawSocket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
         // The unspecified address stands for both families.
         socket.set_only_v6(!address.ip().is_unspecified())?;
@@ -46,28 +78,36 @@ fn bind(address: SocketAddr, shared: bool) -> io::Result<ListenSocket> {
     socket.set_reuse_port(shared)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    Ok(ListenSocket(socket.into()))
+    Ok(ListenSocket(Kind::Tcp(socket.into())))
 }
 
 impl TryFrom<OwnedFd> for ListenSocket {
     type Error = io::Error;
 
-    /// A socket from elsewhere, which must be a bound one for streams.
+    /// A socket from elsewhere, which must be a bound one for streams. The file of one in the file system stays its owner's.
     fn try_from(descriptor: OwnedFd) -> io::Result<Self> {
-        let socket = Socket::from(descriptor);
+        let socket = RawSocket::from(descriptor);
         if socket.r#type()? != Type::STREAM {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a socket for streams"));
         }
         socket.set_nonblocking(true)?;
-        let socket = Self(socket.into());
-        socket.address()?;
-        Ok(socket)
+        let bound = socket.local_addr()?;
+        if bound.is_ipv4() || bound.is_ipv6() {
+            return Ok(Self(Kind::Tcp(socket.into())));
+        }
+        let path =
+            bound.as_pathname().and_then(|path| path.to_str()).and_then(|path| SocketPath::parse(&format!("unix:{path}")).ok());
+        let path = path.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "a socket without an address that we know"))?;
+        Ok(Self(Kind::Unix(SocketFile::of_another(&path), socket.into())))
     }
 }
 
 impl AsFd for ListenSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        match &self.0 {
+            Kind::Tcp(socket) => socket.as_fd(),
+            Kind::Unix(_, socket) => socket.as_fd(),
+        }
     }
 }
 
@@ -77,23 +117,104 @@ impl ListenSocket {
     /// # Errors
     /// If another process listens there after all.
     pub fn open(&self) -> io::Result<()> {
-        SockRef::from(&self.0).listen(BACKLOG)
+        if let Kind::Unix(file, _) = &self.0 {
+            file.check()?;
+        }
+        SockRef::from(self).listen(BACKLOG)
     }
 
     /// Where it is bound.
     ///
     /// # Errors
     /// If the system does not say.
-    pub fn address(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()
+    pub fn address(&self) -> io::Result<Site> {
+        match &self.0 {
+            Kind::Tcp(socket) => socket.local_addr().map(Site::Ip),
+            Kind::Unix(file, _) => Ok(Site::Unix(file.path().clone())),
+        }
     }
 
-    /// Another handle on the same socket, to accept with. Connections that wait are lost only with the last handle.
+    /// Its file, if it is in the file system.
+    #[must_use]
+    pub const fn file(&self) -> Option<&SocketFile> {
+        match &self.0 {
+            Kind::Tcp(_) => None,
+            Kind::Unix(file, _) => Some(file),
+        }
+    }
+
+    /// Another handle on the same socket on the network, to accept with. Connections that wait are lost only with the last handle.
+    ///
+    /// # Errors
+    /// If there are no descriptors left, or it is in the file system.
+    pub fn handle(&self) -> io::Result<TcpListener> {
+        match &self.0 {
+            Kind::Tcp(socket) => socket.try_clone(),
+            Kind::Unix(..) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    /// The same wherever it is.
     ///
     /// # Errors
     /// If there are no descriptors left.
-    pub fn handle(&self) -> io::Result<TcpListener> {
-        self.0.try_clone()
+    pub fn acceptor(&self) -> io::Result<Acceptor> {
+        Ok(match &self.0 {
+            Kind::Tcp(socket) => Acceptor::Tcp(tokio::net::TcpListener::from_std(socket.try_clone()?)?),
+            Kind::Unix(_, socket) => Acceptor::Unix(tokio::net::UnixListener::from_std(socket.try_clone()?)?),
+        })
+    }
+}
+
+impl Acceptor {
+    /// The next connection, and the address that it comes from, if it has one.
+    ///
+    /// # Errors
+    /// If the client has left already, or there are no descriptors left.
+    pub async fn accept(&self) -> io::Result<(Socket, Option<SocketAddr>)> {
+        match self {
+            Self::Tcp(listener) => listener.accept().await.map(|(stream, peer)| (stream.into(), Some(peer))),
+            Self::Unix(listener) => listener.accept().await.map(|(stream, _)| (stream.into(), None)),
+        }
+    }
+
+    /// Those who wait now, to the last.
+    ///
+    /// # Errors
+    /// If the system does not give the socket back.
+    pub fn into_waiting(self) -> io::Result<Waiting> {
+        Ok(match self {
+            Self::Tcp(listener) => Waiting::Tcp(listener.into_std()?),
+            Self::Unix(listener) => Waiting::Unix(listener.into_std()?),
+        })
+    }
+}
+
+/// The connections that wait at a socket.
+#[derive(Debug)]
+pub enum Waiting {
+    /// On the network.
+    Tcp(TcpListener),
+    /// In the file system.
+    Unix(UnixListener),
+}
+
+impl Iterator for Waiting {
+    type Item = (Socket, Option<SocketAddr>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, peer) = listener.accept().ok()?;
+                let stream = stream.set_nonblocking(true).and_then(|()| tokio::net::TcpStream::from_std(stream));
+                Some((stream.ok()?.into(), Some(peer)))
+            }
+            Self::Unix(listener) => {
+                let (stream, _) = listener.accept().ok()?;
+                let stream = stream.set_nonblocking(true).and_then(|()| tokio::net::UnixStream::from_std(stream));
+                Some((stream.ok()?.into(), None))
+            }
+        }
     }
 }
 
@@ -103,12 +224,16 @@ mod tests {
 
     use super::*;
 
+    fn on_the_network(socket: &ListenSocket) -> SocketAddr {
+        socket.address().unwrap().ip().unwrap()
+    }
+
     #[test]
     fn a_taken_address_is_found_by_the_exclusive_bind_only() {
         let any = ListenAddress::parse("127.0.0.1:0").unwrap();
         let first = bind_shared(any.socket()).unwrap();
         first.open().unwrap();
-        let taken = first.address().unwrap();
+        let taken = on_the_network(&first);
         let listen = ListenAddress::parse(&taken.to_string()).unwrap();
         assert_eq!(bind_exclusive(listen).unwrap_err().kind(), io::ErrorKind::AddrInUse);
         assert!(bind_shared(taken).is_ok());
@@ -117,7 +242,7 @@ mod tests {
     #[test]
     fn nobody_connects_before_it_is_open() {
         let socket = bind_shared(ListenAddress::parse("127.0.0.1:0").unwrap().socket()).unwrap();
-        let address = socket.address().unwrap();
+        let address = on_the_network(&socket);
         assert_eq!(TcpStream::connect(address).unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
         socket.open().unwrap();
         socket.open().unwrap();

@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use ppp::{PartialResult, v1, v2};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 use crate::config::model::ProxyVersion;
 use crate::net::dial::DialError;
+use crate::net::socket::Socket;
 
 /// Longest header, in bytes: version 2 has room for extensions, and this is room for several of them.
 const MOST: usize = 4096;
@@ -20,6 +20,15 @@ const MOST: usize = 4096;
 const MOST_V1: usize = 107;
 /// Between two looks at a header that comes in pieces.
 const PAUSE: Duration = Duration::from_millis(5);
+
+/// For whom we speak to an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Speaker {
+    /// For ourselves.
+    Ourselves,
+    /// For a client; without addresses if it has come in by a socket in the file system.
+    Client(Option<Ends>),
+}
 
 /// Both ends of a client's connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +54,7 @@ enum Said {
 ///
 /// # Errors
 /// If what comes is no header, or the stream ends. It has no time-out of its own.
-pub async fn take(stream: &mut TcpStream) -> io::Result<Option<SocketAddr>> {
+pub async fn take(stream: &mut Socket) -> io::Result<Option<SocketAddr>> {
     let mut seen = vec![0; MOST];
     let mut known = 0;
     loop {
@@ -69,24 +78,27 @@ pub async fn take(stream: &mut TcpStream) -> io::Result<Option<SocketAddr>> {
     }
 }
 
-/// Begins a connection to an endpoint with a header: on behalf of a client, or for ourselves if there is none.
+/// Begins a connection to an endpoint with a header.
 ///
 /// # Errors
 /// If it cannot be written. It has no time-out of its own.
-pub async fn send(stream: &mut TcpStream, version: ProxyVersion, ends: Option<Ends>) -> Result<(), DialError> {
-    stream.write_all(&header(version, ends)).await.map_err(DialError::Other)
+pub async fn send(stream: &mut Socket, version: ProxyVersion, speaker: Speaker) -> Result<(), DialError> {
+    stream.write_all(&header(version, speaker)).await.map_err(DialError::Other)
 }
 
-fn header(version: ProxyVersion, ends: Option<Ends>) -> Vec<u8> {
-    let ends = ends.map(|ends| one_family(ends.client, ends.ours));
+fn header(version: ProxyVersion, speaker: Speaker) -> Vec<u8> {
+    let (command, ends) = match speaker {
+        Speaker::Ourselves => (v2::Command::Local, None),
+        Speaker::Client(ends) => (v2::Command::Proxy, ends.map(|ends| one_family(ends.client, ends.ours))),
+    };
     match version {
         ProxyVersion::V1 => ends.map_or(v1::Addresses::Unknown, v1::Addresses::from).to_string().into_bytes(),
         ProxyVersion::V2 => {
             let builder = match ends {
-                Some(ends) => v2::Builder::with_addresses(v2::Version::Two | v2::Command::Proxy, v2::Protocol::Stream, ends),
+                Some(ends) => v2::Builder::with_addresses(v2::Version::Two | command, v2::Protocol::Stream, ends),
                 None => {
                     let nothing = v2::AddressFamily::Unspecified | v2::Protocol::Unspecified;
-                    v2::Builder::new(v2::Version::Two | v2::Command::Local, nothing)
+                    v2::Builder::new(v2::Version::Two | command, nothing)
                 }
             };
             builder.build().expect("two addresses are shorter than 64 KiB")
@@ -211,13 +223,16 @@ mod tests {
             let ends = Ends { client: client.parse().unwrap(), ours: ours.parse().unwrap() };
             let source = Some(SocketAddr::new(ends.client.ip().to_canonical(), ends.client.port()));
             for (version, wanted) in [(ProxyVersion::V1, text.as_bytes().to_vec()), (ProxyVersion::V2, bytes)] {
-                let header = header(version, Some(ends));
+                let header = header(version, Speaker::Client(Some(ends)));
                 assert_eq!(header, wanted, "{ends:?}");
                 assert_eq!(read(&header), Said::Whole(header.len(), source));
             }
         }
-        assert_eq!(header(ProxyVersion::V1, None), b"PROXY UNKNOWN\r\n");
-        assert_eq!(header(ProxyVersion::V2, None), v2(&[0x20, 0, 0, 0]));
+        for speaker in [Speaker::Ourselves, Speaker::Client(None)] {
+            assert_eq!(header(ProxyVersion::V1, speaker), b"PROXY UNKNOWN\r\n");
+        }
+        assert_eq!(header(ProxyVersion::V2, Speaker::Ourselves), v2(&[0x20, 0, 0, 0]));
+        assert_eq!(header(ProxyVersion::V2, Speaker::Client(None)), v2(&[0x21, 0, 0, 0]));
     }
 
     #[test]

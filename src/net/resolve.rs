@@ -4,28 +4,30 @@
 //! keeps that thread busy whether or not anybody still waits, so whoever asks again waits for the last answer first.
 
 use std::io;
-use std::net::SocketAddr;
 
-use crate::base::address::{EndpointAddress, Host};
+use crate::base::address::{EndpointAddress, Host, Site};
 
 /// So many addresses of one name are kept.
 pub const MAX_ADDRESSES: usize = 16;
 
-/// The socket addresses of an endpoint's address, at least one; at once if it has no name.
+/// Where an endpoint's address leads, to at least one place; at once if it has no name.
 ///
 /// # Errors
 /// If the name does not resolve.
-pub async fn look_up(address: &EndpointAddress) -> io::Result<Vec<SocketAddr>> {
-    let name = match address.host() {
-        Host::Ip(ip) => return Ok(vec![SocketAddr::new(*ip, address.port())]),
-        Host::Name(name) => name,
-    };
-    let found: Vec<SocketAddr> = tokio::net::lookup_host((&**name, address.port())).await?.take(MAX_ADDRESSES).collect();
+pub async fn look_up(address: &EndpointAddress) -> io::Result<Vec<Site>> {
+    if let Some(site) = address.site() {
+        return Ok(vec![site]);
+    }
+    let Host::Name(name) = address.host() else { return Err(io::ErrorKind::InvalidInput.into()) };
+    let found: Vec<Site> =
+        tokio::net::lookup_host((&**name, address.port())).await?.take(MAX_ADDRESSES).map(Site::from).collect();
     if found.is_empty() { Err(io::Error::other("the name has no address")) } else { Ok(found) }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
     use crate::runtime::thread::block_on;
 
@@ -34,9 +36,12 @@ mod tests {
         block_on(async {
             let look_up = |text: &str| EndpointAddress::parse(text).unwrap();
             let literal = super::look_up(&look_up("[::1]:7")).await.unwrap();
-            assert_eq!(literal, ["[::1]:7".parse::<SocketAddr>().unwrap()]);
+            assert_eq!(literal, ["[::1]:7".parse::<SocketAddr>().unwrap().into()]);
             let named = super::look_up(&look_up("localhost:7")).await.unwrap();
-            assert!(named.iter().all(|address| address.port() == 7 && address.ip().is_loopback()), "{named:?}");
+            assert!(
+                named.iter().filter_map(Site::ip).all(|address| address.port() == 7 && address.ip().is_loopback()),
+                "{named:?}"
+            );
         })
         .unwrap();
     }

@@ -5,10 +5,10 @@ use std::io;
 use std::sync::{Arc, OnceLock};
 
 use rustls::RootCertStore;
-use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, TlsStream};
 
 use crate::net::dial::DialError;
+use crate::net::socket::Socket;
 use crate::net::stream::Stream;
 use crate::tls::{Application, Towards};
 
@@ -17,11 +17,11 @@ use crate::tls::{Application, Towards};
 /// # Errors
 /// [`DialError::Certificate`] if the endpoint is not who it should be, [`DialError::Tls`] otherwise.
 pub async fn secure(
-    stream: TcpStream,
+    stream: Socket,
     towards: &Towards,
     application: Application,
     host: &str,
-) -> Result<TlsStream<TcpStream>, DialError> {
+) -> Result<TlsStream<Socket>, DialError> {
     let config = towards.config(application, system).map_err(DialError::Tls)?;
     let name =
         towards.name(host).ok_or_else(|| DialError::Certificate(format!("{host} is no name that a certificate could have")))?;
@@ -40,7 +40,7 @@ pub fn prepare(towards: &Towards) {
 #[must_use]
 pub fn speaks_http2(stream: &Stream) -> bool {
     match stream {
-        Stream::Tcp(_) => false,
+        Stream::Plain(_) => false,
         Stream::Tls(stream) => stream.get_ref().1.alpn_protocol() == Some(b"h2"),
     }
 }

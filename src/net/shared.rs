@@ -6,6 +6,7 @@
 use std::cell::RefCell;
 use std::io;
 use std::mem::MaybeUninit;
+use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -13,7 +14,6 @@ use std::time::Duration;
 
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 use crate::net::stream::Stream;
 
@@ -39,10 +39,11 @@ impl Shared {
         Self(Rc::new(RefCell::new(stream.into())))
     }
 
-    /// Has the stream end with a reset, which nobody takes for the end of a message, once its last handle has gone.
+    /// Has the stream end with a reset, which nobody takes for the end of a message, once its last handle has gone. One in the
+    /// file system knows no resets, and ends as usual.
     pub fn reset(&self) {
         // Without it the stream ends as usual, and nothing else is left to do about it.
-        drop(SockRef::from(self.0.borrow().tcp()).set_linger(Some(Duration::ZERO)));
+        drop(SockRef::from(self.0.borrow().socket()).set_linger(Some(Duration::ZERO)));
     }
 
     /// Asks the system what is waiting, without taking it.
@@ -55,7 +56,7 @@ impl Shared {
 impl Waiting {
     /// Asks the system what is waiting at a stream, without taking it.
     #[must_use]
-    pub fn at(stream: &TcpStream) -> Self {
+    pub fn at(stream: &impl AsFd) -> Self {
         let mut byte = [MaybeUninit::uninit()];
         match SockRef::from(stream).peek(&mut byte) {
             Ok(0) => Self::End,

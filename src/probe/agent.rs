@@ -4,10 +4,10 @@
 //! mention stays as it was, the vote included: `75%` after `down` is still down.
 
 use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
 
 use crate::health::signal::{Failure, ProbeResult};
 use crate::net::dial::DialError;
+use crate::net::socket::Socket;
 use crate::report::spec::{Format, Spec};
 use crate::report::{self, Asks, MAX_LINE, Said, StatusWord};
 
@@ -22,7 +22,7 @@ pub(super) struct Agent {
 ///
 /// # Errors
 /// If the connection breaks.
-pub(super) async fn line(stream: TcpStream) -> Result<Vec<u8>, DialError> {
+pub(super) async fn line(stream: Socket) -> Result<Vec<u8>, DialError> {
     let mut line = Vec::new();
     // One byte more than a line may have, so that a longer one is known as such.
     let mut rest = stream.take(u64::try_from(MAX_LINE).unwrap_or(u64::MAX) + 1);

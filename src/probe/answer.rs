@@ -4,8 +4,9 @@ use std::future::poll_fn;
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName};
-use http::{HeaderMap, StatusCode};
-use http_body_util::Empty;
+use http::{HeaderMap, Response, StatusCode};
+use http_body_util::{BodyExt, Empty};
+use hyper::body::Incoming;
 
 use crate::health::MAX_BOOT_ID;
 use crate::health::signal::Stamps;
@@ -40,8 +41,7 @@ impl Answer {
     /// # Errors
     /// If the body breaks off.
     pub(super) async fn read(head: Reply, rest: &mut Conversation<Stream, Empty<Bytes>>, format: Format) -> Result<Self, Fault> {
-        let mut answer = Self { status: head.status, headers: head.headers, body: Vec::new(), most: 0 };
-        answer.most = max_body(format, answer.content_type());
+        let mut answer = Self::begin(head.status, head.headers, format);
         while !answer.is_cut()
             && let Some(frame) = poll_fn(|cx| rest.poll_frame(cx)).await
         {
@@ -50,6 +50,29 @@ impl Answer {
             }
         }
         Ok(answer)
+    }
+
+    /// The same of an answer over HTTP/2.
+    ///
+    /// # Errors
+    /// If the body breaks off.
+    pub(super) async fn read_http2(response: Response<Incoming>, format: Format) -> hyper::Result<Self> {
+        let (head, mut rest) = response.into_parts();
+        let mut answer = Self::begin(head.status, head.headers, format);
+        while !answer.is_cut()
+            && let Some(frame) = rest.frame().await
+        {
+            if let Ok(data) = frame?.into_data() {
+                take(&mut answer.body, &data, answer.most);
+            }
+        }
+        Ok(answer)
+    }
+
+    fn begin(status: StatusCode, headers: HeaderMap, format: Format) -> Self {
+        let mut answer = Self { status, headers, body: Vec::new(), most: 0 };
+        answer.most = max_body(format, answer.content_type());
+        answer
     }
 
     /// The body as far as it is looked at: 64 KiB, or 1 MiB of a page of metrics.

@@ -33,7 +33,13 @@ pub(super) struct File {
 impl File {
     /// The file of an endpoint.
     pub(super) fn new(check: &FileCheck, host: &str, port: u16) -> Self {
-        let address = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+        let address = if port == 0 {
+            host.to_owned()
+        } else if host.contains(':') {
+            format!("[{host}]:{port}")
+        } else {
+            format!("{host}:{port}")
+        };
         let path = check.path.replace("{host}", host).replace("{port}", &port.to_string()).replace("{address}", &address);
         Self { path, seen: None, asking: None }
     }

@@ -10,18 +10,14 @@ use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, TE};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper::client::conn::http2::{Builder, SendRequest};
-use hyper_util::rt::TokioIo;
 use percent_encoding::percent_decode_str;
 
 use crate::health::serving::Served;
 use crate::health::signal::{Failure, ProbeResult};
+use crate::probe::http2::{Body, Connection};
 use crate::probe::target::Target;
 use crate::probe::trouble::Trouble;
-use crate::runtime::task::{self, Owned};
 use crate::tls::Application;
-
-type Body = Full<Bytes>;
 
 /// Most bytes of an answer that are read: the message has two or three.
 const MAX_MESSAGE: usize = 4 * 1024;
@@ -38,13 +34,6 @@ pub(super) struct GrpcLine {
     warm: Option<Connection>,
 }
 
-#[derive(Debug)]
-struct Connection {
-    sender: SendRequest<Body>,
-    /// Moves bytes for as long as this lives.
-    _driver: Owned,
-}
-
 /// What came of asking.
 #[derive(Debug)]
 pub(super) enum Answered {
@@ -52,20 +41,6 @@ pub(super) enum Answered {
     Served(Served),
     /// Something that is no answer of a gRPC server, judged already.
     Other(ProbeResult),
-}
-
-/// Runs hyper's tasks on this thread.
-#[derive(Debug, Clone, Copy)]
-struct Here;
-
-impl<F> hyper::rt::Executor<F> for Here
-where
-    F: Future + 'static,
-    F::Output: 'static,
-{
-    fn execute(&self, future: F) {
-        drop(task::spawn(future));
-    }
 }
 
 /// The request of one run.
@@ -116,7 +91,7 @@ impl GrpcLine {
     /// If no whole answer comes. There is no time-out in here: who drops the future closes the connection.
     pub(super) async fn ask(&mut self, target: &Target, request: Request<Body>, fresh: bool) -> Result<Answered, Trouble> {
         let known = !target.addresses().is_empty();
-        let warm = self.warm.take().filter(|connection| !fresh && known && connection.sender.is_ready());
+        let warm = self.warm.take().filter(|connection| !fresh && known && connection.is_ready());
         if let Some(mut connection) = warm {
             // One that closes before any answer was idle for too long; that is no failure.
             if let Ok(answered) = exchange(&mut connection, request.clone()).await {
@@ -124,28 +99,16 @@ impl GrpcLine {
                 return Ok(answered);
             }
         }
-        let mut connection = open(target).await?;
+        let mut connection = Connection::open(target.connect(Application::Http2).await?).await?;
         let answered = exchange(&mut connection, request).await?;
         self.warm = Some(connection);
         Ok(answered)
     }
 }
 
-async fn open(target: &Target) -> Result<Connection, Trouble> {
-    let stream = target.connect(Application::Http2).await?;
-    let handshake = Builder::new(Here).handshake(TokioIo::new(stream)).await;
-    let (sender, connection) = handshake.map_err(|error| Trouble::of_http2(&error))?;
-    let driver = async {
-        // How it ended is told to whoever asks on it.
-        drop(connection.await);
-    };
-    Ok(Connection { sender, _driver: Owned::spawn(driver) })
-}
-
 async fn exchange(connection: &mut Connection, request: Request<Body>) -> Result<Answered, Trouble> {
     let trouble = |error: hyper::Error| Trouble::of_http2(&error);
-    connection.sender.ready().await.map_err(trouble)?;
-    let response = connection.sender.send_request(request).await.map_err(trouble)?;
+    let response = connection.ask(request).await.map_err(trouble)?;
     if let Some(other) = refuse(&response) {
         return Ok(Answered::Other(other));
     }

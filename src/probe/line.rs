@@ -11,16 +11,18 @@
 use std::future::poll_fn;
 
 use bytes::Bytes;
-use http::Request;
-use http_body_util::Empty;
+use http::header::HOST;
+use http::uri::{Authority, Scheme};
+use http::{Request, Uri};
+use http_body_util::{Empty, Full};
 
 use crate::http1::{Connection, Conversation, Fault, Heard, RequestHead};
 use crate::net::stream::Stream;
 use crate::probe::answer::Answer;
+use crate::probe::http2;
 use crate::probe::target::Target;
 use crate::probe::trouble::Trouble;
 use crate::report::spec::Format;
-use crate::tls::Application;
 
 type Body = Empty<Bytes>;
 
@@ -30,7 +32,13 @@ pub(super) struct Line {
     /// What is read from its answers.
     format: Format,
     /// Kept from the last run, idle.
-    warm: Option<Connection<Stream>>,
+    warm: Option<Warm>,
+}
+
+#[derive(Debug)]
+enum Warm {
+    Http1(Connection<Stream>),
+    Http2(http2::Connection),
 }
 
 impl Line {
@@ -43,15 +51,38 @@ impl Line {
     /// # Errors
     /// If no whole answer comes. There is no time-out in here: who drops the future closes the connection.
     pub(super) async fn ask(&mut self, target: &Target, request: &Request<Body>, fresh: bool) -> Result<Answer, Trouble> {
-        let warm = self.warm.take().filter(|_| !fresh && !target.addresses().is_empty());
-        if let Some(connection) = warm.and_then(quiet) {
-            match self.exchange(connection, request).await {
+        match self.warm.take().filter(|_| !fresh && !target.addresses().is_empty()).and_then(quiet) {
+            Some(Warm::Http1(connection)) => match self.exchange(connection, request).await {
                 Err(Fault::Closed { heard: false } | Fault::Broken { heard: false, .. }) => {}
                 other => return other.map_err(Trouble::from),
+            },
+            Some(Warm::Http2(connection)) => {
+                if let Ok(answer) = self.exchange_http2(connection, target, request).await {
+                    return Ok(answer);
+                }
             }
+            None => {}
         }
-        let connection = Connection::new(target.connect(Application::Http1).await?);
-        self.exchange(connection, request).await.map_err(Trouble::from)
+        let (stream, http2) = target.connect_http().await?;
+        if http2 {
+            return self.exchange_http2(http2::Connection::open(stream).await?, target, request).await;
+        }
+        self.exchange(Connection::new(stream), request).await.map_err(Trouble::from)
+    }
+
+    async fn exchange_http2(
+        &mut self,
+        mut connection: http2::Connection,
+        target: &Target,
+        request: &Request<Body>,
+    ) -> Result<Answer, Trouble> {
+        let trouble = |error: hyper::Error| Trouble::of_http2(&error);
+        let response = connection.ask(for_http2(request, target)?).await.map_err(trouble)?;
+        let answer = Answer::read_http2(response, self.format).await.map_err(trouble)?;
+        if !answer.is_cut() {
+            self.warm = Some(Warm::Http2(connection));
+        }
+        Ok(answer)
     }
 
     async fn exchange(&mut self, connection: Connection<Stream>, request: &Request<Body>) -> Result<Answer, Fault> {
@@ -72,12 +103,27 @@ impl Line {
             }
         };
         let answer = Answer::read(reply, &mut conversation, self.format).await?;
-        self.warm = conversation.finish();
+        self.warm = conversation.finish().map(Warm::Http1);
         Ok(answer)
     }
 }
 
 /// The connection, if it can take a request: open, and nothing has come that nobody asked for.
-fn quiet(mut connection: Connection<Stream>) -> Option<Connection<Stream>> {
-    connection.is_quiet().then_some(connection)
+fn quiet(mut warm: Warm) -> Option<Warm> {
+    let quiet = match &mut warm {
+        Warm::Http1(connection) => connection.is_quiet(),
+        Warm::Http2(connection) => connection.is_ready(),
+    };
+    quiet.then_some(warm)
+}
+
+/// The request as it is sent over HTTP/2, where its target names the host.
+fn for_http2(request: &Request<Body>, target: &Target) -> http::Result<Request<http2::Body>> {
+    let (mut head, _) = request.clone().into_parts();
+    let host = head.headers.remove(HOST).map(|host| host.as_bytes().to_vec()).unwrap_or_default();
+    let mut uri = head.uri.into_parts();
+    uri.scheme = Some(if target.is_secured() { Scheme::HTTPS } else { Scheme::HTTP });
+    uri.authority = Some(Authority::try_from(host.as_slice())?);
+    head.uri = Uri::from_parts(uri)?;
+    Ok(Request::from_parts(head, Full::default()))
 }

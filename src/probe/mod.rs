@@ -13,7 +13,7 @@
 //! | `self_check` | whether we could hear anything at all |
 //! | `vigil` | the deadline, and what it is worth when we stood still |
 //! | `target`, `request` | where to ask, and what |
-//! | `line` | the warm connection and the exchange on it |
+//! | `line`, `http2` | the warm connection and the exchange on it |
 //! | `agent`, `beat`, `grpc` | the probes that are not HTTP/1: an agent's line, a file, a gRPC health service |
 //! | `answer`, `reading`, `trouble` | what came, the report in it, and why nothing came |
 //! | `once` | one run outside any schedule |
@@ -23,6 +23,7 @@ mod answer;
 mod beat;
 mod confirm;
 mod grpc;
+mod http2;
 mod lag;
 mod line;
 mod once;

@@ -80,7 +80,8 @@ pub fn plain(url: &str, timeout: Duration) -> Result<(EndpointAddress, ProbeSpec
         _ => return Err(UrlError),
     };
     let authority = uri.authority().ok_or(UrlError)?.as_str();
-    let endpoint = EndpointAddress::parse(authority).or_else(|_| EndpointAddress::parse(&format!("{authority}:{port}")));
+    let endpoint =
+        EndpointAddress::parse_network(authority).or_else(|_| EndpointAddress::parse_network(&format!("{authority}:{port}")));
     let endpoint = endpoint.map_err(|_| UrlError)?;
     let check = HttpCheck {
         path: uri.path_and_query().map_or("/", |path| path.as_str()).into(),

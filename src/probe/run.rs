@@ -19,7 +19,6 @@ use crate::probe::vigil;
 use crate::report::spec::{Format, Spec};
 use crate::report::{Asks, Counters};
 use crate::runtime::clock;
-use crate::tls::Application;
 
 /// A probe of one endpoint, ready to run.
 #[derive(Debug)]
@@ -154,7 +153,7 @@ impl Probe {
             (Means::File(file), Check::File(check)) => Ok(Found::Judged(file.look(check).await)),
             // The means are made from the check, so what is left is a connection.
             _ => {
-                drop(self.target.connect(Application::Http1).await?);
+                drop(self.target.connect_http().await?);
                 Ok(Found::Judged(ProbeResult::Pass))
             }
         }

@@ -4,17 +4,18 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 
-use crate::base::address::{EndpointAddress, Host};
+use crate::base::address::{EndpointAddress, Host, Site};
 use crate::cluster::Endpoint;
-use crate::config::model::{self, ProxyVersion};
+use crate::config::model::{self, Protocol, ProxyVersion};
 use crate::health::check::ProbeSpec;
+use crate::net::beginning::Beginning;
 use crate::net::dial::{self, DialError};
-use crate::net::proxy_header;
+use crate::net::proxy_header::Speaker;
 use crate::net::resolve;
-use crate::net::secure::secure;
+use crate::net::secure::speaks_http2;
+use crate::net::socket::Socket;
 use crate::net::stream::Stream;
 use crate::runtime::task::Owned;
 use crate::tls::{Application, Towards};
@@ -31,6 +32,8 @@ pub struct Approach {
     pub tls: Option<Arc<Towards>>,
     /// The header that comes before everything else, if there is one.
     pub proxy_protocol: Option<ProxyVersion>,
+    /// What is spoken.
+    pub protocol: Protocol,
 }
 
 /// Where a probe goes.
@@ -48,13 +51,15 @@ pub(super) struct Target {
     tls: Option<(Arc<Towards>, Arc<str>)>,
     /// The header that connections begin with.
     header: Option<ProxyVersion>,
+    /// What http probes speak.
+    protocol: Protocol,
 }
 
 #[derive(Debug)]
 enum Place {
     /// Where the endpoint is, whose name others look up; on another port if there is one.
     Endpoint(Arc<Endpoint>, Option<u16>),
-    Fixed(Vec<SocketAddr>),
+    Fixed(Vec<Site>),
     Named(Names),
 }
 
@@ -62,7 +67,7 @@ enum Place {
 #[derive(Debug)]
 struct Names {
     /// `None` until the first lookup has ended, and empty until one has succeeded.
-    found: watch::Receiver<Option<Vec<SocketAddr>>>,
+    found: watch::Receiver<Option<Vec<Site>>>,
     /// Ends when dropped.
     _lookups: Owned,
 }
@@ -71,7 +76,8 @@ impl Approach {
     /// That of a cluster.
     #[must_use]
     pub fn of(cluster: &model::Cluster) -> Self {
-        Self { tls: cluster.tls.as_ref().map(|tls| Arc::clone(&tls.towards)), proxy_protocol: cluster.proxy_protocol }
+        let tls = cluster.tls.as_ref().map(|tls| Arc::clone(&tls.towards));
+        Self { tls, proxy_protocol: cluster.proxy_protocol, protocol: cluster.protocol }
     }
 }
 
@@ -82,20 +88,20 @@ impl Target {
         let Some(address) = &spec.address else {
             let host = host_header(&endpoint.address, spec.port);
             let place = Place::Endpoint(Arc::clone(endpoint), spec.port);
-            return Self { host, name, port, source, place, tls: None, header: None };
+            return Self { host, name, port, source, place, tls: None, header: None, protocol: Protocol::Http1 };
         };
-        let place = match address.socket() {
-            Some(socket) => Place::Fixed(vec![socket]),
+        let place = match address.site() {
+            Some(site) => Place::Fixed(vec![site]),
             None => Place::Named(Names::look_up(address.clone())),
         };
-        Self { host: address.text(), name, port, source, place, tls: None, header: None }
+        Self { host: address.authority(), name, port, source, place, tls: None, header: None, protocol: Protocol::Http1 }
     }
 
     /// The same for an endpoint that only has an address: its name is looked up now, once. Without an answer the target
     /// has no addresses.
     pub(super) async fn resolve(spec: &ProbeSpec, endpoint: &EndpointAddress) -> Self {
         let (address, host) = match &spec.address {
-            Some(address) => (address, address.text()),
+            Some(address) => (address, address.authority()),
             None => (endpoint, host_header(endpoint, spec.port)),
         };
         let mut found = resolve::look_up(address).await.unwrap_or_default();
@@ -108,11 +114,13 @@ impl Target {
             place: Place::Fixed(found),
             tls: None,
             header: None,
+            protocol: Protocol::Http1,
         }
     }
 
-    /// The same as the cluster's connections begin: over TLS, unless the probe wants none, and behind a header, unless it goes
-    /// elsewhere than requests do: a management port knows nothing of the proxies in front of the service.
+    /// The same as the cluster's connections begin: over TLS, unless the probe wants none, and behind a header and in the cluster's
+    /// protocol, unless it goes elsewhere than requests do: a management port knows nothing of the proxies in front of the
+    /// service, and need not speak what that speaks; under TLS it may choose.
     pub(super) fn approached(mut self, spec: &ProbeSpec, approach: &Approach) -> Self {
         let host = match (&spec.address, &self.place) {
             (Some(address), _) => address.host().to_string(),
@@ -122,6 +130,7 @@ impl Target {
         self.tls = approach.tls.as_ref().filter(|_| spec.tls).map(|tls| (Arc::clone(tls), host.into()));
         let elsewhere = spec.address.is_some() || spec.port.is_some_and(|port| port != self.port);
         self.header = approach.proxy_protocol.filter(|_| !elsewhere);
+        self.protocol = if elsewhere && approach.protocol == Protocol::Http2 { Protocol::Auto } else { approach.protocol };
         self
     }
 
@@ -130,22 +139,34 @@ impl Target {
     /// # Errors
     /// If there is none.
     pub(super) async fn connect(&self, application: Application) -> Result<Stream, DialError> {
-        let mut stream = self.connect_plain().await?;
-        if let Some(version) = self.header {
-            proxy_header::send(&mut stream, version, None).await?;
+        let header = self.header.map(|version| (version, Speaker::Ourselves));
+        let tls = self.tls.as_ref().map(|(tls, host)| (&**tls, &**host));
+        Beginning { header, tls }.on(self.connect_plain().await?, application).await
+    }
+
+    /// A fresh connection for HTTP in the version that is spoken there, and whether that is HTTP/2.
+    ///
+    /// # Errors
+    /// If there is none, or HTTP/2 must be spoken and the endpoint does not offer it.
+    pub(super) async fn connect_http(&self) -> Result<(Stream, bool), DialError> {
+        let stream = self.connect(self.protocol.application()).await?;
+        let http2 = match (self.protocol, &self.tls) {
+            (Protocol::Http1, _) | (Protocol::Auto, None) => false,
+            (Protocol::Http2, None) => true,
+            (Protocol::Auto | Protocol::Http2, Some(_)) => speaks_http2(&stream),
+        };
+        if self.protocol == Protocol::Http2 && !http2 {
+            return Err(DialError::Tls("the endpoint does not offer HTTP/2".to_owned()));
         }
-        Ok(match &self.tls {
-            None => Stream::from(stream),
-            Some((tls, host)) => Stream::from(secure(stream, tls, application, host).await?),
-        })
+        Ok((stream, http2))
     }
 
     /// A fresh connection in the clear, whatever the endpoint speaks otherwise.
     ///
     /// # Errors
     /// If there is none.
-    pub(super) async fn connect_plain(&self) -> Result<TcpStream, DialError> {
-        dial::connect_from(self.source, &self.addresses()).await
+    pub(super) async fn connect_plain(&self) -> Result<Socket, DialError> {
+        dial::reach(self.source, &self.addresses()).await
     }
 
     /// Whether connections are secured.
@@ -161,8 +182,8 @@ impl Target {
         }
     }
 
-    /// The addresses to connect to, in order; empty if the name does not resolve.
-    pub(super) fn addresses(&self) -> Vec<SocketAddr> {
+    /// Where to connect to, in order; empty if the name does not resolve.
+    pub(super) fn addresses(&self) -> Vec<Site> {
         match &self.place {
             Place::Endpoint(endpoint, port) => {
                 let mut addresses = endpoint.addresses().to_vec();
@@ -183,7 +204,7 @@ impl Names {
 }
 
 /// A lookup that fails leaves what the last good one found.
-async fn keep_looked_up(address: EndpointAddress, tell: watch::Sender<Option<Vec<SocketAddr>>>) {
+async fn keep_looked_up(address: EndpointAddress, tell: watch::Sender<Option<Vec<Site>>>) {
     loop {
         let answer = resolve::look_up(&address).await;
         if let Err(error) = &answer {
@@ -204,22 +225,30 @@ fn without_port(host: &str) -> &str {
     bare.trim_start_matches('[').trim_end_matches(']')
 }
 
-fn set_port(addresses: &mut [SocketAddr], port: Option<u16>) {
-    if let Some(port) = port {
-        addresses.iter_mut().for_each(|address| address.set_port(port));
-    }
+/// A socket in the file system has no other ports, so it leads nowhere then.
+fn set_port(addresses: &mut Vec<Site>, port: Option<u16>) {
+    let Some(port) = port else { return };
+    addresses.retain_mut(|site| match site {
+        Site::Ip(address) => {
+            address.set_port(port);
+            true
+        }
+        Site::Unix(_) => false,
+    });
 }
 
+/// What stands for the endpoint in the path of a file. That of a socket in the file system is its path, less what would lead to
+/// another folder.
 fn host_name(address: &EndpointAddress) -> String {
     match address.host() {
-        Host::Ip(ip) => ip.to_string(),
-        Host::Name(name) => name.to_string(),
+        Host::Unix(path) => path.path().to_string_lossy().trim_matches('/').replace('/', "-"),
+        host => host.to_string(),
     }
 }
 
 fn host_header(address: &EndpointAddress, port: Option<u16>) -> Arc<str> {
     match (port, address.host()) {
-        (None, _) => address.text(),
+        (None, _) | (_, Host::Unix(_)) => address.authority(),
         (Some(port), Host::Ip(ip)) => SocketAddr::new(*ip, port).to_string().into(),
         (Some(port), Host::Name(name)) => format!("{name}:{port}").into(),
     }

@@ -21,7 +21,8 @@ const WAITING: usize = 16_384;
 #[derive(Debug)]
 pub(crate) struct Record {
     pub(crate) at: WallTime,
-    pub(crate) client: HeaderValue,
+    /// Its address, if it has one.
+    pub(crate) client: Option<HeaderValue>,
     pub(crate) method: Method,
     pub(crate) target: Uri,
     pub(crate) version: Version,
@@ -46,7 +47,7 @@ pub(crate) struct Record {
 
 impl Record {
     /// What the head of a request says.
-    pub(crate) fn begin(request: &Parts, client: HeaderValue, listener: &Arc<str>, at: WallTime) -> Box<Self> {
+    pub(crate) fn begin(request: &Parts, client: Option<HeaderValue>, listener: &Arc<str>, at: WallTime) -> Box<Self> {
         let header = |name: HeaderName| request.headers.get(name).cloned();
         Box::new(Self {
             at,

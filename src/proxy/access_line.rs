@@ -28,7 +28,7 @@ fn json_line(record: &Record) -> String {
     let mut put = |key: &str, value: Option<Value>| drop(value.map(|value| line.insert(key.to_owned(), value)));
     let header = |value: &Option<HeaderValue>| value.as_ref().map(|value| Value::String(lossy(value)));
     put("time", Some(record.at.to_string().into()));
-    put("client", Some(lossy(&record.client).into()));
+    put("client", header(&record.client));
     put("listener", Some((&*record.listener).into()));
     put("route", record.route.as_deref().map(Into::into));
     put("cluster", record.cluster.as_deref().map(Into::into));
@@ -54,7 +54,7 @@ fn combined_line(record: &Record) -> String {
     let header = |value: &Option<HeaderValue>| value.as_ref().map_or_else(|| "-".to_owned(), escaped);
     format!(
         "{} - - [{}] \"{} {} {}\" {} {} \"{}\" \"{}\" \"{}\" \"{}\"",
-        lossy(&record.client),
+        header(&record.client),
         day_first(&record.at.to_string()),
         record.method,
         record.target,
@@ -118,7 +118,7 @@ mod tests {
             .body(())
             .unwrap();
         let at = WallTime::from_unix_millis(1_795_478_400_007);
-        let mut record = Record::begin(&request.into_parts().0, HeaderValue::from_static("192.0.2.7"), &"web".into(), at);
+        let mut record = Record::begin(&request.into_parts().0, Some(HeaderValue::from_static("192.0.2.7")), &"web".into(), at);
         record.request_id = Some(HeaderValue::from_static("r-1"));
         (record.status, record.bytes, record.attempts) = (200, 12, 1);
         record.duration = Duration::from_micros(1500);

@@ -98,7 +98,7 @@ pub(crate) fn admit<'a>(
 
 /// The address that a request comes from: the connection's, or what a proxy that is trusted tells.
 fn source<'a>(context: &'a Context, listener: &Listener, headers: &'a HeaderMap) -> &'a str {
-    let peer = context.client.address.to_str().unwrap_or_default();
+    let peer = context.client.address.as_ref().and_then(|address| address.to_str().ok()).unwrap_or_default();
     if context.client.trusted { affinity::source(headers, &listener.config.trusted_proxies, peer) } else { peer }
 }
 

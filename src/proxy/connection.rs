@@ -1,6 +1,6 @@
 //! One client connection: how it is opened, which protocol it speaks, and a close that lets the client read what we said last.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,13 +8,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::HeaderValue;
 use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
 
 use crate::cluster::{Listener, ListenerError};
 use crate::config::model::{self, Protocol};
 use crate::net::proxy_header::{self, Ends};
 use crate::net::shared::Shared;
+use crate::net::socket::Socket;
 use crate::net::stream::Stream;
 use crate::proxy::context::{Context, State};
 use crate::proxy::door::Door;
@@ -36,7 +36,8 @@ pub(crate) struct Accepted {
     /// What it came in by.
     door: Rc<Door>,
     listener: Arc<model::Listener>,
-    peer: SocketAddr,
+    /// Where it comes from, if that has an address.
+    peer: Option<SocketAddr>,
     handshake: Option<Handshake>,
 }
 
@@ -70,39 +71,47 @@ impl Ended {
 
 impl Accepted {
     /// A connection from `peer`; an error if the listener has no room for its handshake.
-    pub(crate) fn new(door: Rc<Door>, listener: &Listener, peer: SocketAddr) -> Result<Self, ListenerError> {
+    pub(crate) fn new(door: Rc<Door>, listener: &Listener, peer: Option<SocketAddr>) -> Result<Self, ListenerError> {
         let handshake = listener.tls.as_ref().map(|tls| Handshake::begin(tls, listener)).transpose()?;
         Ok(Self { door, listener: Arc::clone(&listener.config), peer, handshake })
     }
 
     /// Whether it begins with who connects.
     fn is_announced(&self) -> bool {
-        let ip = self.peer.ip().to_canonical();
-        self.listener.proxy_protocol && self.listener.trusted_proxies.iter().any(|net| net.contains(&ip))
+        self.listener.proxy_protocol && self.is_trusted()
+    }
+
+    fn is_trusted(&self) -> bool {
+        match self.ip() {
+            Some(ip) => self.listener.trusted_proxies.iter().any(|net| net.contains(&ip)),
+            None => self.listener.trusts_unix,
+        }
+    }
+
+    fn ip(&self) -> Option<IpAddr> {
+        self.peer.map(|peer| peer.ip().to_canonical())
     }
 
     /// What is known of the client; `certificate` is the one that has been verified.
     fn client(&self, stream: &Stream) -> Client {
-        let ip = self.peer.ip().to_canonical();
         let secured = match stream {
-            Stream::Tcp(_) => None,
+            Stream::Plain(_) => None,
             Stream::Tls(stream) => Some(stream),
         };
-        let trusted = self.listener.trusted_proxies.iter().any(|net| net.contains(&ip));
-        Client::new(ip, trusted, secured.is_some(), secured.and_then(|stream| subject(stream)))
+        Client::new(self.ip(), self.is_trusted(), secured.is_some(), secured.and_then(|stream| subject(stream)))
     }
 }
 
 /// The verified name of whoever is at the other end.
-fn subject(stream: &TlsStream<TcpStream>) -> Option<HeaderValue> {
+fn subject(stream: &TlsStream<Socket>) -> Option<HeaderValue> {
     let certificate = stream.get_ref().1.peer_certificates()?.first()?;
     HeaderValue::from_str(&tls::subject(certificate)?).ok()
 }
 
 /// Serves a connection until it ends.
-pub(crate) async fn serve(worker: Rc<Worker>, accepted: Accepted, stream: TcpStream, place: Place) {
+pub(crate) async fn serve(worker: Rc<Worker>, accepted: Accepted, stream: Socket, place: Place) {
     // Without this a head and its body may wait for each other's acknowledgement.
-    if let Err(error) = stream.set_nodelay(true) {
+    if let Err(error) = stream.set_nodelay() {
         return tracing::debug!("a client's connection ended at once: {error}");
     }
     let door = Rc::clone(&accepted.door);
@@ -113,22 +122,22 @@ pub(crate) async fn serve(worker: Rc<Worker>, accepted: Accepted, stream: TcpStr
     drop(place);
 }
 
-async fn speak(worker: Rc<Worker>, mut accepted: Accepted, mut stream: TcpStream) {
+async fn speak(worker: Rc<Worker>, mut accepted: Accepted, mut stream: Socket) {
     if accepted.is_announced() {
         // The handshake of TLS, if there is one, and the first head have their own time.
         let limit = accepted.listener.limits.head_timeout;
         match tokio::time::timeout(limit, proxy_header::take(&mut stream)).await {
-            Ok(Ok(Some(source))) => accepted.peer = source,
+            Ok(Ok(Some(source))) => accepted.peer = Some(source),
             Ok(Ok(None)) => {}
             Ok(Err(_)) => return worker.count(&accepted.door, ListenerError::ProxyHeader),
             Err(_) => return worker.count(&accepted.door, ListenerError::HeadTimeout),
         }
     }
-    let ours = match stream.local_addr() {
+    let ours = match stream.local() {
         Ok(ours) => ours,
         Err(error) => return tracing::debug!("a client's connection ended at once: {error}"),
     };
-    let downstream = Downstream::new(Ends { client: accepted.peer, ours });
+    let downstream = Downstream::new(accepted.peer.map(|client| Ends { client, ours: ours.unwrap_or_else(|| nowhere(client)) }));
     let mut protocol = accepted.listener.protocol;
     let stream = match accepted.handshake.take() {
         None => Stream::from(stream),
@@ -160,6 +169,12 @@ async fn speak(worker: Rc<Worker>, mut accepted: Accepted, mut stream: TcpStream
         return;
     }
     end(&worker, &context, socket, ended).await;
+}
+
+/// The address that a client has connected to who was told of on a socket in the file system: nobody knows.
+const fn nowhere(client: SocketAddr) -> SocketAddr {
+    let ip = if client.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { IpAddr::V6(Ipv6Addr::UNSPECIFIED) };
+    SocketAddr::new(ip, 0)
 }
 
 /// What is spoken under TLS by a client that did not choose.

@@ -13,14 +13,14 @@ use crate::proxy::upstream::Upstream;
 /// A client's connection, whatever is spoken on it.
 #[derive(Debug)]
 pub(crate) struct Downstream {
-    /// Where it comes from and goes to.
-    pub(crate) ends: Ends,
+    /// Where it comes from and goes to, if that has addresses.
+    pub(crate) ends: Option<Ends>,
     /// The endpoints in whose pools connections of its own may wait. There are never more than there are endpoints.
     holders: RefCell<Vec<Weak<Upstream>>>,
 }
 
 impl Downstream {
-    pub(crate) fn new(ends: Ends) -> Rc<Self> {
+    pub(crate) fn new(ends: Option<Ends>) -> Rc<Self> {
         Rc::new(Self { ends, holders: RefCell::default() })
     }
 

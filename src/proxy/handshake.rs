@@ -8,11 +8,11 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use rustls::ServerConfig;
-use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::cluster::{Listener, ListenerError};
+use crate::net::socket::Socket;
 use crate::runtime::timer;
 use crate::tls::Renewable;
 
@@ -47,7 +47,7 @@ impl Handshake {
     }
 
     /// Shakes hands within `timeout`.
-    pub(crate) async fn run(self, stream: TcpStream, timeout: Duration) -> Result<TlsStream<TcpStream>, NoHandshake> {
+    pub(crate) async fn run(self, stream: Socket, timeout: Duration) -> Result<TlsStream<Socket>, NoHandshake> {
         let accept = TlsAcceptor::from(self.config).accept(stream);
         let result = tokio::select! {
             biased;

@@ -13,10 +13,10 @@ use tokio::sync::Notify;
 use crate::base::time::Timestamp;
 use crate::cluster::{Connect, Snapshot, Upstream as Settings};
 use crate::config::model::Protocol;
+use crate::net::beginning::Beginning;
 use crate::net::dial::{self, DialError};
-use crate::net::proxy_header;
-use crate::net::secure::{secure, speaks_http2};
-use crate::net::stream::Stream;
+use crate::net::proxy_header::Speaker;
+use crate::net::secure::speaks_http2;
 use crate::proxy::downstream::Downstream;
 use crate::proxy::failure::Failure;
 use crate::proxy::lines::Line;
@@ -161,18 +161,12 @@ async fn make(
     permit: Permit,
 ) -> Result<Opened, DialError> {
     let endpoint = &upstream.endpoint;
-    let mut stream = dial::connect_any(&endpoint.addresses()).await?;
-    if let (Some(version), Some(owner)) = (settings.proxy_protocol, owner) {
-        proxy_header::send(&mut stream, version, Some(owner.ends)).await?;
-    }
     let protocol = if owner.is_some() { Protocol::Http1 } else { settings.protocol };
-    let stream = match tls {
-        None => Stream::from(stream),
-        Some(tls) => {
-            let host = endpoint.address.host().to_string();
-            Stream::from(Box::pin(secure(stream, tls, protocol.application(), &host)).await?)
-        }
-    };
+    let socket = dial::reach(None, &endpoint.addresses()).await?;
+    let header = settings.proxy_protocol.zip(owner.map(|owner| Speaker::Client(owner.ends)));
+    let host = tls.map(|_| endpoint.address.host().to_string());
+    let beginning = Beginning { header, tls: tls.map(|tls| &**tls).zip(host.as_deref()) };
+    let stream = beginning.on(socket, protocol.application()).await?;
     let http2 = match (protocol, tls) {
         (Protocol::Http1, _) | (Protocol::Auto, None) => false,
         (Protocol::Http2, None) => true,

@@ -10,14 +10,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
 use crate::base::ids::{ClusterId, EndpointId};
 use crate::cluster::{BEAT, Endpoint, ListenerError, Live, RecallReceiver, Reporter};
-use crate::net::listen::ListenSocket;
+use crate::net::listen::{ListenSocket, Waiting};
+use crate::net::socket::Socket;
 use crate::proxy::access::AccessLog;
 use crate::proxy::connection;
 use crate::proxy::door::{Door, Doors, Leave, Opening, Sight};
@@ -226,7 +226,7 @@ async fn keep_accepting(worker: Rc<Worker>, door: Rc<Door>, socket: Arc<ListenSo
 
 /// Accepts until told to close, then takes what the system has accepted already: those clients have been let in.
 async fn accept(worker: Rc<Worker>, door: Rc<Door>, socket: Arc<ListenSocket>) {
-    let listener = match socket.handle().and_then(TcpListener::from_std) {
+    let listener = match socket.acceptor() {
         Ok(listener) => listener,
         Err(error) => return tracing::error!("a listening socket cannot be used: {error}"),
     };
@@ -242,18 +242,15 @@ async fn accept(worker: Rc<Worker>, door: Rc<Door>, socket: Arc<ListenSocket>) {
         }
     }
     door.close();
-    match listener.into_std() {
-        Ok(socket) => empty(&worker, &door, &socket),
+    match listener.into_waiting() {
+        Ok(waiting) => empty(&worker, &door, waiting),
         Err(error) => tracing::error!("the accept queue cannot be emptied: {error}"),
     }
 }
 
-fn empty(worker: &Rc<Worker>, door: &Rc<Door>, socket: &std::net::TcpListener) {
-    while let Ok((stream, peer)) = socket.accept() {
-        let nonblocking = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
-        if let Ok(stream) = nonblocking {
-            admit(worker, door, stream, peer);
-        }
+fn empty(worker: &Rc<Worker>, door: &Rc<Door>, waiting: Waiting) {
+    for (stream, peer) in waiting {
+        admit(worker, door, stream, peer);
     }
 }
 
@@ -268,7 +265,7 @@ async fn pause(worker: &Rc<Worker>, door: &Door, error: &io::Error) {
 }
 
 /// Starts a connection's task, unless there are as many as the listener may have.
-fn admit(worker: &Rc<Worker>, door: &Rc<Door>, stream: TcpStream, peer: SocketAddr) {
+fn admit(worker: &Rc<Worker>, door: &Rc<Door>, stream: Socket, peer: Option<SocketAddr>) {
     let sight = worker.sight(door);
     let listener = sight.listener();
     let place = Place::take(worker, &listener.connections);

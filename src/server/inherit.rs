@@ -41,13 +41,20 @@ pub(super) struct Inheritance {
 
 /// The process that serves until we do.
 #[derive(Debug)]
-pub(super) struct Predecessor(UnixStream);
+pub(super) struct Predecessor {
+    channel: UnixStream,
+    /// Sockets whose files go with them once we serve.
+    files: Vec<Arc<ListenSocket>>,
+}
 
 /// The first words of a predecessor.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Greeting {
     /// The owner of each socket, in the order in which these follow.
     pub(super) sockets: Vec<String>,
+    /// Which of them are in the file system, with files that go over too; by their place among them.
+    #[serde(default)]
+    pub(super) files: Vec<usize>,
     /// What its clock says.
     pub(super) clock: clock::Reading,
 }
@@ -78,15 +85,17 @@ impl Inheritance {
         let descriptors = receive_descriptors(&channel, greeting.sockets.len())?;
         let memory = receive_words(&channel)?;
         let spare = |(name, descriptor): (String, OwnedFd)| spare(Some(name), descriptor);
-        let sockets = greeting.sockets.into_iter().zip(descriptors).map(spare).collect::<io::Result<_>>()?;
-        Ok(Self { sockets, memory: Some(memory), predecessor: Some(Predecessor(channel)) })
+        let sockets = greeting.sockets.into_iter().zip(descriptors).map(spare).collect::<io::Result<Vec<_>>>()?;
+        let files = greeting.files.iter().filter_map(|place| Some(Arc::clone(&sockets.get(*place)?.socket))).collect();
+        Ok(Self { sockets, memory: Some(memory), predecessor: Some(Predecessor { channel, files }) })
     }
 }
 
 impl Predecessor {
     /// Says that we are ready, and takes in what has changed since the beginning. From then on nobody else accepts.
     pub(super) async fn take_over(self, handle: &Handle) {
-        let last = (&self.0).write_all(READY).and_then(|()| receive_words(&self.0));
+        let last = (&self.channel).write_all(READY).and_then(|()| receive_words(&self.channel));
+        self.files.iter().filter_map(|socket| socket.file()).for_each(|file| file.own(true));
         match last {
             Ok(memory) => {
                 handle.remember(memory).await;
@@ -119,8 +128,12 @@ fn from_manager() -> io::Result<Vec<Spare>> {
     let mut sockets = Vec::new();
     for number in 0..passed.len() {
         let name = names.next().filter(|name| !name.is_empty()).map(str::to_owned);
-        if let Some(listener) = passed.take_tcp_listener(number)? {
-            let descriptor = OwnedFd::from(listener);
+        let on_network = passed.take_tcp_listener(number).map(|listener| listener.map(OwnedFd::from));
+        let taken = match on_network {
+            Ok(taken) => taken,
+            Err(_) => passed.take_unix_listener(number)?.map(OwnedFd::from),
+        };
+        if let Some(descriptor) = taken {
             // Whoever we start must not inherit it by accident.
             rustix::io::fcntl_setfd(&descriptor, rustix::io::FdFlags::CLOEXEC)?;
             sockets.push(spare(name, descriptor)?);

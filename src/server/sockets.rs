@@ -7,9 +7,10 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::base::address::ListenAddress;
+use crate::base::address::{ListenAddress, Site};
 use crate::config::Config;
-use crate::net::listen::{ListenSocket, bind_exclusive, bind_shared};
+use crate::net::listen::{ListenSocket, bind_exclusive, bind_path, bind_shared};
+use crate::net::socket_file::SocketFile;
 use crate::proxy::Opening;
 use crate::server::Fatal;
 
@@ -19,7 +20,7 @@ pub struct Bound {
     /// The listener's name.
     pub name: Arc<str>,
     /// The address, with the port that the system gave where the configuration says 0.
-    pub address: SocketAddr,
+    pub address: Site,
 }
 
 /// All sockets of one configuration.
@@ -47,9 +48,17 @@ pub(super) struct Spare {
 struct Held {
     /// Who wants it.
     name: Arc<str>,
-    wanted: ListenAddress,
-    bound: SocketAddr,
+    wanted: Wanted,
+    bound: Site,
     sockets: Vec<Numbered>,
+}
+
+/// What is wanted of an address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Wanted {
+    site: Site,
+    /// The bits of the mode of its file, where it has one.
+    mode: u32,
 }
 
 #[derive(Debug, Clone)]
@@ -78,35 +87,55 @@ impl Sockets {
     /// The sockets of `config` for so many workers: those there are, and new ones, which nobody can connect to yet.
     pub(super) fn plan(&self, config: &Config, workers: usize, numbers: &mut Numbers) -> Result<Self, Vec<Fatal>> {
         let mut fatal = Vec::new();
-        let mut hold = |who: &str, name: &Arc<str>, wanted: ListenAddress, count: usize| {
-            let held = self.hold(name, wanted, count, numbers);
-            held.map_err(|error| fatal.push(Fatal::Listen { who: who.to_owned(), address: wanted.to_string(), error })).ok()
+        let mut hold_at = |who: &str, name: &Arc<str>, wanted: Wanted, count: usize| {
+            let (held, address) = (self.hold(name, &wanted, count, numbers), wanted.site.to_string());
+            held.map_err(|error| fatal.push(Fatal::Listen { who: who.to_owned(), address, error })).ok()
         };
-        let mut plan = Self { admin: hold("admin", &"admin".into(), config.admin.address, 1), ..Self::default() };
-        plan.metrics = config.metrics.and_then(|address| hold("metrics", &"metrics".into(), address, 1));
-        plan.fleet = config.fleet.as_ref().and_then(|fleet| hold("fleet", &"fleet".into(), fleet.address, 1));
+        let mut hold = |who: &str, name: &Arc<str>, address: ListenAddress| hold_at(who, name, Wanted::on_network(address), 1);
+        let mut plan = Self { admin: hold("admin", &"admin".into(), config.admin.address), ..Self::default() };
+        plan.metrics = config.metrics.and_then(|address| hold("metrics", &"metrics".into(), address));
+        plan.fleet = config.fleet.as_ref().and_then(|fleet| hold("fleet", &"fleet".into(), fleet.address));
         for (index, heartbeats) in config.heartbeats.iter().enumerate() {
             let name = format!("heartbeats[{index}]").into();
-            plan.heartbeats.extend(hold("heartbeats", &name, heartbeats.address, 1));
+            plan.heartbeats.extend(hold("heartbeats", &name, heartbeats.address));
         }
         for listener in &config.listeners {
             let who = format!("listener {}", listener.name);
-            plan.listeners.extend(hold(&who, &listener.name, listener.address, workers));
+            let wanted = Wanted { site: listener.address.clone(), mode: listener.socket_mode };
+            plan.listeners.extend(hold_at(&who, &listener.name, wanted, workers));
         }
         if fatal.is_empty() { Ok(plan) } else { Err(fatal) }
     }
 
-    fn hold(&self, name: &Arc<str>, wanted: ListenAddress, count: usize, numbers: &mut Numbers) -> std::io::Result<Held> {
-        let known = self.all().find(|held| held.is(name, wanted));
+    fn hold(&self, name: &Arc<str>, wanted: &Wanted, count: usize, numbers: &mut Numbers) -> std::io::Result<Held> {
+        let known = self.all().find(|held| held.is(name, &wanted.site));
         let mut sockets = known.map(|held| held.sockets.clone()).unwrap_or_default();
-        let mut address = known.map_or(wanted.socket(), |held| held.bound);
-        for spare in self.spare.iter().filter(|spare| known.is_none() && spare.is_for(name, wanted)) {
-            address = spare.socket.address()?;
+        let mut bound = known.map_or_else(|| wanted.site.clone(), |held| held.bound.clone());
+        for spare in self.spare.iter().filter(|spare| known.is_none() && spare.is_for(name, &wanted.site)) {
+            bound = spare.socket.address()?;
             sockets.push(numbers.give(Arc::clone(&spare.socket)));
         }
-        if sockets.is_empty() && !self.bound_here().any(|bound| ListenAddress::from(bound).clashes_with(wanted)) {
+        match &bound {
+            Site::Unix(path) if sockets.is_empty() => sockets.push(numbers.give(Arc::new(bind_path(path, wanted.mode)?))),
+            // Workers take turns on it.
+            Site::Unix(_) => {}
+            Site::Ip(address) => bound = self.fill(&mut sockets, *address, count, numbers)?.into(),
+        }
+        Ok(Held { name: Arc::clone(name), wanted: wanted.clone(), bound, sockets })
+    }
+
+    /// Adds sockets until there are as many as wanted. Returns where they are.
+    fn fill(
+        &self,
+        sockets: &mut Vec<Numbered>,
+        mut address: SocketAddr,
+        count: usize,
+        numbers: &mut Numbers,
+    ) -> std::io::Result<SocketAddr> {
+        let site = Site::Ip(address);
+        if sockets.is_empty() && !self.bound_here().any(|bound| bound.clashes_with(&site)) {
             // Sockets that share an address would listen beside those of another process unnoticed, and take turns with it.
-            drop(bind_exclusive(wanted)?);
+            drop(bind_exclusive(address.into())?);
         }
         while sockets.len() < count {
             let socket = match bind_shared(address) {
@@ -116,10 +145,10 @@ impl Sockets {
                 Err(error) => return Err(error),
             };
             // The first socket decides the port where the configuration leaves it to the system.
-            address = socket.address()?;
+            address = socket.address()?.ip().unwrap_or(address);
             sockets.push(numbers.give(Arc::new(socket)));
         }
-        Ok(Held { name: Arc::clone(name), wanted, bound: address, sockets })
+        Ok(address)
     }
 
     fn all(&self) -> impl Iterator<Item = &Held> {
@@ -127,9 +156,9 @@ impl Sockets {
     }
 
     /// Every address that this process has, or has been given.
-    fn bound_here(&self) -> impl Iterator<Item = SocketAddr> {
+    fn bound_here(&self) -> impl Iterator<Item = Site> {
         let spare = self.spare.iter().filter_map(|spare| spare.socket.address().ok());
-        self.all().map(|held| held.bound).chain(spare)
+        self.all().map(|held| held.bound.clone()).chain(spare)
     }
 
     /// Every socket with the name of its owner, for another process to inherit.
@@ -142,7 +171,7 @@ impl Sockets {
 
     /// Where the listeners listen, in the order of the configuration.
     pub(super) fn bound(&self) -> Vec<Bound> {
-        self.listeners.iter().map(|held| Bound { name: Arc::clone(&held.name), address: held.bound }).collect()
+        self.listeners.iter().map(|held| Bound { name: Arc::clone(&held.name), address: held.bound.clone() }).collect()
     }
 
     /// The socket of the admin interface, and where it is.
@@ -170,15 +199,18 @@ impl Sockets {
         for held in &self.listeners {
             for numbered in &held.sockets {
                 let fatal =
-                    |error| Fatal::Listen { who: format!("listener {}", held.name), address: held.wanted.to_string(), error };
-                numbered.socket.open().map_err(fatal)?;
+                    |error| Fatal::Listen { who: format!("listener {}", held.name), address: held.bound.to_string(), error };
+                let mode = |file: &SocketFile| file.set_mode(held.wanted.mode);
+                numbered.socket.file().map_or(Ok(()), mode).and_then(|()| numbered.socket.open()).map_err(fatal)?;
             }
         }
         Ok(())
     }
 
-    /// Holds the sockets of the listeners no longer.
+    /// Holds the sockets of the listeners no longer. Files go at once, so that nobody comes while the last ones are let in.
     pub(super) fn let_listeners_go(&mut self) {
+        let files = self.listeners.iter().flat_map(|held| &held.sockets).filter_map(|numbered| numbered.socket.file());
+        files.for_each(SocketFile::remove);
         self.listeners.clear();
     }
 
@@ -200,21 +232,31 @@ impl Sockets {
 
 impl Spare {
     /// Whether it is for that address; where the system chose the port, its owner's name decides.
-    fn is_for(&self, name: &str, wanted: ListenAddress) -> bool {
+    fn is_for(&self, name: &str, wanted: &Site) -> bool {
         let Ok(bound) = self.socket.address() else { return false };
-        let wanted = wanted.socket();
-        if wanted.port() == 0 { self.name.as_deref() == Some(name) && bound.ip() == wanted.ip() } else { bound == wanted }
+        match (&bound, wanted) {
+            (Site::Ip(bound), Site::Ip(wanted)) if wanted.port() == 0 => {
+                self.name.as_deref() == Some(name) && bound.ip() == wanted.ip()
+            }
+            (bound, wanted) => bound == wanted,
+        }
+    }
+}
+
+impl Wanted {
+    fn on_network(address: ListenAddress) -> Self {
+        Self { site: address.into(), mode: 0 }
     }
 }
 
 impl Held {
     /// Whether these are the sockets for that address; where the system chose the port, they are its owner's alone.
-    fn is(&self, name: &str, wanted: ListenAddress) -> bool {
-        self.wanted == wanted && (wanted.socket().port() != 0 || *self.name == *name)
+    fn is(&self, name: &str, wanted: &Site) -> bool {
+        self.wanted.site == *wanted && (!wanted.is_open() || *self.name == *name)
     }
 
     fn only(&self) -> Option<(Arc<ListenSocket>, SocketAddr)> {
-        self.sockets.first().map(|numbered| (Arc::clone(&numbered.socket), self.bound))
+        self.sockets.first().and_then(|numbered| Some((Arc::clone(&numbered.socket), self.bound.ip()?)))
     }
 }
 
@@ -244,7 +286,7 @@ mod tests {
         let again = first.plan(&web, 2, numbers).unwrap();
         assert_eq!(first.bound(), again.bound());
         assert_eq!(ids(&first, 0, 2), ids(&again, 0, 2));
-        let address = first.bound()[0].address;
+        let address = first.bound()[0].address.clone();
         let two = config(&format!(
             "{{ name: edge, address: '127.0.0.1:0', cluster: app }}, {{ name: x, address: '{address}', cluster: app }}"
         ));
@@ -285,7 +327,7 @@ mod tests {
             "{{ name: web, address: '{address}', cluster: app }}, {{ name: edge, address: '127.0.0.1:0', cluster: app }}"
         ));
         let sockets = Sockets::inherited(spares).plan(&two, 2, &mut Numbers::default()).unwrap();
-        let bound: Vec<SocketAddr> = sockets.bound().iter().map(|bound| bound.address).collect();
+        let bound: Vec<Site> = sockets.bound().into_iter().map(|bound| bound.address).collect();
         assert_eq!(bound, [address, chosen]);
         assert_eq!(sockets.legacy().len(), 5, "a second socket for the second worker each, and the admin interface's");
     }

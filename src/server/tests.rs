@@ -66,7 +66,7 @@ fn it_serves_when_it_says_so_and_finishes_what_it_has() {
     run(async {
         let endpoint = endpoint("one").await;
         let running = up(&text("127.0.0.1:0", &format!("endpoints: ['{endpoint}'], health: {{ path: / }}")), None).await;
-        let address = running.listeners[0].address;
+        let address = running.listeners[0].address.ip().unwrap();
         assert_ne!(address.port(), 0);
         assert_eq!(running.handle.live().phase(), Phase::Ready);
         assert!(get(address).await.ends_with("\r\n\r\none"));
@@ -82,7 +82,7 @@ fn a_connection_that_is_kept_is_told_to_close_while_draining() {
     run(async {
         let endpoint = endpoint("one").await;
         let running = up(&text("127.0.0.1:0", &format!("endpoints: ['{endpoint}']")), None).await;
-        let mut stream = TcpStream::connect(running.listeners[0].address).await.unwrap();
+        let mut stream = TcpStream::connect(running.listeners[0].address.ip().unwrap()).await.unwrap();
         stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
         let mut answer = vec![0; 4096];
         let read = stream.read(&mut answer).await.unwrap();
@@ -105,7 +105,7 @@ fn a_second_word_ends_at_once() {
     run(async {
         let running = up(&text("127.0.0.1:0", "endpoints: [127.0.0.1:1]"), None).await;
         // A head that never ends holds its connection until it is cut off.
-        let mut stream = TcpStream::connect(running.listeners[0].address).await.unwrap();
+        let mut stream = TcpStream::connect(running.listeners[0].address.ip().unwrap()).await.unwrap();
         stream.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
         running.drain(async {}).await;
     });
@@ -131,7 +131,7 @@ fn a_reload_brings_the_file_into_force_or_says_why_not() {
         let write = |text: &str| std::fs::write(&file, text).unwrap();
         let with = |endpoint: SocketAddr| text("127.0.0.1:0", &format!("endpoints: ['{endpoint}'], health: {{ path: / }}"));
         let running = up(&with(one), Some(file.clone())).await;
-        let (handle, address) = (running.handle.clone(), running.listeners[0].address);
+        let (handle, address) = (running.handle.clone(), running.listeners[0].address.ip().unwrap());
 
         write(&with(two));
         assert!(matches!(handle.reload_dry_run().await, ReloadOutcome::Applied { changes } if !changes.is_empty()));
@@ -157,7 +157,7 @@ fn orders_are_carried_out_before_they_are_answered() {
     run(async {
         let endpoint = endpoint("one").await;
         let running = up(&text("127.0.0.1:0", &format!("endpoints: ['{endpoint}']")), None).await;
-        let (handle, address) = (running.handle.clone(), running.listeners[0].address);
+        let (handle, address) = (running.handle.clone(), running.listeners[0].address.ip().unwrap());
         let name = endpoint.to_string();
         handle.operate("app", Some(&name), OperatorState::Maintenance, None, Some("disk".to_owned())).await.unwrap();
         assert!(get(address).await.starts_with("HTTP/1.1 503"));

@@ -15,6 +15,7 @@ use std::time::Duration;
 use crate::control::Handle;
 use crate::net::handover::{send_descriptors, send_words};
 use crate::net::listen::ListenSocket;
+use crate::net::socket_file::SocketFile;
 use crate::runtime::clock;
 use crate::server::inherit::{Greeting, HANDOVER, PATIENCE, READY};
 use crate::server::premises::Premises;
@@ -81,6 +82,8 @@ pub(super) async fn hand_over(program: &Program, premises: &Premises, handle: &H
     let (sockets, memory) = (premises.legacy(), handle.memory().await);
     let ours = blocking(move || {
         prepare(&ours, &sockets, &memory)?;
+        // From here on they go with the other one's sockets.
+        sockets.iter().filter_map(|(_, socket)| socket.file()).for_each(|file| file.own(false));
         Ok(ours)
     })
     .await?;
@@ -95,7 +98,12 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send
 
 /// Hands over what is needed to prepare, and waits until the other one is ready.
 fn prepare(mut channel: &UnixStream, sockets: &[(Arc<str>, Arc<ListenSocket>)], memory: &str) -> io::Result<()> {
-    let greeting = Greeting { sockets: sockets.iter().map(|(name, _)| name.to_string()).collect(), clock: clock::reading() };
+    let has_file = |socket: &ListenSocket| socket.file().is_some_and(SocketFile::is_ours);
+    let greeting = Greeting {
+        sockets: sockets.iter().map(|(name, _)| name.to_string()).collect(),
+        files: (0..sockets.len()).filter(|place| has_file(&sockets[*place].1)).collect(),
+        clock: clock::reading(),
+    };
     send_words(channel, &serde_json::to_string(&greeting).map_err(io::Error::other)?)?;
     let descriptors: Vec<_> = sockets.iter().map(|(_, socket)| socket.as_fd()).collect();
     send_descriptors(channel, &descriptors)?;

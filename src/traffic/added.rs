@@ -26,8 +26,8 @@ pub(super) const PSEUDONYM: &str = "pulsegate";
 /// What is known of the client that a request came from, made once for a connection.
 #[derive(Debug)]
 pub struct Client {
-    /// Its address, ready to be sent.
-    pub address: HeaderValue,
+    /// Its address, ready to be sent; none if it has come in by a socket in the file system.
+    pub address: Option<HeaderValue>,
     /// Whether its X-Forwarded-* are believed.
     pub trusted: bool,
     /// Whether its requests come over TLS.
@@ -39,12 +39,14 @@ pub struct Client {
 }
 
 impl Client {
-    /// The client at this address; `certificate` is the subject of the one that has been verified.
+    /// The client at this address, if it has one; `certificate` is the subject of the one that has been verified.
     #[must_use]
-    pub fn new(ip: IpAddr, trusted: bool, secure: bool, certificate: Option<HeaderValue>) -> Self {
-        let address = HeaderValue::from_str(&ip.to_string()).expect("an IP address is a header value");
+    pub fn new(ip: Option<IpAddr>, trusted: bool, secure: bool, certificate: Option<HeaderValue>) -> Self {
+        let address = ip.map(|ip| HeaderValue::from_str(&ip.to_string()).expect("an IP address is a header value"));
         let mut lines = Vec::new();
-        line(&FORWARDED_FOR, address.as_bytes(), &mut lines);
+        if let Some(address) = &address {
+            line(&FORWARDED_FOR, address.as_bytes(), &mut lines);
+        }
         line(&FORWARDED_PROTO, scheme(secure).as_bytes(), &mut lines);
         if let Some(subject) = &certificate {
             line(&CLIENT_CERT, subject.as_bytes(), &mut lines);
@@ -90,7 +92,9 @@ impl Added {
 
     /// Puts it among headers, in the place of whatever has the same names.
     pub fn insert(self, client: &Client, headers: &mut HeaderMap) {
-        headers.insert(&FORWARDED_FOR, client.address.clone());
+        if let Some(address) = &client.address {
+            headers.insert(&FORWARDED_FOR, address.clone());
+        }
         headers.insert(&FORWARDED_PROTO, HeaderValue::from_static(scheme(client.secure)));
         if let Some(subject) = &client.certificate {
             headers.insert(&CLIENT_CERT, subject.clone());
@@ -179,7 +183,7 @@ mod tests {
     fn lines_and_headers_say_the_same() {
         for (secure, host, version) in [(false, None, Version::HTTP_10), (true, Some("shop:80"), Version::HTTP_2)] {
             let certificate = secure.then(|| HeaderValue::from_static("CN=a"));
-            let client = Client::new(Ipv6Addr::LOCALHOST.into(), false, secure, certificate);
+            let client = Client::new(secure.then(|| Ipv6Addr::LOCALHOST.into()), false, secure, certificate);
             let ids = Ids::new(&mut fastrand::Rng::with_seed(3));
             let added = Added { host: host.map(HeaderValue::from_static), version, ids };
             let (mut text, mut headers) = (Vec::new(), HeaderMap::new());

@@ -54,7 +54,7 @@ pub struct Asked<'a, S> {
     pub headers: &'a HeaderMap,
     /// The path as received.
     pub path: &'a str,
-    /// Tells the client's address, in text. Hardly anybody wants to know it, so it is looked up for who does.
+    /// Tells the client's address, in text; empty if it has none. Hardly anybody wants to know it, so it is looked up for who does.
     pub source: S,
 }
 
@@ -63,7 +63,7 @@ impl HashOn {
     #[must_use]
     pub fn key<'a>(&self, asked: Asked<'a, impl FnOnce() -> &'a str>) -> Option<u64> {
         let bytes = match self {
-            Self::Source => (asked.source)().as_bytes(),
+            Self::Source => Some((asked.source)().as_bytes()).filter(|source| !source.is_empty())?,
             Self::Path => asked.path.as_bytes(),
             Self::Header(name) => asked.headers.get(name)?.as_bytes(),
             Self::Cookie(name) => cookie(asked.headers, name)?.as_bytes(),

@@ -198,8 +198,10 @@ fn forwarded(headers: &mut HeaderMap, client: &Client, host: Option<&HeaderValue
         remove_forwarded(headers);
     }
     let kept = present.forwarded && client.trusted;
-    let before = if kept { joined(headers, &FORWARDED_FOR, &client.address) } else { None };
-    headers.insert(&FORWARDED_FOR, before.unwrap_or_else(|| client.address.clone()));
+    if let Some(address) = &client.address {
+        let before = if kept { joined(headers, &FORWARDED_FOR, address) } else { None };
+        headers.insert(&FORWARDED_FOR, before.unwrap_or_else(|| address.clone()));
+    }
     if let Some(subject) = &client.certificate {
         headers.insert(&CLIENT_CERT, subject.clone());
     }
@@ -300,7 +302,7 @@ mod tests {
 
     fn forward(lines: &[(&'static str, &str)], trusted: bool) -> HeaderMap {
         let mut headers = headers(lines);
-        let client = Client::new(Ipv4Addr::new(192, 0, 2, 1).into(), trusted, false, None);
+        let client = Client::new(Some(Ipv4Addr::new(192, 0, 2, 1).into()), trusted, false, None);
         let host = HeaderValue::from_static("shop:80");
         let added = request(&mut headers, &client, Some(&host), Version::HTTP_11, &mut fastrand::Rng::with_seed(1));
         if let Some(added) = added {
@@ -315,7 +317,7 @@ mod tests {
 
     #[test]
     fn what_is_added_is_put_among_headers_only_where_it_meets_its_like() {
-        let client = Client::new(Ipv4Addr::LOCALHOST.into(), false, false, None);
+        let client = Client::new(Some(Ipv4Addr::LOCALHOST.into()), false, false, None);
         let added = |name: &'static str| {
             let rng = &mut fastrand::Rng::with_seed(1);
             request(&mut headers(&[(name, "1")]), &client, None, Version::HTTP_11, rng).is_some()

@@ -67,7 +67,8 @@ clusters:
             let address = |key: &str| event[key].as_str().and_then(|text| text.parse().ok());
             match event["message"].as_str() {
                 Some("listening") => {
-                    listeners.push((event["listener"].as_str().unwrap().to_owned(), address("address").unwrap()))
+                    // Those in the file system have none.
+                    listeners.extend(address("address").map(|at| (event["listener"].as_str().unwrap().to_owned(), at)))
                 }
                 Some("started") => break,
                 _ => admin = admin.or_else(|| address("admin_address")),

@@ -99,6 +99,10 @@ clusters:
   - {{ name: clear, endpoints: [\"{address}\"], tls: {{ ca: {other} }}, health: {{ path: /, port: {port}, tls: off }} }}
   - {{ name: strange, endpoints: [\"{address}\"], tls: {{ ca: {other} }}, health: {{ path: / }} }}
   - {{ name: strange-tcp, endpoints: [\"{address}\"], tls: {{ ca: {other} }}, health: {{ probes: [{{ tcp: {{}} }}] }} }}
+  - {{ name: one, endpoints: [\"{address}\"], tls: {{ ca: {ca} }}, health: {{ probes: [{{ http: {{ path: /, body_contains: \"via: 1.1 pulsegate\" }} }}] }} }}
+  - {{ name: two, endpoints: [\"{address}\"], tls: {{ ca: {ca} }}, protocol: http2, health: {{ probes: [{{ http: {{ path: /, body_contains: \"via: 2.0 pulsegate\" }} }}] }} }}
+  - {{ name: either, endpoints: [\"{address}\"], tls: {{ ca: {ca} }}, protocol: auto, health: {{ probes: [{{ http: {{ path: /, body_contains: \"via: 2.0 pulsegate\" }} }}] }} }}
+  - {{ name: elsewhere, endpoints: [\"{address}\"], tls: {{ ca: {ca} }}, protocol: http2, health: {{ path: /, port: {port}, tls: off }} }}
 "
     ));
     let status: serde_json::Value = serde_json::from_str(&proxy.status()).unwrap();
@@ -118,6 +122,10 @@ clusters:
         ("clear", "healthy", ""),
         ("strange", "unhealthy", "probe_tls"),
         ("strange-tcp", "unhealthy", "probe_tls"),
+        ("one", "healthy", ""),
+        ("two", "healthy", ""),
+        ("either", "healthy", ""),
+        ("elsewhere", "healthy", ""),
     ];
     assert_eq!(seen, wanted);
 }

@@ -12,6 +12,7 @@ use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 
 use crate::cli::origin::Origin;
+use crate::net::socket::Socket;
 use crate::net::stream::Stream;
 use crate::net::{dial, secure};
 use crate::runtime::task;
@@ -89,7 +90,7 @@ impl Path {
     async fn connect(&self) -> Result<(SendRequest<Full<Bytes>>, task::Owned), String> {
         let found = tokio::net::lookup_host((self.url.host(), self.url.port())).await;
         let addresses: Vec<_> = found.map_err(|error| format!("the name does not resolve: {error}"))?.collect();
-        let stream = dial::connect_any(&addresses).await.map_err(|error| error.to_string())?;
+        let stream = Socket::Tcp(dial::connect_any(&addresses).await.map_err(|error| error.to_string())?);
         let stream: Stream = match &self.towards {
             None => stream.into(),
             Some(towards) => {

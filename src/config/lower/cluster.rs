@@ -1,5 +1,6 @@
 //! Owns the lowering of clusters and their endpoints.
 
+use crate::base::address::Host;
 use crate::config::defaults;
 use crate::config::lower::At;
 use crate::config::lower::affinity::{balance, sticky};
@@ -12,6 +13,7 @@ use crate::config::lower::tls::cluster_tls;
 use crate::config::lower::unique::Given;
 use crate::config::model::{Cluster, Endpoint, Pool, Protocol, ProxyVersion};
 use crate::config::raw::{self, CountOrNone, List};
+use crate::health::check::ProbeSpec;
 use crate::traffic::limits::Limits;
 
 /// All clusters.
@@ -45,9 +47,13 @@ fn cluster(at: &At<'_>, raw: &raw::Cluster) -> Cluster {
             hint,
         );
     }
+    let endpoints = raw.endpoints.as_ref().map(|list| endpoints(&at.key("endpoints"), list)).unwrap_or_default();
+    if let Some(unix) = endpoints.iter().find(|endpoint| matches!(endpoint.address.host(), Host::Unix(_))) {
+        check_unix(at, raw, unix, &lowered.probes);
+    }
     Cluster {
         name: raw.name.as_deref().unwrap_or_default().into(),
-        endpoints: raw.endpoints.as_ref().map(|list| endpoints(&at.key("endpoints"), list)).unwrap_or_default(),
+        endpoints,
         discovery: raw.discovery.as_ref().and_then(|raw| discovery(&at.key("discovery"), raw)),
         balance: raw.balance.as_ref().and_then(|raw| balance(&at.key("balance"), raw)).unwrap_or_default(),
         sticky: raw.sticky.as_ref().and_then(|raw| sticky(&at.key("sticky"), raw)),
@@ -63,6 +69,25 @@ fn cluster(at: &At<'_>, raw: &raw::Cluster) -> Cluster {
         report_timing: lowered.report_timing,
         references: lowered.references,
         heartbeat_tokens: lowered.heartbeat_tokens,
+    }
+}
+
+/// Puts down what only endpoints on the network can have, where one is a socket in the file system.
+fn check_unix(at: &At<'_>, raw: &raw::Cluster, endpoint: &Endpoint, probes: &[ProbeSpec]) {
+    let without = |what: &str| format!("no {what} beside the endpoint {}, which has none", endpoint.address);
+    if raw.tls.as_ref().is_some_and(|tls| tls.server_name.is_none()) && !at.key("tls").has("server_name") {
+        let hint = format!("the endpoint {} has no name that its certificate could have", endpoint.address);
+        at.key("tls").wrong_key("tls without server_name", "a server_name in it", hint);
+    }
+    let at = at.key("health");
+    for (index, probe) in probes.iter().enumerate() {
+        let at = if at.has("probes") { at.key("probes").item(index) } else { at.clone() };
+        if probe.port.is_some() {
+            at.key("port").wrong(without("port"), "a probe can have an address of its own".to_owned());
+        }
+        if probe.source.is_some() && probe.address.is_none() {
+            at.key("source").wrong(without("address to come from"), None);
+        }
     }
 }
 

@@ -39,13 +39,13 @@ pub(super) fn discovery(at: &At<'_>, raw: &raw::Discovery) -> Option<Discovery> 
 fn name(at: &At<'_>, text: &str) -> Option<(Arc<str>, Option<u16>)> {
     // A name without a port is one that any port would make into an address.
     let (whole, has_port) = if text.contains(':') { (text.to_owned(), true) } else { (format!("{text}:1"), false) };
-    match EndpointAddress::parse(&whole).map(|address| (address.host().clone(), address.port())) {
+    match EndpointAddress::parse_network(&whole).map(|address| (address.host().clone(), address.port())) {
         Ok((Host::Name(name), port)) => Some((name, has_port.then_some(port))),
         Ok((Host::Ip(_), _)) => {
             at.wrong(WANTED, "an address needs no lookup: put it into endpoints".to_owned());
             None
         }
-        Err(_) => {
+        Ok((Host::Unix(_), _)) | Err(_) => {
             at.wrong(WANTED, None);
             None
         }
@@ -53,7 +53,7 @@ fn name(at: &At<'_>, text: &str) -> Option<(Arc<str>, Option<u16>)> {
 }
 
 fn nameserver(at: &At<'_>, text: &str) -> Option<SocketAddr> {
-    let parsed = EndpointAddress::parse(text).ok().and_then(|address| address.socket());
+    let parsed = EndpointAddress::parse_network(text).ok().and_then(|address| address.socket());
     if parsed.is_none() {
         at.wrong("the address of a name server with its port, such as 10.0.0.2:53", None);
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::config::file::reason;
 use crate::config::lower::At;
-use crate::config::lower::host::{endpoint_address, listen_address};
+use crate::config::lower::host::{listen_address, network_address};
 use crate::config::lower::unique::Given;
 use crate::config::model::{Fleet, Secret};
 use crate::config::raw::{self, OrOff};
@@ -24,7 +24,7 @@ pub(super) fn fleet(at: &At<'_>, raw: &raw::Fleet) -> Option<Fleet> {
     let mut peers = Vec::new();
     for (index, text) in raw.peers.iter().flatten().enumerate() {
         let at = at.key("peers").item(index);
-        if let Some(peer) = text.as_deref().and_then(|text| endpoint_address(&at, text)) {
+        if let Some(peer) = text.as_deref().and_then(|text| network_address(&at, text)) {
             given.give(&at, (peer.host().clone(), peer.port()), "every peer once");
             peers.push(peer);
         }

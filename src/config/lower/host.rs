@@ -2,23 +2,35 @@
 
 use std::sync::Arc;
 
-use crate::base::address::{EndpointAddress, ListenAddress};
+use crate::base::address::{AddressError, EndpointAddress, ListenAddress, Site, SocketPath};
 use crate::config::lower::At;
 use crate::traffic::policy::HostPattern;
 
 /// Where a listener listens.
+pub(super) fn listen_site(at: &At<'_>, text: &str) -> Option<Site> {
+    let parsed = Site::parse_listen(text);
+    parsed.map_err(|error| at.wrong(error.to_string(), unix_hint(text).or_else(|| listen_hint(text)))).ok()
+}
+
+/// Where everything else listens, which is on the network alone.
 pub(super) fn listen_address(at: &At<'_>, text: &str) -> Option<ListenAddress> {
-    let parsed = ListenAddress::parse(text);
-    parsed.map_err(|error| at.wrong(error.to_string(), listen_hint(text))).ok()
+    let network_only = || "only listeners can be sockets in the file system".to_owned();
+    let hint = || if SocketPath::is_meant(text) { Some(network_only()) } else { listen_hint(text) };
+    ListenAddress::parse(text).map_err(|error| at.wrong(error.to_string(), hint())).ok()
+}
+
+/// What a path needs that was meant as a socket in the file system.
+fn unix_hint(text: &str) -> Option<String> {
+    let path = text.strip_prefix("unix:").unwrap_or(text);
+    let meant = format!("unix:/{}", path.trim_start_matches('/'));
+    let is_path = SocketPath::is_meant(text) || text.starts_with('/');
+    (is_path && meant != text && SocketPath::parse(&meant).is_ok()).then(|| format!("did you mean {meant:?}?"))
 }
 
 fn listen_hint(text: &str) -> Option<String> {
     let (host, port) = text.rsplit_once(':').unwrap_or((text, "8080"));
     if text.parse::<u16>().is_ok() {
         return Some(format!("did you mean \":{text}\"?"));
-    }
-    if text.starts_with("unix:") || text.starts_with('/') {
-        return Some("a socket in the file system cannot be listened on yet".to_owned());
     }
     match host {
         "localhost" => Some(format!("a name cannot be listened on; did you mean \"127.0.0.1:{port}\"?")),
@@ -34,12 +46,23 @@ fn bracketed(text: &str, host: &str) -> String {
 
 /// The address of an endpoint.
 pub(super) fn endpoint_address(at: &At<'_>, text: &str) -> Option<EndpointAddress> {
-    let parsed = EndpointAddress::parse(text);
+    address(at, text, EndpointAddress::parse(text))
+}
+
+/// The address of something that is on the network alone.
+pub(super) fn network_address(at: &At<'_>, text: &str) -> Option<EndpointAddress> {
+    address(at, text, EndpointAddress::parse_network(text))
+}
+
+fn address(at: &At<'_>, text: &str, parsed: Result<EndpointAddress, AddressError>) -> Option<EndpointAddress> {
     parsed.map_err(|error| at.wrong(error.to_string(), endpoint_hint(text))).ok()
 }
 
 fn endpoint_hint(text: &str) -> Option<String> {
-    let good = |text: &str| EndpointAddress::parse(text).is_ok();
+    if SocketPath::is_meant(text) || text.starts_with('/') {
+        return unix_hint(text);
+    }
+    let good = |text: &str| EndpointAddress::parse_network(text).is_ok();
     if let Some((_, rest)) = text.split_once("://") {
         let authority = rest.split('/').next().unwrap_or(rest);
         let hint = if good(authority) { format!("did you mean {authority:?}?") } else { "leave out the scheme".to_owned() };
@@ -71,11 +94,11 @@ pub(super) fn host_pattern(at: &At<'_>, text: &str) -> Option<HostPattern> {
 
 /// Whether this is a name or an address as it stands in a Host header, without a port.
 fn is_host(text: &str) -> bool {
-    !text.ends_with('.') && EndpointAddress::parse(&format!("{text}:80")).is_ok()
+    !text.ends_with('.') && EndpointAddress::parse_network(&format!("{text}:80")).is_ok()
 }
 
 fn is_address(text: &str) -> bool {
-    EndpointAddress::parse(&format!("{text}:80")).is_ok_and(|address| address.socket().is_some())
+    EndpointAddress::parse_network(&format!("{text}:80")).is_ok_and(|address| address.socket().is_some())
 }
 
 fn host_hint(text: &str) -> Option<String> {
@@ -85,7 +108,7 @@ fn host_hint(text: &str) -> Option<String> {
     if text.contains('*') {
         return Some("a wildcard stands only at the beginning of a name: *.example.com".to_owned());
     }
-    if EndpointAddress::parse(text).is_ok() {
+    if EndpointAddress::parse_network(text).is_ok() {
         return Some("leave out the port".to_owned());
     }
     (!text.is_ascii()).then(|| "write it as it goes over the wire, xn--...".to_owned())

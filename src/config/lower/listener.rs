@@ -5,16 +5,16 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use crate::base::address::ListenAddress;
+use crate::base::address::Site;
 use crate::base::units::parse_size;
 use crate::config::defaults;
 use crate::config::lower::At;
-use crate::config::lower::host::{listen_address, match_path};
+use crate::config::lower::host::{listen_site, match_path};
 use crate::config::lower::route::{catch_all, routes};
 use crate::config::lower::scalar::{WAIT, span_or};
 use crate::config::lower::tls::listener_tls;
 use crate::config::lower::unique::{ClusterNames, Given};
-use crate::config::model::{Listener, ListenerLimits, Protocol};
+use crate::config::model::{Listener, ListenerLimits, Protocol, UNIX};
 use crate::config::raw::{self, List, Root, Size};
 use crate::traffic::policy::RoutePolicy;
 
@@ -49,9 +49,10 @@ fn give_name(names: &mut Given<String>, at: &At<'_>, raw: &raw::Listener) {
 
 fn listener(at: &At<'_>, raw: &raw::Listener, clusters: &ClusterNames<'_>) -> Option<Listener> {
     let text = raw.address.as_deref();
-    let address = text.and_then(|text| listen_address(&at.key("address"), text));
+    let address = text.and_then(|text| listen_site(&at.key("address"), text));
+    let socket_mode = socket_mode(&at.key("socket_mode"), raw.socket_mode.as_deref(), address.as_ref());
     let name: Arc<str> = raw.name.as_deref().or(text).unwrap_or_default().into();
-    let trusted_proxies = trusted(&at.key("trusted_proxies"), raw.trusted_proxies.as_deref().unwrap_or_default());
+    let (trusted_proxies, trusts_unix) = trusted(&at.key("trusted_proxies"), raw.trusted_proxies.as_deref().unwrap_or_default());
     let health_path = raw.health_path.as_deref().and_then(|path| match_path(&at.key("health_path"), path));
     let proxy_protocol = raw.proxy_protocol.unwrap_or(defaults::PROXY_PROTOCOL);
     if proxy_protocol && !at.has("trusted_proxies") {
@@ -62,7 +63,27 @@ fn listener(at: &At<'_>, raw: &raw::Listener, clusters: &ClusterNames<'_>) -> Op
     let tls = raw.tls.as_ref().and_then(|tls| listener_tls(&at.key("tls"), tls));
     let protocol = raw.protocol.map_or_else(Protocol::default, protocol);
     let routes = cluster_or_routes(at, raw, &name, clusters);
-    Some(Listener { name, address: address?, protocol, tls, proxy_protocol, trusted_proxies, health_path, limits, routes })
+    Some(Listener {
+        name,
+        address: address?,
+        socket_mode,
+        protocol,
+        tls,
+        proxy_protocol,
+        trusted_proxies,
+        trusts_unix,
+        health_path,
+        limits,
+        routes,
+    })
+}
+
+/// The mode of the socket's file.
+fn socket_mode(at: &At<'_>, raw: Option<&str>, address: Option<&Site>) -> u32 {
+    if raw.is_some() && matches!(address, Some(Site::Ip(_))) {
+        at.wrong_key("socket_mode beside an address on the network", "unix:/path as the address, or no socket_mode", None);
+    }
+    u32::from_str_radix(raw.unwrap_or(defaults::SOCKET_MODE), 8).unwrap_or_default()
 }
 
 /// What is spoken on a connection.
@@ -91,16 +112,18 @@ fn cluster_or_routes(at: &At<'_>, raw: &raw::Listener, name: &str, clusters: &Cl
     all
 }
 
-fn trusted(at: &At<'_>, raw: &[Option<String>]) -> Vec<IpNet> {
+/// The networks that are trusted, and whether whoever comes in by a socket in the file system is.
+fn trusted(at: &At<'_>, raw: &[Option<String>]) -> (Vec<IpNet>, bool) {
     let network = |text: &str| text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
-    let mut all = Vec::new();
+    let (mut all, mut unix) = (Vec::new(), false);
     for (index, text) in raw.iter().enumerate().filter_map(|(index, text)| Some((index, text.as_deref()?))) {
         match network(text) {
+            _ if text == UNIX => unix = true,
             Some(network) => all.push(network.trunc()),
-            None => at.item(index).wrong("an address such as 10.0.0.7, or a network such as 10.0.0.0/8", None),
+            None => at.item(index).wrong("an address such as 10.0.0.7, a network such as 10.0.0.0/8, or unix:", None),
         }
     }
-    all
+    (all, unix)
 }
 
 fn limits(at: &At<'_>, raw: Option<&raw::Limits>) -> ListenerLimits {
@@ -134,10 +157,10 @@ fn head_bytes(at: &At<'_>, raw: Option<&Size>) -> usize {
 pub(super) fn clashes(top: &At<'_>, root: &Root) {
     let admin = root.admin.as_ref().and_then(|admin| admin.address.as_deref());
     let default = admin.is_none() && !top.key("admin").has("address");
-    let mut taken: Vec<(String, ListenAddress)> = Vec::new();
+    let mut taken: Vec<(String, Site)> = Vec::new();
     let mut take = |at: At<'_>, text: Option<&str>, owner: String| {
-        let Some(address) = text.and_then(|text| ListenAddress::parse(text).ok()) else { return };
-        match taken.iter().find(|(_, other)| other.clashes_with(address)) {
+        let Some(address) = text.and_then(|text| Site::parse_listen(text).ok()) else { return };
+        match taken.iter().find(|(_, other)| other.clashes_with(&address)) {
             Some((owner, other)) => at.wrong("an address that is still free", Some(format!("{owner} has {other}"))),
             None => taken.push((owner, address)),
         }

@@ -8,7 +8,7 @@ use crate::base::address::EndpointAddress;
 use crate::base::units::{Ratio, format_duration};
 use crate::config::defaults;
 use crate::config::lower::At;
-use crate::config::lower::host::endpoint_address;
+use crate::config::lower::host::network_address;
 use crate::config::lower::scalar::{PACE, WAIT, ratio_or, span_or};
 use crate::config::raw::{self, OneOrMany, OrOff};
 use crate::health::policy::{Damping, Outlier, Silence, SlowStart};
@@ -82,7 +82,7 @@ pub(super) fn damping(at: &At<'_>, raw: Option<&OrOff<raw::Damping>>) -> Option<
 /// Addresses that tell our own link from an endpoint.
 pub(super) fn references(at: &At<'_>, raw: Option<&OneOrMany<String>>) -> Vec<EndpointAddress> {
     let each = raw.into_iter().flat_map(OneOrMany::iter);
-    each.filter_map(|(index, text)| endpoint_address(&at.maybe_item(index), text)).collect()
+    each.filter_map(|(index, text)| network_address(&at.maybe_item(index), text)).collect()
 }
 
 fn at_least(at: &At<'_>, span: Duration, name: &str, least: Duration) {

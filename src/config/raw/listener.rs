@@ -14,9 +14,12 @@ pub(in crate::config) struct Listener {
     /// Its name, the label in metrics; by default its address.
     #[schemars(regex(pattern = super::scalar::NAME), extend("errorMessage" = super::scalar::NAME_WANTED))]
     pub(in crate::config) name: Option<String>,
-    /// Where it listens: ip:port (IPv6 in brackets), or :port for every interface.
+    /// Where it listens: ip:port (IPv6 in brackets), :port for every interface, or unix:/path for a socket in the file system.
     #[schemars(required)]
     pub(in crate::config) address: Option<String>,
+    /// Who may connect to a socket in the file system, as the mode of its file; its folder may keep others out as well.
+    #[schemars(regex(pattern = "^0?[0-7]{3}$"), extend("default" = defaults::SOCKET_MODE, "errorMessage" = "a mode of a file in quotes, such as \"0660\""))]
+    pub(in crate::config) socket_mode: Option<String>,
     /// What is spoken on it: auto tells HTTP/1.1 from HTTP/2 by ALPN, or by the first bytes where there is no TLS.
     #[schemars(extend("default" = "auto"))]
     pub(in crate::config) protocol: Option<Protocol>,
@@ -26,7 +29,8 @@ pub(in crate::config) struct Listener {
     /// among them speaks for himself.
     #[schemars(extend("default" = defaults::PROXY_PROTOCOL))]
     pub(in crate::config) proxy_protocol: Option<bool>,
-    /// Addresses and networks of proxies whose X-Forwarded-* headers are believed.
+    /// Addresses and networks of proxies whose X-Forwarded-* headers are believed; unix: for whoever connects to a socket in the
+    /// file system.
     pub(in crate::config) trusted_proxies: Option<List<String>>,
     /// A path that is answered here as /readyz is on the admin interface, before any route.
     pub(in crate::config) health_path: Option<String>,

@@ -11,10 +11,11 @@ use http::{HeaderName, HeaderValue};
 use serde_json::{Map, Value, json};
 
 use crate::balance::Algorithm;
+use crate::base::address::Site;
 use crate::base::units::format_duration;
 use crate::config::model::{
     AccessFormat, AccessLog, AccessTarget, Admin, Certificate, Cluster, ClusterTls, Config, Discovery, DnsName, Endpoint, Fleet,
-    Heartbeats, Listener, ListenerLimits, ListenerTls, Log, LogFormat, ProxyVersion,
+    Heartbeats, Listener, ListenerLimits, ListenerTls, Log, LogFormat, ProxyVersion, UNIX,
 };
 use crate::traffic::affinity::{Balance, HashOn};
 use crate::traffic::limits::Limits;
@@ -114,15 +115,23 @@ pub(super) fn listener(listener: &Listener) -> Value {
         "address": listener.address.to_string(),
         "protocol": listener.protocol.as_str(),
         "proxy_protocol": listener.proxy_protocol,
-        "trusted_proxies": listener.trusted_proxies.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "trusted_proxies": trusted_proxies(listener),
         "limits": limits(&listener.limits),
         "routes": listener.routes.iter().map(route::route).collect::<Vec<_>>(),
     });
     if let Some(tls) = &listener.tls {
         all["tls"] = listener_tls(tls);
     }
+    if matches!(listener.address, Site::Unix(_)) {
+        all["socket_mode"] = json!(format!("{:04o}", listener.socket_mode));
+    }
     put(&mut all, "health_path", json!(listener.health_path.as_deref()));
     all
+}
+
+fn trusted_proxies(listener: &Listener) -> Vec<String> {
+    let networks = listener.trusted_proxies.iter().map(ToString::to_string);
+    networks.chain(listener.trusts_unix.then(|| UNIX.to_owned())).collect()
 }
 
 /// The files of TLS; what stands in them is not shown.

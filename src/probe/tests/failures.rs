@@ -181,7 +181,7 @@ fn a_name_is_probed_as_soon_as_it_resolves() {
         let named = endpoint("orders.internal:9000");
         let mut rig = Rig::of(named, vec![http(timing(LONG))], None, 64);
         assert!(matches!(rig.result().await, ProbeResult::Void(_)));
-        rig.endpoint.resolve(vec![server.address]);
+        rig.endpoint.resolve(vec![server.address.into()]);
         rig.probing.probe_now();
         assert_eq!(rig.result().await, ProbeResult::Pass);
         assert!(server.heads()[0].contains("\r\nHost: orders.internal:9000\r\n"));

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::balance::{Algorithm, Picker};
-use crate::base::address::{EndpointAddress, ListenAddress};
+use crate::base::address::{EndpointAddress, Site};
 use crate::base::ids::{ClusterId, EndpointId};
 use crate::base::units::Ratio;
 use crate::cluster::{
@@ -60,9 +60,9 @@ impl Rig {
         let recall = Recall::queue();
         let recalls = recall.subscribe();
         let (stage, stages) = watch::channel(Stage::Serving);
-        let socket = crate::net::listen::bind_shared(settings.listener.address.socket()).unwrap();
+        let socket = crate::net::listen::bind_shared(settings.listener.address.ip().unwrap()).unwrap();
         socket.open().unwrap();
-        let address = socket.address().unwrap();
+        let address = socket.address().unwrap().ip().unwrap();
         let opening = Opening { id: 1, listener: Arc::clone(&settings.listener.name), socket: Arc::new(socket) };
         let (_doors, orders) = watch::channel(Doors { openings: vec![opening], leave: Leave::default() });
         let setup = Setup {
@@ -157,11 +157,13 @@ fn settings() -> Settings {
     };
     let listener = model::Listener {
         name: "web".into(),
-        address: ListenAddress::parse("127.0.0.1:0").unwrap(),
+        address: Site::parse_listen("127.0.0.1:0").unwrap(),
+        socket_mode: 0,
         protocol: model::Protocol::Auto,
         tls: None,
         proxy_protocol: false,
         trusted_proxies: Vec::new(),
+        trusts_unix: false,
         health_path: None,
         limits: model::ListenerLimits {
             connections: 100,
