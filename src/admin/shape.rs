@@ -92,6 +92,27 @@ pub struct Heartbeat {
     pub clock_drift_ppm: Option<i64>,
     /// How improbable the silence since is by now, in decades.
     pub phi: Option<f64>,
+    /// The share of numbered ones that were lost.
+    #[serde(default)]
+    pub loss_ratio: f64,
+    /// Why they count as silent or late; the endpoint may be well all the same, if probes outvote them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+    /// The sockets that they come by.
+    #[serde(default)]
+    pub paths: Vec<BeatPath>,
+}
+
+/// A socket that heartbeats of an endpoint come by.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BeatPath {
+    /// Its address, as configured.
+    pub address: String,
+    /// When the last one came by it.
+    pub at: String,
+    /// Why nothing comes by it any more, if others bring them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
 }
 
 /// The proxies that agree on health: `GET /api/v1/fleet`.
@@ -322,7 +343,16 @@ impl Heartbeat {
             clock_offset_seconds: view.clock_offset_ms.map(|millis| millis as f64 / 1000.0),
             clock_drift_ppm: view.clock_drift_ppm,
             phi: view.suspicion.map(|suspicion| suspicion.phi(clock::now())),
+            loss_ratio: view.loss,
+            reason: view.reason.as_ref().map(Reason::of),
+            paths: view.ways.iter().map(BeatPath::of).collect(),
         }
+    }
+}
+
+impl BeatPath {
+    fn of(view: &verdict::WayView) -> Self {
+        Self { address: view.name.to_string(), at: time(view.at), reason: view.reason.as_ref().map(Reason::of) }
     }
 }
 

@@ -10,7 +10,7 @@ use crate::base::time::WallTime;
 use crate::cli::client::{Target, segment};
 use crate::cli::failure::Failure;
 use crate::cli::output::{Output, plain};
-use crate::cli::{age, reason, table};
+use crate::cli::{age, pushed, reason, table};
 use crate::health::figure;
 use crate::runtime::clock;
 
@@ -51,6 +51,9 @@ fn render(explanation: &Explanation, now: WallTime) -> String {
     section(&mut text, "Why", &reasons(&endpoint.reasons, now), "nothing is held against it");
     section(&mut text, "What led to it, newest first", &history(&explanation.history, now), "nothing yet");
     section(&mut text, "Probes", &probes(&endpoint.probes, now), "none: only traffic and the operator judge it");
+    if let Some(heartbeat) = &endpoint.heartbeat {
+        section(&mut text, "Heartbeats", &pushed::rows(heartbeat, now), "none has come");
+    }
     section(&mut text, &report_title(explanation, now), &report(endpoint, &explanation.voids), "nothing");
     let next = explanation.next_change.as_deref().map_or("not by time alone".to_owned(), |at| ahead(at, now));
     section(&mut text, "Next change, if nothing else happens", "", &next);
@@ -198,6 +201,32 @@ mod tests {
 
         Next change, if nothing else happens
           in 10m 0s (2026-11-24T00:12:10.000Z)
+        ");
+    }
+
+    #[test]
+    fn heartbeats_have_a_section_of_their_own() {
+        let text = shown(
+            r#"{"cluster":"app","address":"a:1","state":"healthy","available":true,"admitted":true,"weight":1,"in_flight":0,
+            "since":"2026-11-24T00:02:00.000Z","reasons":[],"report":{},"probes":[],"next_change":null,"report_at":null,
+            "voids":[],"history":[],"heartbeat":{"at":"2026-11-24T00:02:09.600Z","deadline":"2026-11-24T00:02:11.350Z",
+            "result":"ok","state":"ready","seq":17,"boot_id":"6f1c","delay_seconds":0.0021,"clock_offset_seconds":-0.25,
+            "clock_drift_ppm":3,"phi":0.24,"loss_ratio":0.0123,"paths":[
+              {"address":"10.0.0.1:9901","at":"2026-11-24T00:02:09.600Z"},
+              {"address":"10.1.0.1:9901","at":"2026-11-24T00:01:58.000Z","reason":{"code":"heartbeat_expired",
+               "detail":"none by this way for 1750ms, while others bring them","since":"2026-11-24T00:02:00.000Z"}}]}}"#,
+        );
+        let section = text.split("\n\n").find(|section| section.starts_with("Heartbeats")).unwrap();
+        insta::assert_snapshot!(section, @r"
+        Heartbeats
+          last              0.4s ago, number 17, taken for ok, says ready
+          deadline          in 1.3s
+          boot id           6f1c
+          delay             2.1ms, its clock is -0.250s behind ours, 3 ppm slow
+          lost              1.23 %
+          suspicion         phi 0.2
+          by 10.0.0.1:9901  0.4s ago
+          by 10.1.0.1:9901  12s ago; heartbeat_expired: none by this way for 1750ms, while others bring them
         ");
     }
 

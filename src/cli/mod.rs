@@ -10,7 +10,7 @@
 //! | `beat` | speaks for one |
 //! | `validate`, `plan`, `simulate`, `schema`, `completions` | need neither a process nor a network |
 //! | `status`, `explain`, `events`, `operate`, `reload`, `health` | ask a running process, through `client` |
-//! | `age`, `finding`, `reason`, `table`, `figure`, `output`, `failure` | how it all looks |
+//! | `age`, `finding`, `reason`, `table`, `figure`, `pushed`, `output`, `failure` | how it all looks |
 //! | `origin`, `sse` | where a process is; the reading of server-sent events |
 
 mod age;
@@ -29,6 +29,7 @@ mod origin;
 mod output;
 mod plan;
 mod probe;
+mod pushed;
 mod reason;
 mod reload;
 mod run;

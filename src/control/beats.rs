@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use crate::base::time::Timestamp;
-use crate::cluster::Endpoint;
+use crate::cluster::{Endpoint, Inlet};
 use crate::config::model;
 use crate::control::announcer::Announcer;
 use crate::health::signal::{BeatResult, Observation, Signal};
@@ -67,14 +67,16 @@ impl Beats {
     }
 
     /// Takes heartbeats in on these sockets from now on, and on no others: who is connected by them ends its beat.
-    pub(super) fn listen(&mut self, wanted: Vec<(Arc<ListenSocket>, Option<Arc<Renewable>>)>) {
+    pub(super) fn listen<'a>(&mut self, wanted: impl Iterator<Item = (Arc<ListenSocket>, &'a Inlet)>) {
         let mut before = std::mem::take(&mut self.open);
-        for (socket, tls) in wanted {
+        for (socket, inlet) in wanted {
+            let tls = inlet.tls.clone();
             if let Some(place) = before.iter().position(|known| known.is(&socket, tls.as_ref())) {
                 self.open.push(before.swap_remove(place));
                 continue;
             }
-            let serve = |socket| heartbeat::serve(socket, tls.clone(), Rc::clone(&self.service));
+            let name = inlet.config.address.to_string();
+            let serve = |socket| heartbeat::serve(socket, name.into(), tls.clone(), Rc::clone(&self.service));
             match socket.open().and_then(|()| socket.handle()).and_then(serve) {
                 Ok(task) => self.open.push(Open { socket, tls, _task: task }),
                 Err(error) => tracing::error!(%error, "a socket for heartbeats cannot be used; none come in by it"),

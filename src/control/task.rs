@@ -216,7 +216,7 @@ impl Control {
         self.pulse.deaf = !hear;
         let world = self.wards.announcer.shared.live.world().load();
         let sockets = if hear { self.outside.heartbeats() } else { Vec::new() };
-        self.beats.listen(sockets.into_iter().zip(world.inlets.iter().map(|inlet| inlet.tls.clone())).collect());
+        self.beats.listen(sockets.into_iter().zip(&world.inlets));
     }
 
     /// Takes our seat in the fleet, or another one, or leaves it.

@@ -172,4 +172,16 @@ fn a_load_report_of_live_traffic_adds_to_what_probes_read() {
     let shown: Vec<String> = view.report.iter().map(|(name, value)| format!("{name} {value}")).collect();
     assert_eq!(shown, ["cpu 0.97", "jobs 3"]);
     assert_eq!(bench.codes(0), ["report_cpu", "report_status"], "rules act, and the word stays");
+
+    let shown = |bench: &Bench| -> Vec<String> {
+        let view = bench.cluster.view(EndpointId(0)).unwrap();
+        view.report.iter().map(|(name, value)| format!("{name} {value}")).collect()
+    };
+    bench.send(0, Observation::Report(ReportReading::Read(read(&[("jobs", 4.0)], None))));
+    assert_eq!(shown(&bench), ["cpu 0.97", "jobs 4"], "who does not mention it takes nothing back");
+    bench.send(0, Observation::Report(ReportReading::None));
+    assert!(bench.cluster.view(EndpointId(0)).unwrap().report_voids.is_empty(), "what the rules want came with traffic");
+    bench.now += u64::try_from(policy().report_max_age.as_millis()).unwrap();
+    bench.send(0, Observation::Report(ReportReading::Read(read(&[("jobs", 5.0)], None))));
+    assert_eq!(shown(&bench), ["jobs 5"], "it grows old all the same");
 }

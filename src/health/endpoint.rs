@@ -205,6 +205,13 @@ impl Endpoint {
         if self.heartbeat.last() == BeatResult::Restarted {
             self.begin_anew(context);
         }
+        self.fold_beats(context.policy);
+    }
+
+    /// Has heartbeats count as one way beside the probes, where they do.
+    pub(super) fn fold_beats(&mut self, policy: &Policy) {
+        let vote = self.heartbeat.vote().filter(|_| policy.folds_beats());
+        self.probes.hear_beats(vote, policy);
     }
 
     fn observe_probe(&mut self, run: &ProbeRun, at: Timestamp, context: Context<'_>) {
@@ -264,8 +271,18 @@ impl Endpoint {
     /// Takes in who answered a probe. Returns the run as it is to be taken if it was an old incarnation: it says nothing of
     /// the one that has the place now.
     fn meet(&mut self, run: &ProbeRun, at: Timestamp, context: Context<'_>) -> Option<ProbeRun> {
-        match self.incarnation.meet(run.stamps.boot_id.as_ref()?) {
-            Met::Known => None,
+        let shared = self.incarnation.is_shared();
+        let met = self.incarnation.answer(run.stamps.boot_id.as_ref()?);
+        if shared != self.incarnation.is_shared() {
+            let told = if shared {
+                "one process answers at this address again"
+            } else {
+                "several processes answer at this address, by turns: their boot ids tell no restart"
+            };
+            self.history.push(Entry::new(at, Kind::Process, told));
+        }
+        match met {
+            Met::Known | Met::Shared => None,
             Met::New => {
                 let mut told = Vec::new();
                 self.heartbeat.restart("the boot id in the answer of its probe is a new one", &mut told);
@@ -324,6 +341,7 @@ impl Endpoint {
         if let Some(policy) = &context.policy.heartbeat {
             let told = self.heartbeat.expire(now, policy);
             self.history.extend(told.into_iter().map(|told| Entry::new(now, Kind::Heartbeat, told)));
+            self.fold_beats(context.policy);
         }
         if self.operator.expire(now) {
             self.history.push(Entry::new(now, Kind::Operator, "the order ran out"));
@@ -449,6 +467,7 @@ impl Endpoint {
         if before.heartbeat.is_none() && policy.heartbeat.is_some() {
             self.heartbeat.begin(matches!(self.judged.base, State::Healthy | State::Degraded), now);
         }
+        self.fold_beats(policy);
     }
 
     /// How often it should be probed now.

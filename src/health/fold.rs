@@ -65,7 +65,9 @@ impl Endpoint {
         reasons.extend(self.refused.reason(policy, &self.probes));
         reasons.extend(self.reports.reasons());
         if let Some(heartbeat) = &policy.heartbeat {
-            reasons.extend(self.heartbeat.reasons(heartbeat, self.probes.is_empty()));
+            let folded = policy.folds_beats();
+            let said = self.heartbeat.reasons(heartbeat, self.probes.is_empty());
+            reasons.extend(said.filter(|(_, reason)| !folded || self.blames_beats(&reason.code, policy)));
         }
         reasons.extend(self.silence.reason(policy.asks()));
         reasons.extend(policy.outlier.as_ref().and_then(|outlier| self.outliers.reason(outlier)));
@@ -92,6 +94,15 @@ impl Endpoint {
         reasons.extend(wish);
         reasons.sort_by_key(|(state, _)| *state);
         self.judged = Judged { base, wish: wished, claim, reasons };
+    }
+
+    /// Whether silence or lateness of its heartbeats is held against it where probes may outvote them.
+    fn blames_beats(&self, code: &Code, policy: &Policy) -> bool {
+        match code {
+            Code::HeartbeatExpired => self.probes.well() == Some(false),
+            Code::HeartbeatLate => self.probes.leans_on_beats(policy),
+            _ => true,
+        }
     }
 
     /// What the budget must know. An endpoint that is out for another cause asks for nothing.

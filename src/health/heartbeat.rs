@@ -27,6 +27,7 @@ use crate::health::sequence::{Place, Sequence};
 use crate::health::signal::{Beat, BeatResult, BeatState};
 use crate::health::suspicion::{Arrivals, Suspicion};
 use crate::health::verdict::{Code, HeartbeatView, Reason, State};
+use crate::health::ways::Ways;
 
 /// After a stall of ours every sender gets this long to be read before it is judged.
 const READING: Duration = Duration::from_millis(200);
@@ -53,6 +54,8 @@ pub(super) struct Heartbeat {
     /// By how much the sender's clock was behind ours, with the delay of the last beat, in milliseconds.
     offset_ms: Option<i64>,
     last: BeatResult,
+    #[serde(skip)]
+    ways: Ways,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,6 +85,7 @@ impl Heartbeat {
             look: None,
             offset_ms: None,
             last: BeatResult::Ok,
+            ways: Ways::default(),
         }
     }
 
@@ -100,6 +104,14 @@ impl Heartbeat {
 
     /// Takes in a beat.
     pub(super) fn take(&mut self, beat: &Beat, at: Timestamp, policy: &HeartbeatPolicy, who: &mut Incarnation) -> Told {
+        let mut told = self.follow(beat, at, policy, who);
+        if let Some(way) = beat.way.as_ref().filter(|_| self.last != BeatResult::Zombie) {
+            told.extend(self.ways.come(way, at, policy.ttl));
+        }
+        told
+    }
+
+    fn follow(&mut self, beat: &Beat, at: Timestamp, policy: &HeartbeatPolicy, who: &mut Incarnation) -> Told {
         let mut told = Told::new();
         match beat.boot_id.as_ref().map_or(Met::Known, |boot_id| who.meet(boot_id)) {
             Met::Zombie => {
@@ -108,7 +120,7 @@ impl Heartbeat {
                 return told;
             }
             Met::New => self.restart("its boot id is a new one", &mut told),
-            Met::Known => {}
+            Met::Known | Met::Shared => {}
         }
         let goes_back = beat.seq.zip(self.sequence.newest()).is_some_and(|(seq, newest)| seq < newest);
         if goes_back && beat.boot_id.is_none() && self.standing == Standing::Expired {
@@ -261,6 +273,15 @@ impl Heartbeat {
         self.standing != Standing::Waiting
     }
 
+    /// Whether this way is left, as one among others: `None` before the first beat.
+    pub(super) fn vote(&self) -> Option<bool> {
+        match self.standing {
+            Standing::Fresh | Standing::Suspected => Some(true),
+            Standing::Expired => self.heard().then_some(false),
+            Standing::Waiting => None,
+        }
+    }
+
     /// What the last beat was taken for.
     pub(super) const fn last(&self) -> BeatResult {
         self.last
@@ -337,6 +358,12 @@ impl Heartbeat {
                 Detector::Ttl => None,
                 Detector::Accrual { .. } => self.suspicion().filter(|_| self.heard()),
             },
+            loss: self.arrivals.as_ref().map_or(0.0, Arrivals::loss),
+            reason: self
+                .reasons(policy, false)
+                .map(|(_, reason)| reason)
+                .find(|reason| matches!(reason.code, Code::HeartbeatExpired | Code::HeartbeatLate)),
+            ways: self.ways.views(),
         }
     }
 }

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use crate::base::ids::{ClusterId, EndpointId};
 use crate::base::time::Timestamp;
-use crate::health::policy::{Detector, HeartbeatPolicy, Panic, Policy, Start};
+use crate::health::policy::{Detector, HeartbeatPolicy, Panic, Policy, Require, Start};
 use crate::health::signal::{
     Beat, BeatResult, BeatState, Failure, Observation, OperatorState, ProbeResult, ProbeRun, Signal, Stamps,
 };
@@ -204,6 +204,75 @@ fn probes_and_beats_must_both_be_content() {
     assert_eq!((bench.state(0), bench.code(0).as_str()), (State::Unhealthy, "heartbeat_expired"));
     bench.beat(0, 12 * TTL, Beat::default());
     assert_eq!(bench.state(0), State::Healthy);
+}
+
+#[test]
+fn heartbeats_are_one_way_more_where_not_all_must_be_left() {
+    let probes = vec![Arc::from("ready")];
+    let either = Policy { probes, start: Start::Unknown, require: Require::Any, ..pushed(Detector::Ttl, TTL) };
+    let mut bench = Bench::new(either.clone(), 1);
+    let timeout = || ProbeResult::Fail(Failure::Timeout(Duration::from_secs(1)));
+    let fall = either.thresholds.fall.get();
+    bench.send(0, 1, answered("a", ProbeResult::Pass));
+    bench.beat(0, 100, Beat::default());
+    bench.tick(100 + TTL);
+    let view = bench.cluster.view(EndpointId(0)).unwrap();
+    assert_eq!((view.state, view.reasons.len()), (State::Healthy, 0), "the probe still reaches it");
+    let silence = view.heartbeat.unwrap().reason.expect("told on the way itself");
+    assert_eq!(silence.code.to_string(), "heartbeat_expired");
+    for n in 0..u64::from(fall) {
+        bench.send(0, 3000 + n, answered("a", timeout()));
+    }
+    assert_eq!(bench.state(0), State::Unhealthy, "no way is left");
+    let codes: Vec<String> =
+        bench.cluster.view(EndpointId(0)).unwrap().reasons.iter().map(|reason| reason.code.to_string()).collect();
+    assert_eq!(codes, ["probe_timeout", "heartbeat_expired"]);
+    bench.beat(0, 4000, Beat::default());
+    assert_eq!(bench.state(0), State::Healthy, "one way is enough");
+    bench.beat(0, 4100, says(BeatState::Failing));
+    assert_eq!((bench.state(0), bench.code(0).as_str()), (State::Unhealthy, "report_status"), "what it says of itself counts");
+
+    let mut never = Bench::new(either, 1);
+    never.send(0, 1, answered("a", ProbeResult::Pass));
+    for n in 0..u64::from(fall) {
+        never.send(0, 2 + n, answered("a", timeout()));
+    }
+    assert_eq!(never.state(0), State::Unhealthy, "who has never sent a beat has no vote by it");
+}
+
+#[test]
+fn a_socket_that_falls_silent_alone_takes_nobody_out() {
+    let mut bench = Bench::new(pushed(Detector::Ttl, TTL), 1);
+    let by = |way: &str, seq| Beat { way: Some(way.into()), ..numbered(seq) };
+    for seq in 0..20 {
+        assert_eq!(bench.beat(0, seq * PERIOD, by("10.0.0.1:9901", seq)), BeatResult::Ok);
+        if seq < 5 {
+            assert_eq!(bench.beat(0, seq * PERIOD + 1, by("10.1.0.1:9901", seq)), BeatResult::Duplicate);
+        }
+    }
+    let view = bench.cluster.view(EndpointId(0)).unwrap();
+    let ways = view.heartbeat.unwrap().ways;
+    assert_eq!((view.state, view.reasons.len(), ways.len()), (State::Healthy, 0, 2));
+    assert_eq!(ways.iter().map(|way| way.reason.is_some()).collect::<Vec<_>>(), [false, true]);
+    let told = bench.cluster.history(EndpointId(0));
+    assert!(told.iter().any(|entry| entry.detail.contains("none by 10.1.0.1:9901")), "{told:?}");
+}
+
+#[test]
+fn several_processes_behind_one_address_are_judged_as_one() {
+    let mut bench = Bench::new(policy(), 1);
+    for n in 0..20 {
+        bench.send(0, n, answered(if n % 2 == 0 { "a" } else { "b" }, ProbeResult::Pass));
+    }
+    let fall = u64::from(policy().thresholds.fall.get());
+    for n in 0..fall {
+        bench.send(0, 30 + n, answered(if n % 2 == 0 { "a" } else { "b" }, ProbeResult::Fail(Failure::Status(500))));
+    }
+    assert_eq!(bench.state(0), State::Unhealthy, "none of them is a zombie");
+    let told = bench.cluster.history(EndpointId(0));
+    assert_eq!(told.iter().filter(|entry| entry.detail.contains("several processes")).count(), 1, "{told:?}");
+    let restarts = told.iter().filter(|entry| entry.detail.contains("new incarnation")).count();
+    assert!(restarts <= 1, "{told:?}");
 }
 
 #[test]

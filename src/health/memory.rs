@@ -101,6 +101,7 @@ impl Memory {
         endpoint.incarnation = self.incarnation;
         if let (Some(heartbeat), Some(_)) = (self.heartbeat, &policy.heartbeat) {
             endpoint.heartbeat = heartbeat.resumed(now);
+            endpoint.fold_beats(policy);
         }
         for entry in self.history.iter().filter_map(EntryMemory::entry) {
             endpoint.history.push(entry);

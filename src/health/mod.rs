@@ -18,6 +18,7 @@
 //! | `quorum` | what the fleet's votes make of one endpoint's own verdict |
 //! | `heartbeat` | what pushed heartbeats and their absence mean |
 //! | `sequence`, `suspicion`, `lateness` | which beat it is, how improbable silence is, how late beats come |
+//! | `ways` | by which sockets beats come |
 //! | `incarnation` | which process speaks at an address |
 //! | `operator` | what the operator ordered |
 //! | `wishes`, `shares` | the state and the share of traffic that an endpoint asks for itself |
@@ -71,6 +72,7 @@ mod silence;
 mod suspicion;
 pub mod verdict;
 mod watch;
+mod ways;
 mod weight;
 mod wishes;
 

@@ -35,8 +35,17 @@ impl Policy {
     }
 }
 
+impl Policy {
+    /// Whether heartbeats are one way more beside the probes, of which so many must be left. Where all of them must be, each
+    /// speaks for itself.
+    #[must_use]
+    pub fn folds_beats(&self) -> bool {
+        self.heartbeat.is_some() && !self.probes.is_empty() && self.require != Require::All
+    }
+}
+
 impl Require {
-    /// How many of `n` probes must be passing.
+    /// How many of `n` ways must be passing.
     #[must_use]
     pub fn of(self, n: usize) -> usize {
         match self {

@@ -10,6 +10,8 @@
 //! standing. So a reload that adds a probe takes nobody out, and a dead endpoint is found dead without waiting for the rest.
 //! A probe that is asked of somebody who need not be there (an agent) is left out of the fold until it has been answered once.
 //! Only a bad fold of which no failing probe is left is taken back: the endpoint is unknown until the rest have reported.
+//!
+//! Where not all probes must pass, heartbeats are one way more: they pass while they come, and have no vote before the first.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +33,8 @@ pub(super) struct Probes {
     well: Option<bool>,
     /// Whether there has been a verdict since the probes were configured.
     settled: bool,
+    /// What heartbeats say as one way more, where they are folded with the probes and have spoken.
+    beats: Option<bool>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -89,7 +93,7 @@ impl Probes {
     pub(super) fn new(policy: &Policy, now: Timestamp) -> Self {
         let presumed = (policy.start == Start::Healthy).then_some(true);
         let each = policy.probes.iter().map(|name| Probe::new(name, policy, presumed, now)).collect();
-        let mut probes = Self { each, well: presumed, settled: false };
+        let mut probes = Self { each, well: presumed, settled: false, beats: None };
         probes.fold(policy);
         probes
     }
@@ -166,13 +170,28 @@ impl Probes {
         self.each.iter().map(|probe| probe.fails).max().unwrap_or(0)
     }
 
+    /// Takes in what heartbeats say as one way more; `None`: nothing as yet.
+    pub(super) fn hear_beats(&mut self, beats: Option<bool>, policy: &Policy) {
+        if self.beats != beats {
+            self.beats = beats;
+            self.fold(policy);
+        }
+    }
+
+    /// Whether it would not be well without what heartbeats say.
+    pub(super) fn leans_on_beats(&self, policy: &Policy) -> bool {
+        let passing = self.each.iter().filter(|probe| probe.passing == Some(true)).count();
+        self.beats == Some(true) && passing < policy.require.of(self.each.len() + 1)
+    }
+
     fn fold(&mut self, policy: &Policy) {
         // Somebody must speak: where all are silent, none is left out.
         let silent = self.each.iter().filter(|probe| probe.is_silent()).count();
-        let silent = if silent < self.each.len() { silent } else { 0 };
-        let voting = self.each.len() - silent;
+        let silent = if silent < self.each.len() || self.beats.is_some() { silent } else { 0 };
+        let voting = self.each.len() - silent + usize::from(self.beats.is_some());
         let needed = policy.require.of(voting);
-        let passing = self.each.iter().filter(|probe| probe.passing == Some(true)).count();
+        let probes = self.each.iter().filter(|probe| probe.passing == Some(true)).count();
+        let passing = probes + usize::from(self.beats == Some(true));
         let undecided = self.each.iter().filter(|probe| probe.passing.is_none()).count() - silent;
         if passing >= needed {
             self.well = Some(true);

@@ -24,6 +24,8 @@ use crate::report::{Report, StatusWord};
 pub(super) struct Reports {
     rules: Vec<RuleState>,
     last: Option<(Report, Timestamp)>,
+    /// What came with live traffic, and when: a report that does not mention it takes nothing of it back.
+    live: Vec<(Arc<str>, f64, Timestamp)>,
     /// What the last reading lacked.
     voids: Vec<(Arc<str>, String)>,
     /// The last report that counted as one of an interval of its own.
@@ -78,7 +80,16 @@ impl Reports {
 
     pub(super) fn new(policy: &Policy) -> Self {
         let rules = policy.rules.iter().cloned().map(RuleState::new).collect();
-        Self { rules, last: None, voids: Vec::new(), counted: None, counted_live: None, warning: None, weigher: None }
+        Self {
+            rules,
+            last: None,
+            live: Vec::new(),
+            voids: Vec::new(),
+            counted: None,
+            counted_live: None,
+            warning: None,
+            weigher: None,
+        }
     }
 
     pub(super) fn reconfigure(&mut self, policy: &Policy, weigher_stays: bool) {
@@ -108,9 +119,9 @@ impl Reports {
                 Vec::new()
             }
             ReportReading::None => {
-                let wanted = !policy.rules.is_empty() || policy.weight_by.is_some();
+                let wanted = policy.rules.iter().map(|rule| &rule.metric).chain(&policy.weight_by);
                 self.voids.clear();
-                if wanted {
+                if wanted.into_iter().any(|metric| !self.comes_live(metric)) {
                     self.voids.push((Arc::from(""), "the answer carried no report".to_owned()));
                 }
                 Vec::new()
@@ -124,18 +135,29 @@ impl Reports {
         report.metrics.retain(|(_, value)| value.is_finite());
         let mut told = self.take_figures(&report, distinct, at, policy);
         self.take_word(&report, at, &mut told);
-        self.voids = report.voids.iter().map(|void| (Arc::clone(&void.metric), clip(void.hint.clone()))).collect();
+        let voids = report.voids.iter().filter(|void| !self.comes_live(&void.metric));
+        self.voids = voids.map(|void| (Arc::clone(&void.metric), clip(void.hint.clone()))).collect();
+        self.live.retain(|(metric, _, came)| at < *came + policy.report_max_age && report.metric(metric).is_none());
+        report.metrics.extend(self.live.iter().map(|(metric, value, _)| (Arc::clone(metric), *value)));
+        report.metrics.sort_by(|a, b| a.0.cmp(&b.0));
         self.last = Some((report, at));
         told
+    }
+
+    fn comes_live(&self, metric: &str) -> bool {
+        self.live.iter().any(|(known, _, _)| **known == *metric)
     }
 
     /// What it tells goes before what was told before; the rest of that stays, its word included.
     fn take_load(&mut self, load: &Report, at: Timestamp, policy: &Policy, interval: Duration) -> Vec<Told> {
         let distinct = is_distinct(&mut self.counted_live, at, interval);
         let told = self.take_figures(load, distinct, at, policy);
+        let finite = load.metrics.iter().filter(|(_, value)| value.is_finite());
+        self.live.retain(|(metric, _, _)| load.metric(metric).is_none());
+        self.live.extend(finite.clone().map(|(metric, value)| (Arc::clone(metric), *value, at)));
         let mut report = self.last.take().map(|(report, _)| report).unwrap_or_default();
         report.metrics.retain(|(metric, _)| load.metric(metric).is_none());
-        report.metrics.extend(load.metrics.iter().filter(|(_, value)| value.is_finite()).cloned());
+        report.metrics.extend(finite.cloned());
         report.metrics.sort_by(|a, b| a.0.cmp(&b.0));
         self.voids.retain(|(metric, _)| load.metric(metric).is_none());
         self.last = Some((report, at));
@@ -186,6 +208,7 @@ impl Reports {
         if self.weigher.is_some_and(|(_, at)| now >= at + max_age) {
             self.weigher = None;
         }
+        self.live.retain(|(_, _, came)| now < *came + max_age);
         let Some((report, at)) = &mut self.last else { return told };
         if now >= *at + max_age {
             report.metrics.clear();

@@ -173,6 +173,8 @@ pub struct Beat {
     pub role: Option<Arc<str>>,
     /// Of its role: a later leader has a greater one.
     pub epoch: Option<u64>,
+    /// The socket that it came by: its address as configured.
+    pub way: Option<Arc<str>>,
 }
 
 /// What a heartbeat was taken for.

@@ -83,6 +83,12 @@ impl Arrivals {
         self.variance += (apart * apart - self.variance) / self.gaps;
     }
 
+    /// The share of beats that were lost, of those within memory.
+    pub(super) fn loss(&self) -> f64 {
+        let (lost, came) = (self.lost + self.burst_lost, self.came + self.burst_came);
+        if lost > 0.0 { lost / (lost + came) } else { 0.0 }
+    }
+
     /// The suspicion as it grows from a beat that came at `last`.
     pub(super) fn since(&self, last: Timestamp) -> Suspicion {
         // Means of Beta(1/2, 1/2) posteriors: half a loss and half a success are presumed.

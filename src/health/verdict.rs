@@ -216,6 +216,23 @@ pub struct HeartbeatView {
     pub clock_drift_ppm: Option<i64>,
     /// How suspicion grows from the last one on, with `detector: accrual`.
     pub suspicion: Option<Suspicion>,
+    /// The share of numbered ones that were lost.
+    pub loss: f64,
+    /// Why they count as silent or late; the endpoint may be well all the same, if probes outvote them.
+    pub reason: Option<Reason>,
+    /// The sockets that they came by, if that is known.
+    pub ways: Vec<WayView>,
+}
+
+/// What is shown of a socket that an endpoint's heartbeats come by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WayView {
+    /// Its address as configured.
+    pub name: Arc<str>,
+    /// When the last one came by it.
+    pub at: Timestamp,
+    /// Why nothing comes by it any more, if others bring them.
+    pub reason: Option<Reason>,
 }
 
 /// Everything that is shown of one endpoint, made anew when a signal touched it.

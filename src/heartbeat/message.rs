@@ -98,6 +98,7 @@ impl<'a> Message<'a> {
             state,
             role: sent.role.map(Arc::from),
             epoch: sent.epoch,
+            way: None,
         };
         Ok(Self { cluster: sent.cluster, endpoint: sent.endpoint, beat, report })
     }
@@ -187,6 +188,7 @@ mod tests {
             state: BeatState::Degraded,
             role: Some("leader".into()),
             epoch: Some(3),
+            way: None,
         };
         assert_eq!((message.beat, message.report), (wanted, Some(r#"{"cpu":0.5}"#)));
     }

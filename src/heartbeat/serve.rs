@@ -38,24 +38,31 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// reconnect at once must not keep it from judging.
 const HANDSHAKES_AT_ONCE: usize = 2;
 
-/// Takes beats in on a bound socket for as long as what it returns lives, under TLS if there is any.
+/// Takes beats in on a bound socket for as long as what it returns lives, under TLS if there is any. `name` is what the socket is
+/// called where beats are shown.
 ///
 /// # Errors
 /// If the socket cannot be watched.
-pub fn serve(socket: std::net::TcpListener, tls: Option<Arc<Renewable>>, service: Rc<Service>) -> io::Result<task::Owned> {
+pub fn serve(
+    socket: std::net::TcpListener,
+    name: Arc<str>,
+    tls: Option<Arc<Renewable>>,
+    service: Rc<Service>,
+) -> io::Result<task::Owned> {
     // Connections end when nobody is taken in any more: who kept one shall come back to whoever listens then.
     let open = watch::Sender::new(());
     let turns = Rc::new(Semaphore::new(HANDSHAKES_AT_ONCE));
     accept(socket, "heartbeats", CONNECTIONS, move |stream, _| {
-        let (tls, turns, service, closed) = (tls.clone(), Rc::clone(&turns), Rc::clone(&service), open.subscribe());
+        let (tls, turns, name, closed) = (tls.clone(), Rc::clone(&turns), Arc::clone(&name), open.subscribe());
+        let service = Rc::clone(&service);
         async move {
             if stream.set_nodelay(true).is_err() {
                 return;
             }
             match tls {
-                None => connection(stream, &service, closed).await,
+                None => connection(stream, &name, &service, closed).await,
                 Some(tls) => match tokio::time::timeout(HANDSHAKE_TIMEOUT, shake_hands(stream, &tls, &turns)).await {
-                    Ok(Ok(stream)) => connection(stream, &service, closed).await,
+                    Ok(Ok(stream)) => connection(stream, &name, &service, closed).await,
                     Ok(Err(error)) if has_left(&error) => {}
                     Ok(Err(error)) => service.unsecured(&error.to_string()),
                     Err(_) => service.unsecured("not done in time"),
@@ -79,11 +86,11 @@ fn has_left(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset)
 }
 
-async fn connection<S>(stream: S, service: &Service, mut closed: watch::Receiver<()>)
+async fn connection<S>(stream: S, name: &Arc<str>, service: &Service, mut closed: watch::Receiver<()>)
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    let answering = service_fn(|request| async { Ok::<_, Infallible>(service.answer(request).await) });
+    let answering = service_fn(|request| async { Ok::<_, Infallible>(service.answer(request, name).await) });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(BUFFER).auto_date_header(false);
     let mut serving = pin!(http.serve_connection(TokioIo::new(stream), answering));

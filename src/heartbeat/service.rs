@@ -108,8 +108,8 @@ impl Service {
         Self { directory, control, newcomers, proxy, counts, teller: Teller::default() }
     }
 
-    /// Answers one request.
-    pub(super) async fn answer<B>(&self, request: Request<B>) -> Answer
+    /// Answers one request, which came by the socket of this name.
+    pub(super) async fn answer<B>(&self, request: Request<B>, way: &Arc<str>) -> Answer
     where
         B: Body<Data = Bytes>,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -122,13 +122,13 @@ impl Service {
             answer.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
             return answer;
         }
-        match self.take(request).await {
+        match self.take(request, way).await {
             Ok(ack) => json_answer(StatusCode::OK, "application/json", ack),
             Err(refused) => self.refuse(&refused),
         }
     }
 
-    async fn take<B>(&self, request: Request<B>) -> Result<Vec<u8>, Refused>
+    async fn take<B>(&self, request: Request<B>, way: &Arc<str>) -> Result<Vec<u8>, Refused>
     where
         B: Body<Data = Bytes>,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -151,7 +151,7 @@ impl Service {
         }
         let received_at_ms = clock::wall().unix_millis();
         let report = message.report.zip(gate.report.as_ref()).map(|(text, spec)| reading(spec, text));
-        let beat = Beat { received_at_ms: Some(received_at_ms), ..message.beat };
+        let beat = Beat { received_at_ms: Some(received_at_ms), way: Some(Arc::clone(way)), ..message.beat };
         let acked = Acked {
             seq: beat.seq,
             received_at_ms,

@@ -80,7 +80,7 @@ fn rig() -> Rig {
     }));
     let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = socket.local_addr().unwrap();
-    Rig { address, counts, pushed, _socket: serve(socket, None, service).unwrap() }
+    Rig { address, counts, pushed, _socket: serve(socket, "127.0.0.1:9901".into(), None, service).unwrap() }
 }
 
 impl Rig {

@@ -87,7 +87,7 @@ pub(super) fn health(at: &At<'_>, raw: Option<&OrOff<raw::Health>>) -> Health {
         probes: probes.iter().map(|probe| probe.name.clone()).collect(),
         asking: probes.iter().map(|probe| probe.check != Check::Tcp).collect(),
         advisers: probes.iter().filter(|probe| probe.check == Check::Agent).map(|probe| probe.name.clone()).collect(),
-        require: require(at, raw.require.as_ref(), probes.len()),
+        require: require(at, raw.require.as_ref(), probes.len(), heartbeat.is_some()),
         thresholds: thresholds(raw),
         start,
         heartbeat,
@@ -190,14 +190,17 @@ const fn start(raw: Option<raw::Start>) -> Start {
     }
 }
 
-fn require(at: &At<'_>, raw: Option<&raw::Require>, probes: usize) -> Require {
-    let written = at.key("probes").items().max(probes);
+/// Heartbeats are one way more beside probes.
+fn require(at: &At<'_>, raw: Option<&raw::Require>, probes: usize, heartbeats: bool) -> Require {
+    let probes = at.key("probes").items().max(probes);
+    let ways = probes + usize::from(heartbeats && probes > 0);
     match raw {
         None | Some(raw::Require::Word(raw::RequireWord::All)) => Require::All,
         Some(raw::Require::Word(raw::RequireWord::Any)) => Require::Any,
         Some(raw::Require::Number(number)) => {
-            if usize::try_from(*number).map_or(true, |number| number > written) {
-                at.key("require").wrong(format!("all, any, or at most the number of probes, {written}"), None);
+            if usize::try_from(*number).map_or(true, |number| number > ways) {
+                let counted = if ways > probes { "probes and heartbeats" } else { "probes" };
+                at.key("require").wrong(format!("all, any, or at most the number of {counted}, {ways}"), None);
             }
             NonZeroU32::new(*number).map_or(Require::All, Require::AtLeast)
         }

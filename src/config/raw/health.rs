@@ -48,7 +48,7 @@ pub(in crate::config) struct Health {
     pub(in crate::config) start: Option<Start>,
     /// Several probes; an empty list means none.
     pub(in crate::config) probes: Option<List<Probe>>,
-    /// How many probes must pass: all, any, or a number.
+    /// How many probes must pass: all, any, or a number. Where not all must, heartbeats are one way more beside the probes.
     #[schemars(extend("default" = "all"))]
     pub(in crate::config) require: Option<Require>,
     /// Load and state that endpoints state about themselves, or off.
