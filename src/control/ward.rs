@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::base::ids::{ClusterId, EndpointId};
 use crate::base::time::Timestamp;
-use crate::cluster::{Affinity, Cluster, Endpoint, Member, Snapshot, Upstream};
+use crate::cluster::{Affinity, Cluster, Endpoint, Snapshot};
 use crate::config::model;
 use crate::control::announcer::{Announcer, forbids_waiting};
 use crate::control::pacer::Pacer;
@@ -60,7 +60,7 @@ impl Ward {
         let index = index(&watched);
         let roster = roster(&watched);
         let affinity = affinity(&config);
-        let snapshot = snapshot(&config, &health, &roster, &affinity);
+        let snapshot = Snapshot::of(&config, &health, &roster, &affinity);
         let cluster = Arc::new(Cluster::new(id, Arc::clone(&config.name), snapshot));
         let (pacer, recalls) = (Pacer::default(), Vec::new());
         let mut ward =
@@ -327,7 +327,7 @@ impl Ward {
 
     fn publish_if_due(&mut self, now: Timestamp, announcer: &Announcer) {
         if self.pacer.take(now) {
-            self.cluster.publish(snapshot(&self.config, &self.health, &self.roster, &self.affinity));
+            self.cluster.publish(Snapshot::of(&self.config, &self.health, &self.roster, &self.affinity));
         }
         // Only now: what wakes must not pick the same endpoint again.
         if self.pacer.due().is_none() {
@@ -397,38 +397,4 @@ fn roster(watched: &[Watched]) -> Arc<[Arc<Endpoint>]> {
 fn affinity(config: &model::Cluster) -> Arc<Affinity> {
     let endpoints = config.endpoints.iter().map(|endpoint| (endpoint.address.as_str(), endpoint.weight));
     Arc::new(Affinity::new(&config.balance, config.sticky.as_ref(), &config.name, endpoints))
-}
-
-fn snapshot(
-    config: &model::Cluster,
-    health: &health::Cluster,
-    roster: &Arc<[Arc<Endpoint>]>,
-    affinity: &Arc<Affinity>,
-) -> Snapshot {
-    let admission = health.admission();
-    // Both are in the order of the configuration.
-    let mut numbered = (0..).zip(roster.iter());
-    let member = |(id, weight): &(EndpointId, f64)| {
-        let (number, _) = numbered.find(|(_, endpoint)| endpoint.id == *id)?;
-        Some(Member { number, weight: *weight })
-    };
-    let members: Box<[Member]> = admission.admitted.iter().filter_map(member).collect();
-    Snapshot {
-        picker: affinity.picker(&members),
-        members,
-        endpoints: Arc::clone(roster),
-        affinity: Arc::clone(affinity),
-        upstream: Upstream {
-            connect_timeout: config.connect_timeout,
-            idle_timeout: config.pool.idle_timeout,
-            idle_connections: config.pool.idle_connections,
-            protocol: config.protocol,
-            proxy_protocol: config.proxy_protocol,
-        },
-        tls: config.tls.as_ref().map(|tls| Arc::clone(&tls.towards)),
-        limits: config.limits,
-        available: admission.available,
-        panic: admission.panic,
-        frozen: health.is_frozen(),
-    }
 }
