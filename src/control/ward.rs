@@ -10,6 +10,7 @@ use crate::cluster::{Affinity, Cluster, Endpoint, Snapshot};
 use crate::config::model;
 use crate::control::announcer::{Announcer, forbids_waiting};
 use crate::control::pacer::Pacer;
+use crate::control::stirred::Stirred;
 use crate::control::watched::{Watched, Watcher};
 use crate::health::electorate::Vote;
 use crate::health::signal::{Observation, ReportReading, Signal};
@@ -30,6 +31,7 @@ pub(super) struct Ward {
     affinity: Arc<Affinity>,
     pacer: Pacer,
     references: Vec<Watched>,
+    stirred: Stirred,
     /// Endpoints nobody should wait for any more, once the snapshot that says so is out.
     recalls: Vec<EndpointId>,
     /// Whose votes may have changed since they were taken; `None`: all of them. So a signal costs the same in a cluster of ten
@@ -63,8 +65,21 @@ impl Ward {
         let snapshot = Snapshot::of(&config, &health, &roster, &affinity);
         let cluster = Arc::new(Cluster::new(id, Arc::clone(&config.name), snapshot));
         let (pacer, recalls) = (Pacer::default(), Vec::new());
-        let mut ward =
-            Self { config, cluster, health, watched, index, roster, affinity, pacer, references, recalls, unsaid: None };
+        let stirred = Stirred::all(watched.len());
+        let mut ward = Self {
+            config,
+            cluster,
+            health,
+            watched,
+            index,
+            roster,
+            affinity,
+            pacer,
+            references,
+            stirred,
+            recalls,
+            unsaid: None,
+        };
         ward.show_all();
         ward
     }
@@ -95,10 +110,18 @@ impl Ward {
         true
     }
 
+    /// Something has been counted of an endpoint.
+    pub(super) fn stir(&mut self, id: EndpointId) {
+        if let Some(index) = self.index.get(&id) {
+            self.stirred.mark(*index);
+        }
+    }
+
     /// Reads what workers counted and acts on it.
     pub(super) fn look(&mut self, local: &Local, now: Timestamp, announcer: &Announcer) {
         let live = &announcer.shared.live;
-        let glances: Vec<Glance> = self.watched.iter_mut().filter_map(|watched| watched.glance(live, now)).collect();
+        let watched = &mut self.watched;
+        let glances: Vec<Glance> = self.stirred.look(|index| watched[index].glance(live, now));
         let changes = self.health.look(&glances, *local, now);
         self.act(changes, now, announcer);
     }
@@ -261,6 +284,7 @@ impl Ward {
         stock.extend(joining.into_iter().map(|watched| (watched.endpoint.address.text(), watched)));
         self.watched = config.endpoints.iter().filter_map(|endpoint| stock.remove(endpoint.address.as_str())).collect();
         self.index = index(&self.watched);
+        self.stirred = Stirred::all(self.watched.len());
         self.roster = roster(&self.watched);
         let mut changes = vec![self.health.reconfigure(config.health.clone(), members(&config, &self.watched), now)];
         self.health.set_report_interval(report_interval(&config));
