@@ -63,7 +63,8 @@ fn publish_a_transition(bencher: Bencher<'_, '_>, size: usize) {
         millis += 10;
         let state = if out { OperatorState::Maintenance } else { OperatorState::Ready };
         let observation = Observation::Operator { state, until: None, reason: None };
-        let changes = scene.health.apply(&Signal { cluster: ClusterId(0), endpoint: middle, at: at(millis), observation }, at(millis));
+        let changes =
+            scene.health.apply(&Signal { cluster: ClusterId(0), endpoint: middle, at: at(millis), observation }, at(millis));
         assert!(changes.admission_changed && changes.transitions.len() == 1);
         for id in &changes.touched {
             if let Some(view) = scene.health.view(*id) {

@@ -8,7 +8,8 @@ use pulsegate::report::{Said, read};
 const JSON: &str = r#"{"status":"ok","cpu":0.31,"memory":0.42,"queue":{"length":17,"oldest_seconds":0.4},"version":"1.4.2"}"#;
 const HEALTH_JSON: &str = r#"{"status":"pass","version":"1","releaseId":"1.2.2","checks":{"cpu:utilization":[{"componentId":"6fd4","componentType":"system","observedValue":31,"observedUnit":"percent","status":"pass","time":"2026-01-17T03:36:48Z"}],"memory:utilization":[{"componentId":"6fd4","componentType":"system","observedValue":42,"observedUnit":"percent","status":"pass"}]}}"#;
 const SPRING: &str = r#"{"status":"UP","components":{"db":{"status":"UP","details":{"database":"PostgreSQL","validationQuery":"isValid()"}},"diskSpace":{"status":"UP","details":{"total":510770802688,"free":335039389696,"threshold":10485760,"exists":true}},"ping":{"status":"UP"}}}"#;
-const ORCA: &str = "TEXT cpu_utilization=0.31, mem_utilization=0.42, application_utilization=0.5, rps_fractional=120.5, named_metrics.queue=17";
+const ORCA: &str =
+    "TEXT cpu_utilization=0.31, mem_utilization=0.42, application_utilization=0.5, rps_fractional=120.5, named_metrics.queue=17";
 const AGENT: &str = "up 75% maxconn:100";
 
 fn reading(bencher: Bencher<'_, '_>, said: Said<'_>) {

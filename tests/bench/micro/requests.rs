@@ -47,7 +47,7 @@ fn routed(bencher: Bencher<'_, '_>, size: usize, host: &str, path: &str) {
     let of = |number: usize| {
         let hosts = vec![HostPattern::Exact(format!("s{number}.example.com").into())];
         let path_prefixes = vec![format!("/team{}/service{number}", number % 7).into()];
-        if number % 2 == 0 { Match { hosts, ..Match::default() } } else { Match { path_prefixes, ..Match::default() } }
+        if number.is_multiple_of(2) { Match { hosts, ..Match::default() } } else { Match { path_prefixes, ..Match::default() } }
     };
     let table = RouteTable::new((0..size).map(of).collect());
     let headers = HeaderMap::new();
