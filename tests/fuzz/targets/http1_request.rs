@@ -168,7 +168,7 @@ impl<'a> Choices<'a> {
             headers.insert("transfer-encoding", HeaderValue::from_static("chunked, gzip"));
         }
         let says = self.number();
-        let trailers = (self.number() % 3 == 0).then(|| (0..3).filter_map(|_| self.line(&TRAILERS)).collect());
+        let trailers = self.number().is_multiple_of(3).then(|| (0..3).filter_map(|_| self.line(&TRAILERS)).collect());
         let mut data = VecDeque::new();
         while !self.0.is_empty() {
             let count = self.number() * 3;
@@ -207,7 +207,7 @@ pub(crate) fn run(data: &[u8]) {
 fn send(request: &Request, step: usize) -> (bool, Vec<u8>) {
     let (endpoint, taken) = Endpoint::new(step, ANSWER);
     let Request { method, headers, body, .. } = request;
-    let head = RequestHead { method, target: "/a?b", headers, host: Some("h"), title_case: false };
+    let head = RequestHead { method, target: "/a?b", headers, host: Some("h"), more: b"", title_case: false };
     let mut conversation = Conversation::new(Connection::new(endpoint), head, body.clone());
     let cx = &mut Context::from_waker(Waker::noop());
     // Every poll that waits has the endpoint or the body go on with the next.
@@ -265,7 +265,8 @@ fn check(request: &Request, sent: &[u8], meant: &[u8], whole: bool) {
 fn read_back(body: &[u8], announced: &[&str]) -> Vec<u8> {
     let answer = [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", body].concat();
     let headers = HeaderMap::new();
-    let head = RequestHead { method: &Method::GET, target: "/", headers: &headers, host: Some("h"), title_case: false };
+    let head =
+        RequestHead { method: &Method::GET, target: "/", headers: &headers, host: Some("h"), more: b"", title_case: false };
     let mut conversation = Conversation::new(Connection::new(Endpoint::new(usize::MAX, &answer).0), head, Empty::<Bytes>::new());
     let cx = &mut Context::from_waker(Waker::noop());
     assert!(matches!(conversation.poll_reply(cx), Poll::Ready(Ok(Heard::Final(_)))));
