@@ -66,20 +66,8 @@ impl Ward {
         let cluster = Arc::new(Cluster::new(id, Arc::clone(&config.name), snapshot));
         let (pacer, recalls) = (Pacer::default(), Vec::new());
         let stirred = Stirred::all(watched.len());
-        let mut ward = Self {
-            config,
-            cluster,
-            health,
-            watched,
-            index,
-            roster,
-            affinity,
-            pacer,
-            references,
-            stirred,
-            recalls,
-            unsaid: None,
-        };
+        let mut ward =
+            Self { config, cluster, health, watched, index, roster, affinity, pacer, references, stirred, recalls, unsaid: None };
         ward.show_all();
         ward
     }

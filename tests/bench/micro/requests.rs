@@ -6,7 +6,8 @@ use std::time::Duration;
 use divan::Bencher;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 use pulsegate::balance::Cursor;
-use pulsegate::traffic::forward::{self, Client};
+use pulsegate::traffic::added::Client;
+use pulsegate::traffic::forward;
 use pulsegate::traffic::policy::{HostPattern, Match};
 use pulsegate::traffic::route::{RouteTable, Target};
 
@@ -73,11 +74,15 @@ fn rewrite_the_headers(bencher: Bencher<'_, '_>) {
     for (name, value) in LINES {
         headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
     }
-    let address = HeaderValue::from_static("192.0.2.1");
-    let client = Client { address, trusted: false, secure: false, certificate: None };
+    let client = Client::new(Some([192, 0, 2, 1].into()), false, false, None);
     let host = HeaderValue::from_static("shop.example.com");
     let mut rng = fastrand::Rng::with_seed(1);
+    let mut out = Vec::new();
     bencher.with_inputs(|| headers.clone()).bench_local_refs(|headers| {
-        forward::request(headers, &client, Some(&host), Version::HTTP_11, &mut rng);
+        let added = forward::request(headers, &client, Some(&host), Version::HTTP_11, &mut rng);
+        out.clear();
+        if let Some(added) = added {
+            added.write(&client, &mut out);
+        }
     });
 }
