@@ -1,7 +1,7 @@
 //! The program in front of real services, from outside: what its clients, its operator and its endpoints see of it.
 //!
 //! Everything here is a process of its own on free ports of 127.0.0.1: the program under test, and services written with
-//! Python's standard library, for Node, and Debian's nginx. They are killed, stopped and told to be sick; what nobody can
+//! Python's standard library, for Node, Debian's nginx and HAProxy, and packages from PyPI. They are killed, stopped and told to be sick; what nobody can
 //! make a real service do is done by endpoints of our own (`support::misbehaving`). Bounds on times are generous, since
 //! a test machine may be busy; what was measured is printed and shown with `--nocapture`.
 
@@ -10,6 +10,7 @@
 mod access_log;
 mod affinity;
 mod balancing;
+mod dialects;
 mod discovery;
 mod drains;
 mod fleet;
