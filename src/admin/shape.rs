@@ -64,6 +64,9 @@ pub struct Endpoint {
     pub report: BTreeMap<String, f64>,
     /// In the order of the configuration.
     pub probes: Vec<Probe>,
+    /// The most requests at once that its agent asks for, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub most_requests: Option<u32>,
     /// What it pushes, if its cluster takes heartbeats.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub heartbeat: Option<Heartbeat>,
@@ -324,6 +327,7 @@ impl Endpoint {
             reasons: view.reasons.iter().map(Reason::of).collect(),
             report: view.report.iter().map(|(metric, value)| (metric.to_string(), *value)).collect(),
             probes: view.probes.iter().map(Probe::of).collect(),
+            most_requests: view.most_requests,
             heartbeat: view.heartbeat.as_ref().map(Heartbeat::of),
         }
     }

@@ -1,6 +1,7 @@
 //! One endpoint as both planes see it: identity, in-flight count, addresses, cells, and the view that is shown.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use arc_swap::ArcSwap;
 use crossbeam_utils::CachePadded;
@@ -28,6 +29,8 @@ pub struct Endpoint {
     /// Its address as configured.
     pub address: EndpointAddress,
     in_flight: CachePadded<Count>,
+    /// The most attempts in flight that it asks for; 0 for no bound.
+    most_requests: AtomicU32,
     /// Connections to it, from every worker, idle ones included.
     pub connections: Count,
     resolved: ArcSwap<Addresses>,
@@ -50,6 +53,7 @@ impl Endpoint {
             cluster,
             address,
             in_flight: CachePadded::default(),
+            most_requests: AtomicU32::new(0),
             connections: Count::default(),
             resolved: ArcSwap::from_pointee(resolved),
             workers: Lanes::default(),
@@ -63,6 +67,12 @@ impl Endpoint {
     #[must_use]
     pub fn in_flight(&self) -> u32 {
         self.in_flight.get()
+    }
+
+    /// The most attempts in flight that it asks for, if it does.
+    #[must_use]
+    pub fn most_requests(&self) -> Option<u32> {
+        Some(self.most_requests.load(Relaxed)).filter(|most| *most > 0)
     }
 
     /// Counts an attempt in; [`Self::leave`] must follow.
@@ -118,6 +128,7 @@ impl Endpoint {
 
     /// Shows it anew; control only.
     pub fn show(&self, view: EndpointView) {
+        self.most_requests.store(view.most_requests.unwrap_or(0), Relaxed);
         self.view.store(Arc::new(view));
     }
 }
@@ -135,6 +146,7 @@ fn unknown(now: Timestamp) -> EndpointView {
         report_at: None,
         probes: Vec::new(),
         heartbeat: None,
+        most_requests: None,
         next_change: None,
     }
 }

@@ -13,7 +13,6 @@ mod recall;
 mod route;
 mod signals;
 mod snapshot;
-mod touched;
 mod world;
 
 pub use affinity::Affinity;
@@ -25,5 +24,4 @@ pub use recall::{Recall, RecallReceiver, RecallSender};
 pub use route::{Route, Target, Token};
 pub use signals::{Dropped, Reporter, SignalQueue, signals};
 pub use snapshot::{Cluster, Member, Snapshot, Upstream};
-pub use touched::Touched;
 pub use world::{Inlet, Listener, Live, Phase, Terminated, World};

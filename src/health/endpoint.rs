@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::base::ids::EndpointId;
 use crate::base::time::Timestamp;
+use crate::health::admission::Seat;
 use crate::health::budget::Stand;
 use crate::health::cause::Cause;
 use crate::health::changes::Member;
@@ -74,10 +75,13 @@ pub(super) struct Endpoint {
     /// The state in force and when it was entered.
     pub(super) state: State,
     pub(super) since: Timestamp,
+    /// Effective weight while it gets traffic.
+    pub(super) weight: f64,
     /// Free share in points that the weight is taken from.
     pub(super) free: Option<u8>,
     /// What budget, admission and mean free share have counted it as.
     pub(super) stand: Stand,
+    pub(super) seat: Seat,
     pub(super) share: Option<u8>,
     pub(super) capacity: Option<f64>,
     pub(super) wake: Option<Timestamp>,
@@ -95,6 +99,7 @@ pub(super) struct Context<'a> {
 
 impl Endpoint {
     pub(super) fn new(member: Member, policy: &Policy, now: Timestamp) -> Self {
+        let seat = Seat { rank: None, backup: member.backup, ready: true };
         let mut endpoint = Self {
             member,
             probes: Probes::new(policy, now),
@@ -121,8 +126,10 @@ impl Endpoint {
             soft: Soft::default(),
             state: State::Unknown,
             since: now,
+            weight: 0.0,
             free: None,
             stand: Stand::default(),
+            seat,
             share: None,
             capacity: None,
             wake: None,

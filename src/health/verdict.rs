@@ -260,6 +260,8 @@ pub struct EndpointView {
     pub probes: Vec<ProbeView>,
     /// Its heartbeats, if any are wanted.
     pub heartbeat: Option<HeartbeatView>,
+    /// The most requests at once that it asks for, if it does.
+    pub most_requests: Option<u32>,
     /// When the verdict would next change by time alone.
     pub next_change: Option<Timestamp>,
 }

@@ -1,4 +1,5 @@
-//! Keeps the state that an endpoint asks to be in: its agent says `drain`, `maint` or `ready`, or that it wants no traffic at all.
+//! Keeps the state that an endpoint asks to be in: its agent says `drain`, `maint` or `ready`, or that it wants no traffic at all;
+//! and how many requests at once it can take.
 //!
 //! What has been said stands until something else is said, as with HAProxy: `up` speaks of health and ends no drain. The operator's
 //! orders are kept elsewhere, so that an agent cannot put back what an operator took out.
@@ -13,6 +14,8 @@ pub(super) struct Wishes {
     wish: Option<(Wish, Timestamp)>,
     /// Since when it asks for a share of nothing.
     nothing: Option<Timestamp>,
+    /// The most requests at once; 0 for no bound.
+    most_requests: Option<u32>,
 }
 
 impl Wishes {
@@ -31,12 +34,18 @@ impl Wishes {
             Some(_) => self.nothing = None,
             None => {}
         }
+        self.most_requests = asks.max_connections.or(self.most_requests);
         let after = self.state();
         (before != after).then_some(match after {
             Some(State::Maintenance) => "it asks for maintenance",
             Some(_) => "it asks to be drained",
             None => "it asks for traffic again",
         })
+    }
+
+    /// The most requests at once that it asks for.
+    pub(super) fn most_requests(&self) -> Option<u32> {
+        self.most_requests.filter(|most| *most > 0)
     }
 
     /// The state asked for, unless it is ready.
@@ -71,6 +80,19 @@ mod tests {
 
     fn wish(wish: Wish) -> Asks {
         Asks { wish: Some(wish), ..Asks::default() }
+    }
+
+    #[test]
+    fn a_bound_stands_until_another_is_said_and_zero_lifts_it() {
+        let mut wishes = Wishes::default();
+        let mut hear = |most| {
+            wishes.hear(&Asks { max_connections: most, ..Asks::default() }, at(1));
+            wishes.most_requests()
+        };
+        assert_eq!(
+            [hear(None), hear(Some(30)), hear(None), hear(Some(7)), hear(Some(0))],
+            [None, Some(30), Some(30), Some(7), None]
+        );
     }
 
     fn share(share: Share) -> Asks {

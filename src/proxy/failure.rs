@@ -160,6 +160,9 @@ pub(crate) fn limit_reached(limit: Limit, limits: Option<&Limits>) -> Local {
         Limit::EndpointConnections => limits.endpoint_connections.map(|n| n.to_string()),
         Limit::EndpointRequests => limits.endpoint_requests.map(|n| n.to_string()),
     });
-    let detail = format!("the cluster is at its limit: limits.{key}{}", number.map(|n| format!(", {n}")).unwrap_or_default());
+    let asked = limits.is_some_and(|limits| limit == Limit::EndpointRequests && limits.asked);
+    let number = number.map(|n| format!(", {n}")).unwrap_or_default();
+    let or = if asked { ", or what its agents ask for" } else { "" };
+    let detail = format!("the cluster is at its limit: limits.{key}{number}{or}");
     Local::new(StatusCode::SERVICE_UNAVAILABLE, Token::ConnectionLimitReached, detail).retry_after(1)
 }

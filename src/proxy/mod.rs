@@ -27,7 +27,6 @@ mod metered;
 mod one_by_one;
 mod opening;
 mod outstanding;
-mod parked;
 mod place;
 mod pool;
 mod queue;

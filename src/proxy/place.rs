@@ -27,7 +27,8 @@ impl Place {
     pub(crate) fn take(cluster: &Rc<ClusterView>, picked: &Picked) -> Result<Self, Limit> {
         let snapshot = &picked.roster.snapshot;
         let (upstream, limits) = (&picked.upstream, snapshot.limits);
-        if !upstream.endpoint.enter_below(limits.endpoint_requests) {
+        let asked = if limits.asked { upstream.endpoint.most_requests() } else { None };
+        if !upstream.endpoint.enter_below(limits.at_endpoint(asked)) {
             return Err(Limit::EndpointRequests);
         }
         let summed = snapshot.picker.wants_total();
@@ -39,7 +40,7 @@ impl Place {
         if limits.are_of_connections() && !place.upstream.has_idle() {
             place.permit = Some(Permit::take(&place.cluster, &place.upstream, &limits)?);
         }
-        place.wanted = limits.endpoint_requests.is_some();
+        place.wanted = limits.are_of_endpoints();
         Ok(place)
     }
 

@@ -72,8 +72,6 @@ pub(crate) struct Worker {
     pub(crate) lines: RefCell<Vec<u8>>,
     view: RefCell<Rc<View>>,
     upstreams: RefCell<HashMap<EndpointId, Rc<Upstream>>>,
-    /// How many exchanges are still sending their body.
-    sending: Rc<Cell<usize>>,
     /// Those that let somebody in, or still have connections of whom they let in.
     doors: RefCell<Vec<Weak<Door>>>,
     open: Cell<usize>,
@@ -92,7 +90,6 @@ pub async fn worker(setup: Setup) {
         lines: RefCell::default(),
         view: RefCell::default(),
         upstreams: RefCell::default(),
-        sending: Rc::default(),
         doors: RefCell::default(),
         open: Cell::new(0),
         emptied: Notify::new(),
@@ -214,8 +211,8 @@ async fn pulse(worker: Rc<Worker>) {
         let due = clock::now() + BEAT;
         tokio::time::sleep_until(clock::instant(due)).await;
         worker.live.pulses[worker.index].beat(due, clock::now());
-        if worker.sending.get() > 0 {
-            worker.upstreams.borrow().values().for_each(|upstream| upstream.look_at_bodies());
+        for upstream in worker.upstreams.borrow().values() {
+            upstream.look_at_bodies();
         }
     }
 }
@@ -340,8 +337,7 @@ impl Worker {
     /// This worker's side of an endpoint.
     pub(crate) fn upstream(&self, endpoint: &Arc<Endpoint>) -> Rc<Upstream> {
         let mut upstreams = self.upstreams.borrow_mut();
-        let new = || Upstream::new(Arc::clone(endpoint), self.index, Arc::clone(&self.live), Rc::clone(&self.sending));
-        Rc::clone(upstreams.entry(endpoint.id).or_insert_with(|| Rc::new(new())))
+        Rc::clone(upstreams.entry(endpoint.id).or_insert_with(|| Rc::new(Upstream::new(Arc::clone(endpoint), self.index))))
     }
 
     /// Counts a client connection that ended badly.

@@ -20,6 +20,8 @@ pub struct Limits {
     pub endpoint_connections: Option<u32>,
     /// Requests in flight at one endpoint; at least 1.
     pub endpoint_requests: Option<u32>,
+    /// Whether endpoints may ask for a bound of their own, as agents do.
+    pub asked: bool,
 }
 
 impl Limits {
@@ -33,13 +35,27 @@ impl Limits {
             queue_timeout: Duration::ZERO,
             endpoint_connections: None,
             endpoint_requests: None,
+            asked: false,
         }
     }
 
     /// Whether there is any limit.
     #[must_use]
     pub const fn are_any(&self) -> bool {
-        self.requests.is_some() || self.endpoint_requests.is_some() || self.are_of_connections()
+        self.requests.is_some() || self.are_of_endpoints() || self.are_of_connections()
+    }
+
+    /// Whether requests at one endpoint are limited, or may be.
+    #[must_use]
+    pub const fn are_of_endpoints(&self) -> bool {
+        self.endpoint_requests.is_some() || self.asked
+    }
+
+    /// Requests in flight at an endpoint that asks for at most so many: the lower bound holds.
+    #[must_use]
+    pub fn at_endpoint(&self, asked: Option<u32>) -> Option<u32> {
+        let asked = asked.filter(|_| self.asked);
+        self.endpoint_requests.into_iter().chain(asked).min()
     }
 
     /// Whether connections are limited.

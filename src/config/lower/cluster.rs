@@ -62,7 +62,7 @@ fn cluster(at: &At<'_>, raw: &raw::Cluster) -> Cluster {
         tls: raw.tls.as_ref().map(|tls| cluster_tls(&at.key("tls"), tls)),
         connect_timeout: span_or(&at.key("connect_timeout"), raw.connect_timeout.as_ref(), WAIT, defaults::CONNECT_TIMEOUT),
         pool: pool(&at.key("pool"), raw.pool.as_ref()),
-        limits: limits(&at.key("limits"), raw.limits.as_ref()),
+        limits: Limits { asked: !lowered.policy.advisers.is_empty(), ..limits(&at.key("limits"), raw.limits.as_ref()) },
         health: lowered.policy,
         probes: lowered.probes,
         report: lowered.report,
@@ -143,5 +143,6 @@ fn limits(at: &At<'_>, raw: Option<&raw::ClusterLimits>) -> Limits {
         queue_timeout: span_or(&at.key("queue_timeout"), queue_timeout, WAIT, defaults::QUEUE_TIMEOUT),
         endpoint_connections: of(|raw| &raw.endpoint_connections),
         endpoint_requests: of(|raw| &raw.endpoint_requests),
+        asked: false,
     }
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::rig::{Client, PATIENCE, Rig, answers, endpoint};
+use crate::health::verdict::EndpointView;
 use crate::runtime::clock;
 use crate::traffic::limits::{Limit, Limits};
 
@@ -152,6 +153,28 @@ fn nobody_waits_longer_than_the_queue_allows() {
     assert!(second.body.contains("limits.queue_timeout, 50ms"), "{}", second.body);
     held.go();
     assert_eq!(first.reply(false).status(), 200);
+}
+
+#[test]
+fn what_an_endpoint_asks_for_bounds_it_below_the_limit() {
+    let (address, held) = held();
+    let rig = Rig::start(&[address]);
+    let endpoint = Arc::clone(&rig.live.world().load().clusters[0].snapshot().load().endpoints[0]);
+    let asks = |most| endpoint.show(EndpointView { most_requests: most, ..EndpointView::clone(&endpoint.view()) });
+    asks(Some(1));
+    rig.limit(Limits { asked: true, endpoint_requests: Some(5), pending: 0, ..limits() });
+    let mut first = ask(&rig);
+    held.wait();
+    let second = rig.ask(GET);
+    assert_eq!((second.status(), rig.rejected(Limit::EndpointRequests)), (503, 1));
+    assert!(second.body.contains("what its agents ask for"), "{}", second.body);
+    asks(None);
+    let mut third = ask(&rig);
+    held.wait();
+    for client in [&mut first, &mut third] {
+        held.go();
+        assert_eq!(client.reply(false).status(), 200);
+    }
 }
 
 #[test]

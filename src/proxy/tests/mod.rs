@@ -5,7 +5,6 @@ mod bodies;
 mod capacity;
 mod limits;
 mod malformed;
-mod parking;
 mod retries;
 mod rig;
 mod routing;
