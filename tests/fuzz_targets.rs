@@ -10,6 +10,8 @@ use proptest::sample::select;
 mod config_text;
 #[path = "fuzz/targets/http1_reply.rs"]
 mod http1_reply;
+#[path = "fuzz/targets/http1_request.rs"]
+mod http1_request;
 #[path = "fuzz/targets/report_read.rs"]
 mod report_read;
 
@@ -232,6 +234,20 @@ const REPLY_TOKENS: &[&str] = &[
     ":",
     "é",
 ];
+
+#[test]
+fn kept_requests_are_sent_as_they_are_meant() {
+    run_seeds("http1_request", http1_request::run);
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn any_request_is_sent_as_it_is_meant(data in proptest::collection::vec(any::<u8>(), 0..400)) {
+        http1_request::run(&data);
+    }
+}
 
 #[test]
 fn kept_replies_are_read_or_refused() {

@@ -13,6 +13,7 @@ mod recall;
 mod route;
 mod signals;
 mod snapshot;
+mod touched;
 mod world;
 
 pub use affinity::Affinity;
@@ -24,4 +25,5 @@ pub use recall::{Recall, RecallReceiver, RecallSender};
 pub use route::{Route, Target, Token};
 pub use signals::{Dropped, Reporter, SignalQueue, signals};
 pub use snapshot::{Cluster, Member, Snapshot, Upstream};
+pub use touched::Touched;
 pub use world::{Inlet, Listener, Live, Phase, Terminated, World};

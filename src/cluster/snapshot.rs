@@ -8,10 +8,11 @@ use arc_swap::ArcSwap;
 use crossbeam_utils::CachePadded;
 
 use crate::balance::Picker;
-use crate::base::ids::ClusterId;
+use crate::base::ids::{ClusterId, EndpointId};
 use crate::base::time::WallTime;
 use crate::cluster::{Affinity, ClusterCells, Count, Endpoint, Gate};
-use crate::config::model::{Protocol, ProxyVersion};
+use crate::config::model::{self, Protocol, ProxyVersion};
+use crate::health;
 use crate::telemetry::lanes::Lanes;
 use crate::tls::Towards;
 use crate::traffic::limits::Limits;
@@ -66,6 +67,41 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// What is to be published of a cluster. `endpoints` are in the order of the configuration, which is also that of `health`.
+    #[must_use]
+    pub fn of(
+        config: &model::Cluster,
+        health: &health::Cluster,
+        endpoints: &Arc<[Arc<Endpoint>]>,
+        affinity: &Arc<Affinity>,
+    ) -> Self {
+        let admission = health.admission();
+        let mut numbered = (0..).zip(endpoints.iter());
+        let member = |(id, weight): &(EndpointId, f64)| {
+            let (number, _) = numbered.find(|(_, endpoint)| endpoint.id == *id)?;
+            Some(Member { number, weight: *weight })
+        };
+        let members: Box<[Member]> = admission.admitted.iter().filter_map(member).collect();
+        Self {
+            picker: affinity.picker(&members),
+            members,
+            endpoints: Arc::clone(endpoints),
+            affinity: Arc::clone(affinity),
+            upstream: Upstream {
+                connect_timeout: config.connect_timeout,
+                idle_timeout: config.pool.idle_timeout,
+                idle_connections: config.pool.idle_connections,
+                protocol: config.protocol,
+                proxy_protocol: config.proxy_protocol,
+            },
+            tls: config.tls.as_ref().map(|tls| Arc::clone(&tls.towards)),
+            limits: config.limits,
+            available: admission.available,
+            panic: admission.panic,
+            frozen: health.is_frozen(),
+        }
+    }
+
     /// The endpoint that a member is.
     ///
     /// # Panics

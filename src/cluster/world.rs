@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
-use crate::cluster::{Cluster, ListenerCells, Pulse, Route};
+use crate::cluster::{Cluster, ListenerCells, Pulse, Route, Touched};
 use crate::config::model;
 use crate::telemetry::lanes::Lanes;
 use crate::tls::Renewable;
@@ -105,6 +105,8 @@ pub struct Live {
     phase: AtomicU8,
     /// Whether each worker runs.
     pub pulses: Lanes<Pulse>,
+    /// Whose cells have something new.
+    pub touched: Touched,
     hunger: Notify,
 }
 
@@ -122,6 +124,7 @@ impl Live {
             world: ArcSwap::default(),
             phase: AtomicU8::new(Phase::Starting as u8),
             pulses: Lanes::default(),
+            touched: Touched::default(),
             hunger: Notify::new(),
         }
     }

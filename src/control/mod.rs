@@ -13,6 +13,7 @@
 //! | `local` | whether it is ourselves who stand still |
 //! | `beats`, `pulse` | heartbeats on their way through; whether we stood still ourselves |
 //! | `pacer`, `announcer` | when a snapshot is published, and how a change is told |
+//! | `stirred` | whose cells are read at the next look |
 //! | `reload`, `source`, `draft`, `world` | the way of a reload, from the file to the next world |
 //! | `orders`, `keeper`, `memory` | what operators ordered, the file it is kept in, and all that another process is told |
 //! | `outside` | what a reload changes beyond control |
@@ -40,6 +41,7 @@ mod pacer;
 mod pulse;
 mod reload;
 mod source;
+mod stirred;
 mod tallies;
 mod task;
 #[cfg(test)]

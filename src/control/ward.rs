@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use crate::base::ids::{ClusterId, EndpointId};
 use crate::base::time::Timestamp;
-use crate::cluster::{Affinity, Cluster, Endpoint, Member, Snapshot, Upstream};
+use crate::cluster::{Affinity, Cluster, Endpoint, Snapshot};
 use crate::config::model;
 use crate::control::announcer::{Announcer, forbids_waiting};
 use crate::control::pacer::Pacer;
+use crate::control::stirred::Stirred;
 use crate::control::watched::{Watched, Watcher};
 use crate::health::electorate::Vote;
 use crate::health::signal::{Observation, ReportReading, Signal};
@@ -30,6 +31,7 @@ pub(super) struct Ward {
     affinity: Arc<Affinity>,
     pacer: Pacer,
     references: Vec<Watched>,
+    stirred: Stirred,
     /// Endpoints nobody should wait for any more, once the snapshot that says so is out.
     recalls: Vec<EndpointId>,
     /// Whose votes may have changed since they were taken; `None`: all of them. So a signal costs the same in a cluster of ten
@@ -60,11 +62,12 @@ impl Ward {
         let index = index(&watched);
         let roster = roster(&watched);
         let affinity = affinity(&config);
-        let snapshot = snapshot(&config, &health, &roster, &affinity);
+        let snapshot = Snapshot::of(&config, &health, &roster, &affinity);
         let cluster = Arc::new(Cluster::new(id, Arc::clone(&config.name), snapshot));
         let (pacer, recalls) = (Pacer::default(), Vec::new());
+        let stirred = Stirred::all(watched.len());
         let mut ward =
-            Self { config, cluster, health, watched, index, roster, affinity, pacer, references, recalls, unsaid: None };
+            Self { config, cluster, health, watched, index, roster, affinity, pacer, references, stirred, recalls, unsaid: None };
         ward.show_all();
         ward
     }
@@ -95,10 +98,18 @@ impl Ward {
         true
     }
 
+    /// Something has been counted of an endpoint.
+    pub(super) fn stir(&mut self, id: EndpointId) {
+        if let Some(index) = self.index.get(&id) {
+            self.stirred.mark(*index);
+        }
+    }
+
     /// Reads what workers counted and acts on it.
     pub(super) fn look(&mut self, local: &Local, now: Timestamp, announcer: &Announcer) {
         let live = &announcer.shared.live;
-        let glances: Vec<Glance> = self.watched.iter_mut().filter_map(|watched| watched.glance(live, now)).collect();
+        let watched = &mut self.watched;
+        let glances: Vec<Glance> = self.stirred.look(|index| watched[index].glance(live, now));
         let changes = self.health.look(&glances, *local, now);
         self.act(changes, now, announcer);
     }
@@ -261,6 +272,7 @@ impl Ward {
         stock.extend(joining.into_iter().map(|watched| (watched.endpoint.address.text(), watched)));
         self.watched = config.endpoints.iter().filter_map(|endpoint| stock.remove(endpoint.address.as_str())).collect();
         self.index = index(&self.watched);
+        self.stirred = Stirred::all(self.watched.len());
         self.roster = roster(&self.watched);
         let mut changes = vec![self.health.reconfigure(config.health.clone(), members(&config, &self.watched), now)];
         self.health.set_report_interval(report_interval(&config));
@@ -327,7 +339,7 @@ impl Ward {
 
     fn publish_if_due(&mut self, now: Timestamp, announcer: &Announcer) {
         if self.pacer.take(now) {
-            self.cluster.publish(snapshot(&self.config, &self.health, &self.roster, &self.affinity));
+            self.cluster.publish(Snapshot::of(&self.config, &self.health, &self.roster, &self.affinity));
         }
         // Only now: what wakes must not pick the same endpoint again.
         if self.pacer.due().is_none() {
@@ -397,38 +409,4 @@ fn roster(watched: &[Watched]) -> Arc<[Arc<Endpoint>]> {
 fn affinity(config: &model::Cluster) -> Arc<Affinity> {
     let endpoints = config.endpoints.iter().map(|endpoint| (endpoint.address.as_str(), endpoint.weight));
     Arc::new(Affinity::new(&config.balance, config.sticky.as_ref(), &config.name, endpoints))
-}
-
-fn snapshot(
-    config: &model::Cluster,
-    health: &health::Cluster,
-    roster: &Arc<[Arc<Endpoint>]>,
-    affinity: &Arc<Affinity>,
-) -> Snapshot {
-    let admission = health.admission();
-    // Both are in the order of the configuration.
-    let mut numbered = (0..).zip(roster.iter());
-    let member = |(id, weight): &(EndpointId, f64)| {
-        let (number, _) = numbered.find(|(_, endpoint)| endpoint.id == *id)?;
-        Some(Member { number, weight: *weight })
-    };
-    let members: Box<[Member]> = admission.admitted.iter().filter_map(member).collect();
-    Snapshot {
-        picker: affinity.picker(&members),
-        members,
-        endpoints: Arc::clone(roster),
-        affinity: Arc::clone(affinity),
-        upstream: Upstream {
-            connect_timeout: config.connect_timeout,
-            idle_timeout: config.pool.idle_timeout,
-            idle_connections: config.pool.idle_connections,
-            protocol: config.protocol,
-            proxy_protocol: config.proxy_protocol,
-        },
-        tls: config.tls.as_ref().map(|tls| Arc::clone(&tls.towards)),
-        limits: config.limits,
-        available: admission.available,
-        panic: admission.panic,
-        frozen: health.is_frozen(),
-    }
 }

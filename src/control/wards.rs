@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::base::ids::{ClusterId, EndpointId};
 use crate::base::time::Timestamp;
-use crate::cluster::{Cluster, Endpoint};
+use crate::cluster::{Cluster, Endpoint, Touched};
 use crate::control::announcer::Announcer;
 use crate::control::doubts::Doubts;
 use crate::control::draft::Kept;
@@ -24,6 +24,8 @@ use crate::health::{self, Entry};
 pub(super) struct Wards {
     list: Vec<Ward>,
     places: HashMap<EndpointId, usize>,
+    /// Whose mark a worker leaves where.
+    marks: HashMap<u32, Vec<EndpointId>>,
     doubts: Doubts,
     pub(super) ourselves: Ourselves,
     pub(super) announcer: Announcer,
@@ -31,7 +33,14 @@ pub(super) struct Wards {
 
 impl Wards {
     pub(super) fn new(announcer: Announcer) -> Self {
-        Self { list: Vec::new(), places: HashMap::new(), doubts: Doubts::default(), ourselves: Ourselves::default(), announcer }
+        Self {
+            list: Vec::new(),
+            places: HashMap::new(),
+            marks: HashMap::new(),
+            doubts: Doubts::default(),
+            ourselves: Ourselves::default(),
+            announcer,
+        }
     }
 
     /// Takes all clusters out; [`Self::install`] must follow.
@@ -45,6 +54,21 @@ impl Wards {
         self.list = list;
         let places = self.list.iter().enumerate();
         self.places = places.flat_map(|(place, ward)| ward.ids().map(move |id| (id, place))).collect();
+        self.marks.clear();
+        for id in self.places.keys() {
+            self.marks.entry(Touched::slot(*id)).or_default().push(*id);
+        }
+    }
+
+    /// Learns whose cells have something new.
+    fn take_marks(&mut self) {
+        for slot in self.announcer.shared.live.touched.take() {
+            for id in self.marks.get(&slot).into_iter().flatten() {
+                if let Some(place) = self.places.get(id) {
+                    self.list[*place].stir(*id);
+                }
+            }
+        }
     }
 
     /// Changes the endpoints of one cluster. What left is forgotten.
@@ -76,7 +100,6 @@ impl Wards {
     /// Takes in a signal. Returns it if no endpoint here is meant.
     pub(super) fn apply(&mut self, mut signal: Signal, now: Timestamp) -> Option<Signal> {
         let Some(place) = self.places.get(&signal.endpoint).copied() else { return Some(signal) };
-        let ward = &mut self.list[place];
         if let Observation::Probe(run) = &mut signal.observation
             && matches!(run.result, ProbeResult::Fail(Failure::Timeout(_)))
         {
@@ -84,8 +107,10 @@ impl Wards {
                 run.result = ProbeResult::Void("the check of ourselves fails as well".to_owned());
             }
             // What traffic shows may outweigh it.
-            ward.look(&self.ourselves.known(now), now, &self.announcer);
+            self.take_marks();
+            self.list[place].look(&self.ourselves.known(now), now, &self.announcer);
         }
+        let ward = &mut self.list[place];
         if ward.hear_reference(&signal, now, &self.announcer) {
             return None;
         }
@@ -139,6 +164,9 @@ impl Wards {
         }
         let looks = self.ourselves.take(now);
         let local = self.ourselves.known(now);
+        if looks {
+            self.take_marks();
+        }
         for ward in &mut self.list {
             if looks {
                 ward.look(&local, now, &self.announcer);

@@ -116,6 +116,16 @@ pub(super) struct Seat {
     pub(super) ready: bool,
 }
 
+/// One endpoint as admission sees it. These are kept beside the endpoints, close together, for every publication looks at all of
+/// them, and an endpoint is large.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Listed {
+    pub(super) id: EndpointId,
+    pub(super) seat: Seat,
+    /// Effective weight while it gets traffic.
+    pub(super) weight: f64,
+}
+
 /// Which tiers get traffic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Cut {

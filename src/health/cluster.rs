@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use crate::base::ids::EndpointId;
 use crate::base::time::Timestamp;
-use crate::health::admission::{Admission, Cut, Rank, Tally};
+use crate::health::admission::{Admission, Cut, Listed, Rank, Tally};
 use crate::health::budget::{Budget, Stand};
 use crate::health::changes::{Changes, Member};
 use crate::health::electorate::Vote;
@@ -34,6 +34,8 @@ pub struct Cluster {
     pub(super) policy: Policy,
     report_interval: Duration,
     pub(super) endpoints: Vec<Endpoint>,
+    /// The same endpoints in the same order.
+    listed: Vec<Listed>,
     pub(super) index: HashMap<EndpointId, usize>,
     pub(super) frozen: Option<Timestamp>,
     budget: Budget,
@@ -58,6 +60,7 @@ impl Cluster {
             policy,
             report_interval: Duration::ZERO,
             endpoints: Vec::new(),
+            listed: Vec::new(),
             index: HashMap::new(),
             frozen: None,
             budget: Budget::default(),
@@ -230,24 +233,25 @@ impl Cluster {
     /// Who gets traffic.
     #[must_use]
     pub fn admission(&self) -> Admission {
-        let admitted = self.endpoints.iter().filter(|endpoint| self.cut.admits(endpoint.seat));
+        let admitted = self.listed.iter().filter(|listed| self.cut.admits(listed.seat));
         Admission {
             panic: self.cut.panic,
             available: self.available,
-            admitted: admitted.map(|endpoint| (endpoint.id(), endpoint.weight)).collect(),
+            admitted: admitted.map(|listed| (listed.id, listed.weight)).collect(),
         }
     }
 
     /// Everything that is shown of one endpoint.
     #[must_use]
     pub fn view(&self, id: EndpointId) -> Option<EndpointView> {
-        let endpoint = self.get(id)?;
-        let admitted = self.cut.admits(endpoint.seat);
+        let index = *self.index.get(&id)?;
+        let (endpoint, listed) = (&self.endpoints[index], self.listed[index]);
+        let admitted = self.cut.admits(listed.seat);
         Some(EndpointView {
             state: endpoint.state,
-            available: self.tally.is_available(endpoint.seat.rank),
+            available: self.tally.is_available(listed.seat.rank),
             admitted,
-            weight: if admitted { endpoint.weight } else { 0.0 },
+            weight: if admitted { listed.weight } else { 0.0 },
             since: endpoint.since,
             reasons: endpoint.reasons(self.frozen),
             report: endpoint.reports.metrics(),
@@ -323,9 +327,10 @@ impl Cluster {
             endpoint.share = None;
             endpoint.capacity = None;
             endpoint.wake = None;
-            endpoint.seat = endpoint.wanted_seat();
-            self.tally.count(endpoint.seat, true);
         }
+        let listed = |endpoint: &Endpoint| Listed { id: endpoint.id(), seat: endpoint.wanted_seat(), weight: 0.0 };
+        self.listed = self.endpoints.iter().map(listed).collect();
+        self.listed.iter().for_each(|listed| self.tally.count(listed.seat, true));
         self.settle_all(now, changes);
     }
 
@@ -426,11 +431,11 @@ impl Cluster {
             changes.transitions.push(Transition { endpoint: endpoint.id(), at: now, from, to, reasons });
         }
         let seat = endpoint.wanted_seat();
-        if seat != endpoint.seat {
-            self.tally.count(endpoint.seat, false);
+        let before = std::mem::replace(&mut self.listed[index].seat, seat);
+        if seat != before {
+            self.tally.count(before, false);
             self.tally.count(seat, true);
-            changes.admission_changed |= self.cut.admits(endpoint.seat) != self.cut.admits(seat);
-            endpoint.seat = seat;
+            changes.admission_changed |= self.cut.admits(before) != self.cut.admits(seat);
         }
         endpoint.free = weight::free(endpoint.free, endpoint.reports.weigher());
         let share = endpoint.free.filter(|_| seat.rank == Some(Rank::Available));
@@ -443,7 +448,7 @@ impl Cluster {
     /// Moves what an endpoint asks for towards its weight. `weight_by` is the user's word, and outranks load reports.
     fn aim(&mut self, index: usize, now: Timestamp) {
         let endpoint = &mut self.endpoints[index];
-        let counts = endpoint.seat.rank == Some(Rank::Available) && self.policy.weight_by.is_none();
+        let counts = self.listed[index].seat.rank == Some(Rank::Available) && self.policy.weight_by.is_none();
         let capacity = endpoint.shares.capacity(now).filter(|_| counts);
         self.capacities.replace(std::mem::replace(&mut endpoint.capacity, capacity), capacity);
         let mean = self.capacities.get().filter(|_| counts);
@@ -452,12 +457,12 @@ impl Cluster {
     }
 
     fn weigh(&mut self, index: usize, changes: &mut Changes) {
-        let endpoint = &mut self.endpoints[index];
-        let weight = endpoint.wanted_weight(&self.mean);
-        if (weight - endpoint.weight).abs() > f64::EPSILON {
-            endpoint.weight = weight;
-            changes.touched.push(endpoint.id());
-            changes.admission_changed |= self.cut.admits(endpoint.seat);
+        let weight = self.endpoints[index].wanted_weight(&self.mean);
+        let listed = &mut self.listed[index];
+        if (weight - listed.weight).abs() > f64::EPSILON {
+            listed.weight = weight;
+            changes.touched.push(listed.id);
+            changes.admission_changed |= self.cut.admits(listed.seat);
         }
     }
 
@@ -475,11 +480,8 @@ impl Cluster {
         if cut == self.cut {
             return;
         }
-        for endpoint in &self.endpoints {
-            if cut.admits(endpoint.seat) != self.cut.admits(endpoint.seat) {
-                changes.touched.push(endpoint.id());
-            }
-        }
+        let moved = self.listed.iter().filter(|listed| cut.admits(listed.seat) != self.cut.admits(listed.seat));
+        changes.touched.extend(moved.map(|listed| listed.id));
         self.cut = cut;
         changes.admission_changed = true;
     }

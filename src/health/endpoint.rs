@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use crate::base::ids::EndpointId;
 use crate::base::time::Timestamp;
-use crate::health::admission::Seat;
 use crate::health::budget::Stand;
 use crate::health::cause::Cause;
 use crate::health::changes::Member;
@@ -75,13 +74,10 @@ pub(super) struct Endpoint {
     /// The state in force and when it was entered.
     pub(super) state: State,
     pub(super) since: Timestamp,
-    /// Effective weight while it gets traffic.
-    pub(super) weight: f64,
     /// Free share in points that the weight is taken from.
     pub(super) free: Option<u8>,
     /// What budget, admission and mean free share have counted it as.
     pub(super) stand: Stand,
-    pub(super) seat: Seat,
     pub(super) share: Option<u8>,
     pub(super) capacity: Option<f64>,
     pub(super) wake: Option<Timestamp>,
@@ -99,7 +95,6 @@ pub(super) struct Context<'a> {
 
 impl Endpoint {
     pub(super) fn new(member: Member, policy: &Policy, now: Timestamp) -> Self {
-        let seat = Seat { rank: None, backup: member.backup, ready: true };
         let mut endpoint = Self {
             member,
             probes: Probes::new(policy, now),
@@ -126,10 +121,8 @@ impl Endpoint {
             soft: Soft::default(),
             state: State::Unknown,
             since: now,
-            weight: 0.0,
             free: None,
             stand: Stand::default(),
-            seat,
             share: None,
             capacity: None,
             wake: None,

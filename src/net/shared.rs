@@ -51,6 +51,22 @@ impl Shared {
     pub fn waiting(&self) -> Waiting {
         self.0.borrow().waiting()
     }
+
+    /// Whether something is waiting, without taking it; the calling task is woken when there is. Whoever asks has read
+    /// all that had come.
+    pub fn poll_waiting(&self, cx: &mut Context<'_>) -> Poll<Waiting> {
+        let stream = self.0.borrow();
+        loop {
+            if std::task::ready!(stream.socket().poll_read_ready(cx)).is_err() {
+                return Poll::Ready(Waiting::End);
+            }
+            match stream.waiting() {
+                // A readiness that was left over.
+                Waiting::Nothing => stream.socket().read_all(),
+                waiting => return Poll::Ready(waiting),
+            }
+        }
+    }
 }
 
 impl Waiting {

@@ -52,6 +52,27 @@ impl Socket {
         }
     }
 
+    /// Whether there is something to read; the calling task is woken when there is.
+    ///
+    /// # Errors
+    /// If the thread's event queue has gone.
+    pub fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(stream) => stream.poll_read_ready(cx),
+            Self::Unix(stream) => stream.poll_read_ready(cx),
+        }
+    }
+
+    /// Notes that nothing is left to be read, as somebody has seen who asked the system himself.
+    pub fn read_all(&self) {
+        let nothing = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
+        // That it would block is what is to be noted.
+        drop(match self {
+            Self::Tcp(stream) => stream.try_io(Interest::READABLE, nothing),
+            Self::Unix(stream) => stream.try_io(Interest::READABLE, nothing),
+        });
+    }
+
     /// Waits for bytes and looks at them without taking them; none at the end.
     ///
     /// # Errors

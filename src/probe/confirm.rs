@@ -3,8 +3,7 @@
 //! Runs one after the other would take a time-out each. When an endpoint has fallen silent there is a question to be settled at
 //! once, so all runs that can settle it go out together, and none waits longer than three times what this probe usually takes.
 
-use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,8 +18,8 @@ use crate::probe::target::{Approach, Target};
 use crate::runtime::clock;
 use crate::runtime::task::Owned;
 
-/// How many latencies are remembered; the longest of so many is about their p99.
-const REMEMBERED: usize = 100;
+/// How many latencies are remembered at least, and at most twice as many; the longest of so many is about their p99.
+const REMEMBERED: u8 = 50;
 /// The shortest deadline.
 const LEAST: Duration = Duration::from_millis(50);
 /// A deadline is so many times the longest latency.
@@ -28,22 +27,34 @@ const TIMES: u32 = 3;
 
 /// How long runs of one probe that passed took. Shared by its rounds and its confirmations.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Usual(Rc<RefCell<VecDeque<Duration>>>);
+pub(super) struct Usual(Rc<Cell<Longest>>);
+
+/// The longest of the latest latencies. Thousands of probes have one each, so it does not keep them all.
+#[derive(Debug, Clone, Copy, Default)]
+struct Longest {
+    /// Of those before.
+    before: Duration,
+    /// Of the last so many.
+    lately: Duration,
+    count: u8,
+}
 
 impl Usual {
     /// A run has passed.
     pub(super) fn took(&self, latency: Duration) {
-        let mut last = self.0.borrow_mut();
-        if last.len() == REMEMBERED {
-            last.pop_front();
+        let mut longest = self.0.get();
+        if longest.count == REMEMBERED {
+            longest = Longest { before: longest.lately, ..Longest::default() };
         }
-        last.push_back(latency);
+        longest.lately = longest.lately.max(latency);
+        longest.count += 1;
+        self.0.set(longest);
     }
 
     /// How long a confirmation may take, at most `timeout`.
     fn deadline(&self, timeout: Duration) -> Duration {
-        let longest = self.0.borrow().iter().max().copied();
-        longest.map_or(timeout, |longest| timeout.min(LEAST.max(longest * TIMES)))
+        let Longest { before, lately, count } = self.0.get();
+        if count == 0 { timeout } else { timeout.min(LEAST.max(before.max(lately) * TIMES)) }
     }
 }
 
@@ -114,6 +125,8 @@ mod tests {
         assert_eq!(usual.deadline(ms(1000)), ms(50));
         usual.took(ms(40));
         assert_eq!((usual.deadline(ms(1000)), usual.deadline(ms(100))), (ms(120), ms(100)));
+        (0..REMEMBERED).for_each(|_| usual.took(ms(1)));
+        assert_eq!(usual.deadline(ms(1000)), ms(120), "the last hundred count");
         (0..REMEMBERED).for_each(|_| usual.took(ms(1)));
         assert_eq!(usual.deadline(ms(1000)), ms(50), "what is long ago is forgotten");
     }

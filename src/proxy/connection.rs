@@ -126,7 +126,7 @@ async fn speak(worker: Rc<Worker>, mut accepted: Accepted, mut stream: Socket) {
     if accepted.is_announced() {
         // The handshake of TLS, if there is one, and the first head have their own time.
         let limit = accepted.listener.limits.head_timeout;
-        match tokio::time::timeout(limit, proxy_header::take(&mut stream)).await {
+        match Box::pin(tokio::time::timeout(limit, proxy_header::take(&mut stream))).await {
             Ok(Ok(Some(source))) => accepted.peer = Some(source),
             Ok(Ok(None)) => {}
             Ok(Err(_)) => return worker.count(&accepted.door, ListenerError::ProxyHeader),
@@ -188,18 +188,19 @@ const fn secured(protocol: Protocol) -> Protocol {
 async fn end(worker: &Worker, context: &Context, socket: Shared, ended: Ended) {
     match ended {
         Ended::Closed if context.activity.is_cut_short() => socket.reset(),
-        Ended::Closed if context.activity.is_unread() => linger(socket).await,
+        Ended::Closed if context.activity.is_unread() => Box::pin(linger(socket)).await,
         Ended::Closed | Ended::Http2(_) | Ended::Upgraded(_) | Ended::Overdue(None) => {}
         Ended::Refused => {
             worker.count(&context.door, ListenerError::BadRequest);
-            linger(socket).await;
+            Box::pin(linger(socket)).await;
         }
         Ended::Flooded => worker.count(&context.door, ListenerError::Flood),
         Ended::Overdue(Some(reason)) => worker.count(&context.door, reason),
     }
 }
 
-/// Reads on for a moment. Closing a socket that holds unread bytes resets it, and a reset may overtake our last answer.
+/// Reads on for a moment. Closing a socket that holds unread bytes resets it, and a reset may overtake our last answer. It has a
+/// buffer, so it goes on the heap: a connection that needs none should not have the room.
 async fn linger(mut socket: Shared) {
     let mut buffer = [0_u8; 4096];
     let reading = async {

@@ -14,6 +14,7 @@ use crate::base::time::Timestamp;
 use crate::config::model::ListenerLimits;
 use crate::proxy::door::Door;
 use crate::proxy::downstream::Downstream;
+use crate::proxy::parked;
 use crate::proxy::streams::Streams;
 use crate::proxy::tunnel::Tunnel;
 use crate::runtime::clock;
@@ -51,6 +52,9 @@ pub(crate) struct Activity {
     /// Whether the client speaks HTTP/1.0.
     old: Cell<bool>,
     cut_short: Cell<bool>,
+    /// Until when it may idle, and whether the client has yet to take what was written.
+    idle_until: Cell<Timestamp>,
+    choked: Cell<bool>,
     /// Whether a piece of an answer has been handed over and no other has been asked for since.
     handed: Cell<bool>,
     /// What takes over when HTTP has ended on the connection.
@@ -70,6 +74,17 @@ pub(crate) enum State {
     Head,
     /// An exchange is going on.
     Busy,
+}
+
+/// How an idle connection goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Idling {
+    /// Not at all: its time is over.
+    Overdue,
+    /// As it is.
+    Attended,
+    /// With nothing but its socket.
+    Parked,
 }
 
 impl Context {
@@ -111,6 +126,8 @@ impl Context {
             unread: Cell::new(false),
             old: Cell::new(false),
             cut_short: Cell::new(false),
+            idle_until: Cell::new(Timestamp::ZERO),
+            choked: Cell::new(false),
             handed: Cell::new(false),
             tunnel: RefCell::new(None),
             streams,
@@ -154,8 +171,21 @@ impl Activity {
         self.state.set(State::Idle);
         match &self.streams {
             Some(streams) => streams.end(now, left),
-            None => self.deadline.set(now + self.keepalive_timeout),
+            None => {
+                self.idle_until.set(now + self.keepalive_timeout);
+                self.deadline.set(now + self.keepalive_timeout.min(parked::AFTER));
+            }
         }
+    }
+
+    /// It has idled for a while. Whether it may go on, parked if all that was said has been taken and read.
+    pub(crate) fn go_on_idling(&self) -> Idling {
+        let until = self.idle_until.get();
+        if self.state.get() != State::Idle || until <= self.deadline.get() {
+            return Idling::Overdue;
+        }
+        self.deadline.set(until);
+        if self.choked.get() || self.unread.get() { Idling::Attended } else { Idling::Parked }
     }
 
     /// Whether the client may still be sending a body that nobody reads.
@@ -211,6 +241,7 @@ impl Activity {
 
     /// The client takes nothing; only for so long.
     pub(crate) fn stuck(&self) {
+        self.choked.set(true);
         if let (State::Busy, Some(limit)) = (self.state.get(), self.body_limit.get())
             && self.deadline.get() == Timestamp::NEVER
         {
@@ -220,6 +251,7 @@ impl Activity {
 
     /// The client took something.
     pub(crate) fn wrote(&self) {
+        self.choked.set(false);
         if self.state.get() == State::Busy {
             self.deadline.set(Timestamp::NEVER);
         }

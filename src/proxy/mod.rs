@@ -27,6 +27,7 @@ mod metered;
 mod one_by_one;
 mod opening;
 mod outstanding;
+mod parked;
 mod place;
 mod pool;
 mod queue;

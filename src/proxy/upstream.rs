@@ -11,7 +11,7 @@ use slab::Slab;
 
 use crate::balance::Standing;
 use crate::base::time::Timestamp;
-use crate::cluster::{Endpoint, EndpointCells, Reporter, Upstream as Settings};
+use crate::cluster::{Endpoint, EndpointCells, Live, Reporter, Upstream as Settings};
 use crate::proxy::lines::Lines;
 use crate::proxy::opening::Dialling;
 use crate::proxy::outstanding::Outstanding;
@@ -39,11 +39,14 @@ pub(crate) struct Upstream {
     terms: RefCell<Terms>,
     http2: Cell<bool>,
     worker: usize,
+    live: Arc<Live>,
     waiting: RefCell<Slab<Call>>,
     /// Requests that are sent whole and wait.
     outstanding: RefCell<Outstanding>,
     /// How many of those that sit are still sending their body.
     sending: Cell<usize>,
+    /// The same over all of this worker's endpoints.
+    all_sending: Rc<Cell<usize>>,
     refused: Cell<Timestamp>,
     reset: Cell<Timestamp>,
     load: Cell<Timestamp>,
@@ -83,7 +86,7 @@ pub(crate) struct Seat {
 }
 
 impl Upstream {
-    pub(crate) fn new(endpoint: Arc<Endpoint>, worker: usize) -> Self {
+    pub(crate) fn new(endpoint: Arc<Endpoint>, worker: usize, live: Arc<Live>, sending: Rc<Cell<usize>>) -> Self {
         Self {
             endpoint,
             pool: Pool::default(),
@@ -93,17 +96,20 @@ impl Upstream {
             terms: RefCell::default(),
             http2: Cell::new(false),
             worker,
+            live,
             waiting: RefCell::default(),
             outstanding: RefCell::default(),
             sending: Cell::new(0),
+            all_sending: sending,
             refused: Cell::new(Timestamp::ZERO),
             reset: Cell::new(Timestamp::ZERO),
             load: Cell::new(Timestamp::ZERO),
         }
     }
 
-    /// This worker's cells for the endpoint.
+    /// This worker's cells for the endpoint, to count something in them.
     pub(crate) fn cells(&self) -> &EndpointCells {
+        self.live.touched.mark(self.endpoint.id);
         self.endpoint.cells(self.worker)
     }
 
@@ -143,6 +149,7 @@ impl Upstream {
         let place = match source.filter(|source| !source.ended()) {
             Some(source) => {
                 self.sending.set(self.sending.get() + 1);
+                self.all_sending.set(self.all_sending.get() + 1);
                 Place::Sending(Rc::clone(source))
             }
             None => Place::Line(self.line_up(now)),
@@ -173,8 +180,14 @@ impl Upstream {
                 _ => continue,
             };
             call.place = Place::Line(self.line_up(sent));
-            self.sending.set(self.sending.get() - 1);
+            self.has_sent();
         }
+    }
+
+    /// One of those that sit is done with its body.
+    fn has_sent(&self) {
+        self.sending.set(self.sending.get() - 1);
+        self.all_sending.set(self.all_sending.get() - 1);
     }
 
     /// Calls everybody who waits.
@@ -279,7 +292,7 @@ impl Seat {
                 how(&mut upstream.outstanding.borrow_mut(), number);
                 upstream.tell_oldest();
             }
-            Place::Sending(_) => upstream.sending.set(upstream.sending.get() - 1),
+            Place::Sending(_) => upstream.has_sent(),
             Place::Gone => {}
         }
     }

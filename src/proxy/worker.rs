@@ -72,6 +72,8 @@ pub(crate) struct Worker {
     pub(crate) lines: RefCell<Vec<u8>>,
     view: RefCell<Rc<View>>,
     upstreams: RefCell<HashMap<EndpointId, Rc<Upstream>>>,
+    /// How many exchanges are still sending their body.
+    sending: Rc<Cell<usize>>,
     /// Those that let somebody in, or still have connections of whom they let in.
     doors: RefCell<Vec<Weak<Door>>>,
     open: Cell<usize>,
@@ -90,6 +92,7 @@ pub async fn worker(setup: Setup) {
         lines: RefCell::default(),
         view: RefCell::default(),
         upstreams: RefCell::default(),
+        sending: Rc::default(),
         doors: RefCell::default(),
         open: Cell::new(0),
         emptied: Notify::new(),
@@ -211,8 +214,8 @@ async fn pulse(worker: Rc<Worker>) {
         let due = clock::now() + BEAT;
         tokio::time::sleep_until(clock::instant(due)).await;
         worker.live.pulses[worker.index].beat(due, clock::now());
-        for upstream in worker.upstreams.borrow().values() {
-            upstream.look_at_bodies();
+        if worker.sending.get() > 0 {
+            worker.upstreams.borrow().values().for_each(|upstream| upstream.look_at_bodies());
         }
     }
 }
@@ -337,7 +340,8 @@ impl Worker {
     /// This worker's side of an endpoint.
     pub(crate) fn upstream(&self, endpoint: &Arc<Endpoint>) -> Rc<Upstream> {
         let mut upstreams = self.upstreams.borrow_mut();
-        Rc::clone(upstreams.entry(endpoint.id).or_insert_with(|| Rc::new(Upstream::new(Arc::clone(endpoint), self.index))))
+        let new = || Upstream::new(Arc::clone(endpoint), self.index, Arc::clone(&self.live), Rc::clone(&self.sending));
+        Rc::clone(upstreams.entry(endpoint.id).or_insert_with(|| Rc::new(new())))
     }
 
     /// Counts a client connection that ended badly.

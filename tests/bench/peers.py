@@ -15,6 +15,8 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ENDPOINTS = 3
+# A process of the responder has no more addresses, since it may not have as many files open.
+SHARE = 2500
 ENDPOINT_PORT = 17001
 H2_PORT = 17002
 
@@ -88,12 +90,14 @@ class Stage:
 
     def endpoints(self, core: str | None, count: int = ENDPOINTS) -> None:
         """Endpoints at 127.1.0.1 and following, and one that speaks HTTP/2."""
-        self.launch([str(self.programs / "responder"), str(ENDPOINT_PORT), str(count)], core, "responder")
+        for first in range(1, count + 1, SHARE):
+            self.launch([str(self.programs / "responder"), str(ENDPOINT_PORT), str(min(SHARE, count + 1 - first)), str(first)], core, "responder")
         www = self.folder / "www" / "h2"
         www.mkdir(parents=True, exist_ok=True)
         (www / "1024").write_bytes(b"x" * 1024)
         self.launch(["nginx", "-c", str(self.fill("endpoint.conf", {}))], core, "endpoint")
-        wait_for("127.1.0.1", ENDPOINT_PORT)
+        for address in (addresses(count)[0], addresses(count)[-1]):
+            wait_for(address.split(":")[0], ENDPOINT_PORT)
         wait_for("127.0.0.1", H2_PORT)
 
     def fill(self, template: str, values: dict[str, object]) -> Path:

@@ -5,6 +5,7 @@ mod bodies;
 mod capacity;
 mod limits;
 mod malformed;
+mod parking;
 mod retries;
 mod rig;
 mod routing;

@@ -1,9 +1,10 @@
 //! The endpoint of the benchmark: answers as cheaply as it can, so that what is measured is the proxy in front of it.
 //!
-//! `responder PORT COUNT` listens on COUNT loopback addresses from 127.1.0.1 on, on the same port, on one thread.
-//! `/b/N` is answered by N bytes, `/c/N` by N bytes in chunks of 4 KiB, `/health` by a small report; bodies of known
-//! length are read and forgotten.
+//! `responder PORT COUNT FIRST` listens on COUNT loopback addresses from the FIRST after 127.1.0.0 on, on the same port, on one
+//! thread. `/b/N` is answered by N bytes, `/c/N` by N bytes in chunks of 4 KiB, `/health` by a small report; bodies of known
+//! length are read and forgotten. After `/sick/N` those of its addresses before the Nth fail their `/health`.
 
+use std::cell::{Cell, RefCell};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 
@@ -13,22 +14,30 @@ use tokio::task::LocalSet;
 
 const BUFFER: usize = 64 * 1024;
 const CHUNK: usize = 4096;
+const SICK: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 4\r\n\r\nsick";
 /// Answers of one size are made once.
 const KEPT: usize = 64;
 
 /// Complete answers by path, head and body.
-type Answers = Rc<std::cell::RefCell<Vec<(Vec<u8>, Rc<[u8]>)>>>;
+type Answers = RefCell<Vec<(Vec<u8>, Rc<[u8]>)>>;
+
+/// What all addresses share.
+#[derive(Default)]
+struct House {
+    answers: Answers,
+    sick: Cell<u32>,
+}
 
 fn main() -> std::io::Result<()> {
     let mut arguments = std::env::args().skip(1);
     let mut number = |default: u32| arguments.next().and_then(|word| word.parse().ok()).unwrap_or(default);
-    let (port, count) = (number(7001), number(1));
+    let (port, count, first) = (number(7001), number(1), number(1));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().event_interval(256).build()?;
     LocalSet::new().block_on(&runtime, async move {
-        let answers = Answers::default();
-        for index in 0..count {
+        let house = Rc::<House>::default();
+        for index in first..first + count {
             let listener = listen(index, u16::try_from(port).map_err(std::io::Error::other)?)?;
-            tokio::task::spawn_local(accept(listener, Rc::clone(&answers)));
+            tokio::task::spawn_local(accept(listener, index, Rc::clone(&house)));
         }
         println!("listening");
         std::future::pending::<()>().await;
@@ -37,30 +46,37 @@ fn main() -> std::io::Result<()> {
 }
 
 fn listen(index: u32, port: u16) -> std::io::Result<TcpListener> {
-    let [_, _, high, low] = (index + 1).to_be_bytes();
+    let [_, _, high, low] = index.to_be_bytes();
     let socket = TcpSocket::new_v4()?;
     socket.set_reuseaddr(true)?;
     socket.bind(SocketAddr::from((Ipv4Addr::new(127, 1, high, low), port)))?;
     socket.listen(1024)
 }
 
-async fn accept(listener: TcpListener, answers: Answers) {
+async fn accept(listener: TcpListener, index: u32, house: Rc<House>) {
     while let Ok((stream, _)) = listener.accept().await {
-        let answers = Rc::clone(&answers);
+        let house = Rc::clone(&house);
         tokio::task::spawn_local(async move {
             // A client that leaves is the usual end of a connection.
-            drop(serve(stream, &answers).await);
+            drop(serve(stream, index, &house).await);
         });
     }
 }
 
-async fn serve(mut stream: TcpStream, answers: &Answers) -> std::io::Result<()> {
+async fn serve(mut stream: TcpStream, index: u32, house: &House) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
-    let mut buffer = Vec::with_capacity(BUFFER);
+    let mut buffer = Vec::new();
     loop {
         let Some(request) = read_head(&mut stream, &mut buffer).await? else { return Ok(()) };
         skip(&mut stream, &mut buffer, request.body).await?;
-        let answer = answer(answers, &request.path);
+        let answer = match request.path.strip_prefix(b"/sick/").and_then(|rest| std::str::from_utf8(rest).ok()?.parse().ok()) {
+            Some(count) => {
+                house.sick.set(count);
+                answer(&house.answers, b"/b/2")
+            }
+            None if request.path == b"/health" && index < house.sick.get() => Rc::from(SICK),
+            None => answer(&house.answers, &request.path),
+        };
         let size = if request.is_head { head_length(&answer) } else { answer.len() };
         stream.write_all(&answer[..size]).await?;
         if request.close {
