@@ -10,7 +10,7 @@ use tokio_rustls::{TlsConnector, TlsStream};
 use crate::net::dial::DialError;
 use crate::net::socket::Socket;
 use crate::net::stream::Stream;
-use crate::tls::{Application, Towards};
+use crate::tls::{Application, Towards, TowardsTerms};
 
 /// Shakes hands with an endpoint of this host, to speak `application`, or one of its choice. The caller has a time-out.
 ///
@@ -34,6 +34,14 @@ pub fn prepare(towards: &Towards) {
     if let Err(error) = towards.config(Application::Any, system) {
         tracing::error!("TLS towards endpoints cannot be used: {error}");
     }
+}
+
+/// Takes on other terms, unless somebody else has changed those in force since they were looked at; whether they are in force.
+///
+/// # Errors
+/// If nothing can be made of them, in a sentence; those in force stay.
+pub fn renew(towards: &Towards, seen: &TowardsTerms, terms: TowardsTerms) -> Result<bool, String> {
+    towards.renew_if(seen, terms, system)
 }
 
 /// What was agreed on, if it is HTTP/2.

@@ -1,7 +1,6 @@
 //! The thread of the admin interface and the metrics listener.
 
 use std::io;
-use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use tokio::sync::watch;
@@ -25,7 +24,7 @@ impl Edge {
         // Not a tokio channel: the thread that waits may itself be a runtime's.
         let (started, is_started) = std::sync::mpsc::sync_channel(1);
         let thread = thread::spawn("admin", move || async move {
-            let _certificates = task::Owned::spawn(certificates::watch(Arc::clone(handle.live())));
+            let _certificates = task::Owned::spawn(certificates::watch(handle.clone()));
             let admin = Admin::new(handle).and_then(|mut admin| {
                 if let Some(sockets) = &*changes.borrow() {
                     admin.listen(sockets)?;

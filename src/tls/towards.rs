@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
+use arc_swap::ArcSwap;
 use rustls::client::WebPkiServerVerifier;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
@@ -22,23 +23,51 @@ pub struct TowardsTerms {
     pub server_name: Option<ServerName<'static>>,
 }
 
-/// Terms towards the endpoints of a cluster, made into what rustls needs when they are first used.
+/// Terms towards the endpoints of a cluster, made into what rustls needs when they are first used, which can be renewed under
+/// everybody who holds them.
 pub struct Towards {
-    terms: TowardsTerms,
-    base: OnceLock<Result<[Arc<ClientConfig>; 3], String>>,
+    current: ArcSwap<Current>,
 }
+
+/// Terms, and what is made of them.
+struct Current {
+    terms: TowardsTerms,
+    made: OnceLock<Made>,
+}
+
+type Made = Result<[Arc<ClientConfig>; 3], String>;
 
 impl Towards {
     /// These terms.
     #[must_use]
-    pub const fn new(terms: TowardsTerms) -> Self {
-        Self { terms, base: OnceLock::new() }
+    pub fn new(terms: TowardsTerms) -> Self {
+        Self { current: ArcSwap::from_pointee(Current { terms, made: OnceLock::new() }) }
     }
 
-    /// The terms.
+    /// The terms in force.
     #[must_use]
-    pub const fn terms(&self) -> &TowardsTerms {
-        &self.terms
+    pub fn terms(&self) -> TowardsTerms {
+        self.current.load().terms.clone()
+    }
+
+    /// Other terms from now on, unless somebody else has changed those in force since they were looked at; whether they are in
+    /// force. Connections that are there stay as they are.
+    ///
+    /// # Errors
+    /// If nothing can be made of them, in a sentence; those in force stay.
+    pub fn renew_if(
+        &self,
+        seen: &TowardsTerms,
+        terms: TowardsTerms,
+        system: impl FnOnce() -> Arc<RootCertStore>,
+    ) -> Result<bool, String> {
+        let current = self.current.load();
+        if current.terms != *seen {
+            return Ok(false);
+        }
+        let made = configurations(&terms, system)?;
+        let next = Arc::new(Current { terms, made: OnceLock::from(Ok(made)) });
+        Ok(Arc::ptr_eq(&current, &self.current.compare_and_swap(&current, next)))
     }
 
     /// What a connection on which `application` is to be spoken is made with. `system` gives the system's authorities; it is
@@ -51,14 +80,15 @@ impl Towards {
         application: Application,
         system: impl FnOnce() -> Arc<RootCertStore>,
     ) -> Result<Arc<ClientConfig>, String> {
-        let made = self.base.get_or_init(|| configurations(&self.terms, system));
+        let current = self.current.load();
+        let made = current.made.get_or_init(|| configurations(&current.terms, system));
         made.as_ref().map(|all| Arc::clone(&all[application as usize])).map_err(Clone::clone)
     }
 
     /// The name under which an endpoint of this host is verified; none if that is no name.
     #[must_use]
     pub fn name(&self, host: &str) -> Option<ServerName<'static>> {
-        match &self.terms.server_name {
+        match &self.current.load().terms.server_name {
             Some(name) => Some(name.clone()),
             None => ServerName::try_from(host.to_owned()).ok(),
         }
@@ -67,18 +97,18 @@ impl Towards {
 
 impl PartialEq for Towards {
     fn eq(&self, other: &Self) -> bool {
-        self.terms == other.terms
+        self.current.load().terms == other.current.load().terms
     }
 }
 
 impl fmt::Debug for Towards {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Towards").field("terms", &self.terms).finish_non_exhaustive()
+        f.debug_struct("Towards").field("terms", &self.current.load().terms).finish_non_exhaustive()
     }
 }
 
 /// One for each application, in the order of their numbers; they share their sessions.
-fn configurations(terms: &TowardsTerms, system: impl FnOnce() -> Arc<RootCertStore>) -> Result<[Arc<ClientConfig>; 3], String> {
+fn configurations(terms: &TowardsTerms, system: impl FnOnce() -> Arc<RootCertStore>) -> Made {
     let roots = match &terms.authorities {
         None => system(),
         Some(authorities) => {

@@ -209,3 +209,52 @@ clusters: [{{ name: app, endpoints: [\"{}\"], protocol: http2, health: off }}]
         assert_eq!((got.status(), requests.load(SeqCst)), wanted, "{name} {got:?}");
     }
 }
+
+#[test]
+fn authorities_and_our_own_certificate_are_read_again_when_their_files_change() {
+    let (certificates, strangers, origin) = (Certificates::new(), Certificates::new(), Origin::echo());
+    let inner = endpoint(&certificates, &origin);
+    certificates.sign("edge", "first", &[]);
+    let (trust, stranger) = (certificates.file("trust.crt"), strangers.file("ca.crt"));
+    std::fs::copy(&stranger, &trust).unwrap();
+    let proxy = Proxy::start(&format!(
+        "workers: 1
+listeners: [{{ name: web, address: 127.0.0.1:0, cluster: app }}]
+clusters:
+  - name: app
+    endpoints: [\"{}\"]
+    tls: {{ ca: {trust}, cert: {}, key: {} }}
+    pool: {{ idle_timeout: 1ms }}
+    health: {{ path: /, interval: 200ms, timeout: 200ms }}
+",
+        inner.address(),
+        certificates.file("edge.crt"),
+        certificates.file("edge.key"),
+    ));
+    let state = || {
+        let status: serde_json::Value = serde_json::from_str(&proxy.status()).unwrap();
+        status["clusters"][0]["endpoints"][0]["state"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(state(), "unhealthy", "probes do not believe it either");
+    std::fs::copy(certificates.file("ca.crt"), &trust).unwrap();
+    while state() != "healthy" {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let subject = || {
+        let got = curl(&[&proxy.url("/")]);
+        assert_eq!(got.status(), 200, "{got:?}");
+        seen(&got.body, "x-client-cert-subject").unwrap_or_default().to_owned()
+    };
+    assert_eq!(subject(), "CN=first");
+    // A broken file changes nothing but the log.
+    std::fs::write(&trust, "no certificate\n").unwrap();
+    while !proxy.said().contains("cannot be used; the old ones stay") {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    assert_eq!(subject(), "CN=first");
+    std::fs::copy(certificates.file("ca.crt"), &trust).unwrap();
+    certificates.sign("edge", "second", &[]);
+    while subject() != "CN=second" {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}
