@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 use pulsegate::config::{self, Config, Problems};
+use pulsegate::traffic::policy::Action;
 
 fn fixtures(kind: &str) -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/config").join(kind);
@@ -119,6 +120,22 @@ fn the_effective_configuration_reads_back_as_itself() {
         }
         assert_eq!(read(&shown, "shown.yaml").map_err(|p| p.to_string()), Ok(config), "{}", path.display());
     }
+}
+
+#[test]
+fn a_redirect_knows_the_port_of_the_first_listener_with_tls() {
+    let port = |secured: &str| {
+        let text = format!(
+            "listeners:\n  - {{ address: ':8080', routes: [{{ redirect: https }}] }}\n{secured}\
+             clusters: [{{ name: app, endpoints: [a:1] }}]\n"
+        );
+        read(&text, "a.yaml").unwrap().listeners[0].routes[0].action.clone()
+    };
+    let tls = |address: &str| format!("  - {{ address: '{address}', tls: {{ cert: site.crt, key: site.key }}, cluster: app }}\n");
+    assert_eq!(port(""), Action::RedirectToHttps { port: None });
+    assert_eq!(port(&tls(":443")), Action::RedirectToHttps { port: None });
+    assert_eq!(port(&(tls(":8443") + &tls(":9443"))), Action::RedirectToHttps { port: Some(8443) });
+    assert_eq!(port(&tls("unix:/run/secured.sock")), Action::RedirectToHttps { port: None });
 }
 
 #[test]

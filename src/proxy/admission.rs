@@ -20,7 +20,9 @@ use crate::proxy::ledger::Ledger;
 use crate::proxy::view::{ClusterView, Roster, View, Wish};
 use crate::proxy::worker::Worker;
 use crate::traffic::added::Added;
+use crate::traffic::added::FORWARDED_PROTO;
 use crate::traffic::affinity::Asked;
+use crate::traffic::policy::Action;
 use crate::traffic::route::Target as Wanted;
 use crate::traffic::{affinity, forward, target};
 
@@ -63,13 +65,17 @@ pub(crate) fn admit<'a>(
         return Err(readiness(worker, &parts.uri));
     }
     let wanted = Wanted { host: &asked.host, path: asked.path, method: &parts.method, headers: &parts.headers };
-    let found = listener.table.find(wanted).ok_or_else(not_found)?;
+    let mut found = listener.table.find(wanted).ok_or_else(not_found)?;
+    // What is https already is nothing for a route that leads there: it would come back for ever.
+    while redirects(&listener.routes[found.route]) && is_https(context, &parts.headers) {
+        found = listener.table.find_from(found.route + 1, wanted).ok_or_else(not_found)?;
+    }
     let route = &listener.routes[found.route];
     let chosen = route.choose(worker.index, |target| target.cluster.is_some_and(|position| view.cluster(position).serves()));
     ledger.routed(found.route, chosen);
     let target = &route.targets()[chosen];
     let Some(cluster) = target.cluster.map(|position| view.cluster(position)) else {
-        return Err(redirect(&asked.host, &parts.uri));
+        return Err(redirect(&asked, &parts.uri, https_port(context, &route.policy.action, asked.port())));
     };
     let headers = &parts.headers;
     let roster = cluster.roster(worker);
@@ -114,11 +120,32 @@ fn readiness(worker: &Worker, uri: &Uri) -> Local {
     }
 }
 
+const fn redirects(route: &Route) -> bool {
+    matches!(route.policy.action, Action::RedirectToHttps { .. })
+}
+
+/// Whether the client speaks https, to us or to a proxy in front of us that is trusted.
+fn is_https(context: &Context, headers: &HeaderMap) -> bool {
+    let told = || headers.get(&FORWARDED_PROTO).and_then(|value| value.to_str().ok()).and_then(|text| text.split(',').next());
+    let client = &context.client;
+    client.secure || (client.trusted && told().is_some_and(|scheme| scheme.trim().eq_ignore_ascii_case("https")))
+}
+
+/// The port to send a client to that came to this one. Whoever came straight to our port finds https at ours; where somebody in
+/// front maps ports, nobody here knows to which, and the usual one is the best guess.
+fn https_port(context: &Context, action: &Action, asked: u16) -> Option<u16> {
+    let Action::RedirectToHttps { port } = action else { return None };
+    let straight = context.downstream.ends.is_some_and(|ends| ends.ours.port() == asked);
+    port.filter(|_| straight)
+}
+
 /// Sends the client to the same place by https.
-fn redirect(host: &str, uri: &Uri) -> Local {
+fn redirect(asked: &target::Asked<'_>, uri: &Uri, port: Option<u16>) -> Local {
+    let host = &asked.host;
+    let port = port.map(|port| format!(":{port}")).unwrap_or_default();
     let path = uri.path_and_query().map_or("/", |both| both.as_str());
     let path = if path.starts_with('/') { path } else { "/" };
-    match HeaderValue::from_str(&format!("https://{host}{path}")) {
+    match HeaderValue::from_str(&format!("https://{host}{port}{path}")) {
         Ok(location) if !host.is_empty() => Local::redirect(location),
         _ => {
             let detail = "a request without a host cannot be redirected to https";

@@ -12,7 +12,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Version};
 
 /// The header that tells whom a request came from.
 pub static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-pub(super) static FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+/// The header that tells by which scheme a request came.
+pub static FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 pub(super) static FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 pub(super) static CLIENT_CERT: HeaderName = HeaderName::from_static("x-client-cert-subject");
 /// The header that names a request in logs on every side.

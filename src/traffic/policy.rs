@@ -89,7 +89,10 @@ pub enum Action {
     /// It goes to one of these, not all of which weigh 0; mostly there is one.
     Forward(Vec<Share>),
     /// It is sent to the same place by https.
-    RedirectToHttps,
+    RedirectToHttps {
+        /// The port of ours on which https is spoken, where that is not the usual one.
+        port: Option<u16>,
+    },
 }
 
 impl Action {
@@ -104,7 +107,7 @@ impl Action {
     pub fn shares(&self) -> &[Share] {
         match self {
             Self::Forward(shares) => shares,
-            Self::RedirectToHttps => &[],
+            Self::RedirectToHttps { .. } => &[],
         }
     }
 }

@@ -34,6 +34,15 @@ pub struct Asked<'a> {
     pub path: &'a str,
 }
 
+impl Asked<'_> {
+    /// The port that the request names with its host; 80 if it names none.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        let named = self.host_header.as_ref().and_then(|value| value.to_str().ok()).and_then(|text| text.rsplit_once(':'));
+        named.and_then(|(_, port)| port.parse().ok()).unwrap_or(80)
+    }
+}
+
 /// Checks the head of a request. The parser of HTTP/2 has turned `:authority` and `:path` into the target.
 ///
 /// # Errors

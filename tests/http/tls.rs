@@ -149,3 +149,31 @@ fn handshakes_are_bounded_in_time_and_number() {
     drop(Peer::connect(proxy.address()));
     proxy.until_metric("pulsegate_downstream_errors_total", &["reason=\"handshake\""], 1);
 }
+
+#[test]
+fn a_redirect_to_https_leads_to_what_comes_by_tls_and_takes_none_of_it() {
+    let (certificates, origin) = (Certificates::new(), Origin::echo());
+    certificates.sign("site", "site", &["site.test"]);
+    let proxy = Proxy::start(&format!(
+        "workers: 1
+listeners:
+  - {{ name: plain, address: 127.0.0.1:0, trusted_proxies: [127.0.0.1], routes: [&redirect {{ redirect: https }}, &all {{ cluster: app }}] }}
+  - {{ name: secured, address: 127.0.0.1:0, tls: {{ cert: {}, key: {} }}, routes: [*redirect, *all] }}
+clusters: [{{ name: app, endpoints: [\"{}\"], health: off }}]
+",
+        certificates.file("site.crt"),
+        certificates.file("site.key"),
+        origin.address
+    ));
+    let plain = proxy.listener("plain");
+    let got = curl(&[&format!("http://{plain}/a?b=c")]);
+    assert_eq!((got.status(), got.head().header("location")), (308, Some("https://127.0.0.1/a?b=c")), "{got:?}");
+    for version in ["--http1.1", "--http2"] {
+        let got = ask(&certificates, proxy.listener("secured"), "site.test", &[version]);
+        assert_eq!(got.status(), 200, "{got:?}");
+        assert_eq!(seen(&got.body, "x-forwarded-proto"), Some("https"));
+    }
+    // A balancer in front that ends TLS is believed.
+    let got = curl(&[&format!("http://{plain}/"), "--header", "X-Forwarded-Proto: https"]);
+    assert_eq!(got.status(), 200, "{got:?}");
+}

@@ -16,7 +16,10 @@ use crate::config::lower::tls::listener_tls;
 use crate::config::lower::unique::{ClusterNames, Given};
 use crate::config::model::{Listener, ListenerLimits, Protocol, UNIX};
 use crate::config::raw::{self, List, Root, Size};
-use crate::traffic::policy::RoutePolicy;
+use crate::traffic::policy::{Action, RoutePolicy};
+
+/// The port that https has by default.
+const HTTPS: u16 = 443;
 
 /// The size of a head: below, requests of ordinary browsers fail; above, it is memory for those who attack.
 const HEAD_BYTES: std::ops::RangeInclusive<u64> = 8 << 10..=1 << 20;
@@ -30,9 +33,35 @@ pub(super) fn listeners(at: &At<'_>, raw: &[Option<raw::Listener>], clusters: &C
         let at = at.item(index);
         let lowered = listener(&at, raw, clusters);
         give_name(&mut names, &at, raw);
+        if lowered.as_ref().is_some_and(|lowered| lowered.tls.is_some()) {
+            warn_of_redirects(&at, raw);
+        }
         all.extend(lowered);
     }
+    let https = https_port(&all);
+    for route in all.iter_mut().flat_map(|listener| &mut listener.routes) {
+        if let Action::RedirectToHttps { port } = &mut route.action {
+            *port = https;
+        }
+    }
     all
+}
+
+/// The port of the first listener with TLS, if there is one and it is not the usual one.
+fn https_port(listeners: &[Listener]) -> Option<u16> {
+    let secured = listeners.iter().filter(|listener| listener.tls.is_some());
+    let port = secured.filter_map(|listener| listener.address.ip()).map(|address| address.port()).next()?;
+    (port != HTTPS && port != 0).then_some(port)
+}
+
+/// What comes by TLS is where a redirect leads already.
+fn warn_of_redirects(at: &At<'_>, raw: &raw::Listener) {
+    for (index, route) in raw.routes.iter().flatten().enumerate() {
+        if route.as_ref().is_some_and(|route| route.redirect.is_some()) {
+            let hint = "what comes by TLS is https already, so this route takes no request".to_owned();
+            at.key("routes").item(index).key("redirect").warn("a listener without tls", hint);
+        }
+    }
 }
 
 /// Gives a listener its name. Of two with the same address and no names only the clash is told, but those that let the

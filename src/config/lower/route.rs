@@ -92,7 +92,8 @@ fn action(at: &At<'_>, raw: &raw::Route, clusters: &ClusterNames<'_>) -> Action 
         }
     }
     if raw.redirect.is_some() {
-        return Action::RedirectToHttps;
+        // Which port that is, is known when all listeners are.
+        return Action::RedirectToHttps { port: None };
     }
     if let Some(split) = &raw.split {
         return Action::Forward(shares(&at.key("split"), split, clusters));

@@ -19,7 +19,7 @@ pub(super) fn route(route: &RoutePolicy) -> Value {
         "retries": retries(&route.retries),
     });
     match &route.action {
-        Action::RedirectToHttps => all["redirect"] = json!("https"),
+        Action::RedirectToHttps { .. } => all["redirect"] = json!("https"),
         Action::Forward(shares) => match shares.as_slice() {
             [only] if only.weight == 1 => all["cluster"] = json!(&*only.cluster),
             many => all["split"] = many.iter().map(|share| ((*share.cluster).to_owned(), json!(share.weight))).collect(),

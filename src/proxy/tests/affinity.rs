@@ -96,7 +96,8 @@ fn equal_keys_lead_to_the_same_endpoint() {
 
 #[test]
 fn a_redirect_names_the_same_place_by_https() {
-    let rig = Rig::start_with(&[], |settings: &mut Settings| settings.route.action = Action::RedirectToHttps);
+    let rig =
+        Rig::start_with(&[], |settings: &mut Settings| settings.route.action = Action::RedirectToHttps { port: Some(8443) });
     let reply = rig.ask("GET /a/b?c=d HTTP/1.1\r\nHost: Shop.example:8080\r\n\r\n");
     assert_eq!((reply.status(), reply.header("location")), (308, Some("https://shop.example/a/b?c=d")));
     assert_eq!((reply.header("proxy-status"), reply.body.as_str()), (Some("pulsegate"), ""));
@@ -105,6 +106,24 @@ fn a_redirect_names_the_same_place_by_https() {
         Some("https://[::1]/x")
     );
     assert_eq!(rig.ask("GET / HTTP/1.0\r\n\r\n").status(), 400);
+    let straight = format!("GET /x HTTP/1.1\r\nHost: a:{}\r\n\r\n", rig.address.port());
+    assert_eq!(rig.ask(&straight).header("location"), Some("https://a:8443/x"), "who came to our own port finds our other one");
+    let usual = Rig::start_with(&[], |settings| settings.route.action = Action::RedirectToHttps { port: None });
+    let straight = format!("GET /x HTTP/1.1\r\nHost: a:{}\r\n\r\n", usual.address.port());
+    assert_eq!(usual.ask(&straight).header("location"), Some("https://a/x"));
+}
+
+#[test]
+fn a_redirect_takes_nothing_that_is_https_already() {
+    let told = "GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-Proto: https\r\n\r\n";
+    for (trusted, status) in [(false, 308), (true, 404)] {
+        let rig = Rig::start_with(&[], |settings| {
+            settings.route.action = Action::RedirectToHttps { port: None };
+            settings.listener.trusted_proxies.extend(trusted.then(|| "127.0.0.0/8".parse::<ipnet::IpNet>().unwrap()));
+        });
+        assert_eq!(rig.ask(told).status(), status, "trusted: {trusted}");
+        assert_eq!(rig.ask(&told.replace("https", "http")).status(), 308);
+    }
 }
 
 #[test]

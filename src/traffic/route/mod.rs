@@ -67,7 +67,13 @@ impl RouteTable {
     /// The first route that matches. `OPTIONS *` has no path, so only a route without path conditions takes it.
     #[must_use]
     pub fn find(&self, target: Target<'_>) -> Option<Found> {
-        let mut search = Search { matches: &self.matches, target, best: None };
+        self.find_from(0, target)
+    }
+
+    /// The same among the routes from this position on.
+    #[must_use]
+    pub fn find_from(&self, from: usize, target: Target<'_>) -> Option<Found> {
+        let mut search = Search { matches: &self.matches, from, target, best: None };
         if let Some(paths) = self.hosts.get(target.host) {
             search.look_in(paths);
         }
@@ -122,6 +128,7 @@ impl PathTable {
 /// The best match so far of one request.
 struct Search<'a> {
     matches: &'a [Match],
+    from: usize,
     target: Target<'a>,
     best: Option<Found>,
 }
@@ -157,7 +164,7 @@ impl Search<'_> {
             if self.best.is_some_and(|best| best.route <= route) {
                 return;
             }
-            if self.matches[route].accepts_rest(self.target) {
+            if route >= self.from && self.matches[route].accepts_rest(self.target) {
                 self.best = Some(Found { route, prefix });
                 return;
             }

@@ -173,6 +173,11 @@ proptest! {
         }
         let method = if get { Method::GET } else { Method::POST };
         let asked = Target { host, path, method: &method, headers: &headers };
-        prop_assert_eq!(RouteTable::new(matches.clone()).find(asked), in_turn(&matches, asked));
+        let table = RouteTable::new(matches.clone());
+        prop_assert_eq!(table.find(asked), in_turn(&matches, asked));
+        for from in 0..=matches.len() {
+            let later = in_turn(&matches[from..], asked).map(|found| Found { route: found.route + from, ..found });
+            prop_assert_eq!(table.find_from(from, asked), later);
+        }
     }
 }
