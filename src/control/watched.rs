@@ -1,5 +1,7 @@
 //! One endpoint under watch: its probes, how often they run, and the lookups of its name.
 
+use std::cell::Cell;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
@@ -12,6 +14,7 @@ use crate::config::model;
 use crate::control::names;
 use crate::control::totals::Totals;
 use crate::health::check::{Check, ProbeSpec};
+use crate::health::openings::Openings;
 use crate::health::policy::Timing;
 use crate::health::signal::Signal;
 use crate::health::{Glance, Pace};
@@ -24,6 +27,8 @@ pub(super) struct Watcher {
     pub(super) signals: mpsc::Sender<Signal>,
     pub(super) resolved: mpsc::Sender<EndpointId>,
     pub(super) lag: Arc<ProbeLag>,
+    /// When first probes may start.
+    pub(super) openings: Rc<Cell<Openings>>,
 }
 
 /// An endpoint, watched for as long as this lives.
@@ -38,7 +43,7 @@ pub(super) struct Watched {
 }
 
 impl Watcher {
-    /// Starts to watch an endpoint: its name is looked up and its first probes run at once.
+    /// Starts to watch an endpoint: its name is looked up, and its first probes run as soon as they may.
     pub(super) fn watch(&self, endpoint: Arc<Endpoint>, cluster: &model::Cluster) -> Watched {
         let named = matches!(endpoint.address.host(), Host::Name(_));
         let lookups = named.then(|| Owned::spawn(names::look_up(Arc::clone(&endpoint), self.resolved.clone())));
@@ -66,6 +71,7 @@ impl Watcher {
             report: None,
             report_timing: timing,
             approach: Approach::default(),
+            openings: Rc::clone(&self.openings),
         };
         let probing = Some(probe::start(plan, self.signals.clone(), Arc::clone(&self.lag)));
         Watched { endpoint, probing, pace: Pace::Fast, totals: Totals::default(), _lookups: lookups }
@@ -88,6 +94,7 @@ impl Watcher {
                 report: cluster.report.clone(),
                 report_timing: cluster.report_timing,
                 approach: Approach::of(cluster),
+                openings: Rc::clone(&self.openings),
             };
             probe::start(plan, self.signals.clone(), Arc::clone(&self.lag))
         });

@@ -30,7 +30,7 @@
 //! | `weight` | how much of it |
 //! | `history` | what is remembered for `explain` |
 //! | `memory` | what a process that takes over is told |
-//! | `schedule` | when a probe runs next |
+//! | `openings`, `schedule` | when a probe runs first, and when next |
 //! | `changes` | what a call names as changed |
 //! | `watch` | what a look at the cells changes |
 //! | `cluster` | the order in which all of this happens |
@@ -52,6 +52,7 @@ mod incarnation;
 mod latency;
 mod lateness;
 mod memory;
+pub mod openings;
 mod operator;
 mod outliers;
 pub mod policy;

@@ -1,7 +1,7 @@
 //! Decides when a probe of one endpoint runs next: start-to-start slots with a phase of their own.
 //!
 //! Probes that are planned from the end of the last one come later the sicker an endpoint is, and probes that all start
-//! together hit every endpoint in one burst. Here the first slot comes at once, since nothing is known; the second after
+//! together hit every endpoint in one burst. Here the first slot comes as soon as it may, since nothing is known; the second after
 //! the probe's phase, a share of the interval drawn from the hash of endpoint and probe; every other one an interval,
 //! moved by jitter, after the last. So with a time-out T, fall k and fast interval F a dead endpoint is found within
 //! I(1+j) + (k-1)·max(F(1+j), T) + T.
@@ -59,10 +59,10 @@ const GRAIN: Duration = Duration::from_millis(10);
 const MIN_ROUNDED: Duration = Duration::from_millis(100);
 
 impl Slots {
-    /// Slots from `now` on, the first one at once.
+    /// Slots of which this is the first.
     #[must_use]
-    pub fn new(timing: Timing, endpoint: EndpointId, probe: &str, now: Timestamp) -> Self {
-        Self { timing, phase: phase(endpoint, probe), pace: Pace::Fast, next: now, slot: now, started: None, runs: 0 }
+    pub fn new(timing: Timing, endpoint: EndpointId, probe: &str, first: Timestamp) -> Self {
+        Self { timing, phase: phase(endpoint, probe), pace: Pace::Fast, next: first, slot: first, started: None, runs: 0 }
     }
 
     /// The pace that slots keep now.
@@ -118,7 +118,7 @@ impl Slots {
     }
 
     fn replan(&mut self, from_phase: bool, now: Timestamp, rng: &mut fastrand::Rng) {
-        // A first slot that was never taken stays where it is: at once.
+        // A first slot that was never taken stays where it is.
         if self.started.is_some() {
             self.plan(from_phase, rng);
             self.next = self.next.max(now);

@@ -1,5 +1,7 @@
 //! The probes of one endpoint, all of them: one task each, and the orders that control gives them.
 
+use std::cell::Cell;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use http::{HeaderMap, Method};
@@ -8,6 +10,7 @@ use tokio::sync::{mpsc, watch};
 use crate::cluster::Endpoint;
 use crate::health::Pace;
 use crate::health::check::{Acknowledge, Check, HttpCheck, ProbeSpec, StatusRange};
+use crate::health::openings::Openings;
 use crate::health::policy::Timing;
 use crate::health::signal::Signal;
 use crate::probe::confirm::{Confirmer, Usual};
@@ -16,6 +19,7 @@ use crate::probe::rounds::{Orders, Purpose, Rounds};
 use crate::probe::run::Probe;
 use crate::probe::target::{Approach, Target};
 use crate::report::spec::{Format, Source, Spec};
+use crate::runtime::clock;
 use crate::runtime::task::Owned;
 
 /// What is probed of one endpoint.
@@ -31,6 +35,8 @@ pub struct Plan {
     pub report_timing: Timing,
     /// How connections to it begin.
     pub approach: Approach,
+    /// When first runs may start, shared by all whose probes run on this thread.
+    pub openings: Rc<Cell<Openings>>,
 }
 
 /// Probes that run for as long as this lives.
@@ -45,7 +51,8 @@ pub struct Probing {
     _tasks: Vec<Owned>,
 }
 
-/// Starts the probes of an endpoint on this thread, which must allow local tasks. Each runs at once and then in its slots.
+/// Starts the probes of an endpoint on this thread, which must allow local tasks. Each runs as soon as there is a place for
+/// its first run, and then in its slots.
 ///
 /// Every result is sent to `signals`, the report in an answer right behind the result of its probe; when that queue is full
 /// the probe waits. `lag` is set whenever a probe starts in a slot.
@@ -55,13 +62,17 @@ pub fn start(plan: Plan, signals: mpsc::Sender<Signal>, lag: Arc<ProbeLag>) -> P
     let (orders, _) = watch::channel(Orders { pace: Pace::Fast, asked: 0 });
     let mut confirmers = Vec::new();
     let approach = plan.approach.clone();
+    let (openings, now) = (Rc::clone(&plan.openings), clock::now());
     let tasks = probes(plan)
         .map(|(endpoint, probe, purpose)| {
             let usual = Usual::default();
             if let Purpose::Vote(position) = purpose {
                 confirmers.extend(Confirmer::of(&endpoint, &probe.spec, position, usual.clone(), &approach));
             }
-            let rounds = Rounds::new(endpoint, probe, purpose, Arc::clone(&lag), usual);
+            let mut places = openings.get();
+            let first = places.place(now);
+            openings.set(places);
+            let rounds = Rounds::new(endpoint, probe, purpose, first, Arc::clone(&lag), usual);
             Owned::spawn(rounds.go(orders.subscribe(), signals.clone()))
         })
         .collect();
@@ -88,7 +99,7 @@ impl Probing {
 }
 
 fn probes(plan: Plan) -> impl Iterator<Item = (Arc<Endpoint>, Probe, Purpose)> {
-    let Plan { endpoint, probes, report, report_timing, approach } = plan;
+    let Plan { endpoint, probes, report, report_timing, approach, .. } = plan;
     let report = report.filter(|spec| spec.format != Format::None).map(Arc::new);
     let fetched = report.clone().and_then(|spec| fetch(spec, report_timing, &endpoint, &approach));
     let words = report.is_some();

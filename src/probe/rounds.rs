@@ -65,10 +65,18 @@ pub(super) struct Rounds {
 }
 
 impl Rounds {
-    pub(super) fn new(endpoint: Arc<Endpoint>, probe: Probe, purpose: Purpose, lag: Arc<ProbeLag>, usual: Usual) -> Self {
+    /// `first` is when the first run may start.
+    pub(super) fn new(
+        endpoint: Arc<Endpoint>,
+        probe: Probe,
+        purpose: Purpose,
+        first: Timestamp,
+        lag: Arc<ProbeLag>,
+        usual: Usual,
+    ) -> Self {
         let now = clock::now();
         let mut rng = fastrand::Rng::new();
-        let mut slots = Slots::new(probe.spec.timing, endpoint.id, &probe.spec.name, now);
+        let mut slots = Slots::new(probe.spec.timing, endpoint.id, &probe.spec.name, first);
         if purpose == Purpose::Report {
             slots.set_pace(Pace::Normal, now, &mut rng);
         }

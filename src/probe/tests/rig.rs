@@ -84,8 +84,14 @@ impl Rig {
     pub(super) fn of(endpoint: Arc<Endpoint>, probes: Vec<ProbeSpec>, report: Option<Spec>, queue: usize) -> Self {
         let (sender, signals) = mpsc::channel(queue);
         let lag = Arc::<ProbeLag>::default();
-        let plan =
-            Plan { endpoint: Arc::clone(&endpoint), probes, report, report_timing: timing(LONG), approach: Approach::default() };
+        let plan = Plan {
+            endpoint: Arc::clone(&endpoint),
+            probes,
+            report,
+            report_timing: timing(LONG),
+            approach: Approach::default(),
+            openings: std::rc::Rc::default(),
+        };
         let probing = probe::start(plan, sender, Arc::clone(&lag));
         Self { probing, lag, endpoint, signals }
     }
