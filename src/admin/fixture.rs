@@ -71,6 +71,7 @@ pub(super) fn reason(code: Code, probe: &str, now: Timestamp) -> Reason {
 /// A cluster `app` of these endpoints.
 pub(super) fn cluster(endpoints: Vec<Arc<Endpoint>>) -> Arc<Cluster> {
     let snapshot = Snapshot {
+        generation: 0,
         members: Box::default(),
         picker: Picker::new(Algorithm::RoundRobin, &[]),
         available: endpoints.iter().filter(|endpoint| endpoint.view().available).count(),

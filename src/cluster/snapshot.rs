@@ -44,6 +44,8 @@ pub struct Member {
 /// What a pick is made from. Never changed, only replaced.
 #[derive(Debug)]
 pub struct Snapshot {
+    /// The number of the first world that it belongs to: who still sees an earlier one must not read it.
+    pub generation: u64,
     /// Those that get traffic, in the order of their numbers; the picker's candidates are positions in it.
     pub members: Box<[Member]>,
     /// Chooses among the members.
@@ -67,7 +69,7 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// What is to be published of a cluster. `endpoints` are in the order of the configuration, which is also that of `health`.
+    /// What is to be published of a cluster, for every world. `endpoints` are in the order of the configuration, which is also that of `health`.
     #[must_use]
     pub fn of(
         config: &model::Cluster,
@@ -83,6 +85,7 @@ impl Snapshot {
         };
         let members: Box<[Member]> = admission.admitted.iter().filter_map(member).collect();
         Self {
+            generation: 0,
             picker: affinity.picker(&members),
             members,
             endpoints: Arc::clone(endpoints),

@@ -75,6 +75,9 @@ pub type Terminated<'a> = (&'a Arc<str>, &'a model::ListenerTls, &'a Renewable);
 /// All listeners and clusters of one configuration.
 #[derive(Debug, Default)]
 pub struct World {
+    /// How many worlds there were before it. Snapshots of clusters that a reload changes are there a moment before the world that
+    /// they belong to, and are not read until that is in force: so a reload has one point at which everything changes.
+    pub generation: u64,
     /// In the order of the configuration.
     pub listeners: Vec<Listener>,
     /// In the order of the configuration.

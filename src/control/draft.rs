@@ -191,8 +191,8 @@ impl Draft {
         }
     }
 
-    /// Takes effect on the clusters. What left is forgotten.
-    pub(super) fn commit(self, wards: &mut Wards, watcher: &Watcher, now: Timestamp) -> Config {
+    /// Takes effect on the clusters, for the world of this number. What left is forgotten.
+    pub(super) fn commit(self, wards: &mut Wards, watcher: &Watcher, generation: u64, now: Timestamp) -> Config {
         let Self { config, plans, .. } = self;
         let mut stock: HashMap<ClusterId, Ward> = wards.take().into_iter().map(|ward| (ward.cluster.id, ward)).collect();
         let mut list = Vec::with_capacity(plans.len());
@@ -201,6 +201,7 @@ impl Draft {
                 Plan::New(ward) => list.push(*ward),
                 Plan::Kept(kept) => {
                     let mut ward = stock.remove(&kept.id).expect("a cluster that is planned to stay is still there");
+                    ward.await_world(generation);
                     kept.commit(&mut ward, watcher, now, &wards.announcer);
                     list.push(ward);
                 }

@@ -3,6 +3,7 @@
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -171,7 +172,7 @@ impl Control {
             joins: Joins::default(),
             discovered,
             identities: Identities::default(),
-            watcher: Watcher { signals: result, resolved: name, lag },
+            watcher: Watcher { signals: result, resolved: name, lag, openings: Rc::default() },
             orders,
             signals,
             results,
@@ -545,11 +546,14 @@ impl Control {
     }
 
     fn commit(&mut self, draft: Draft, now: Timestamp) {
-        let config = draft.commit(&mut self.wards, &self.watcher, now);
+        let generation = self.wards.announcer.shared.live.world().load().generation + 1;
+        let config = draft.commit(&mut self.wards, &self.watcher, generation, now);
         self.moves.follow(&config);
+        let live = &self.wards.announcer.shared.live;
+        let next = world(&config, self.wards.clusters(), &live.world().load());
+        live.publish(next);
+        self.wards.enter_world();
         let shared = &self.wards.announcer.shared;
-        let next = world(&config, self.wards.clusters(), &shared.live.world().load());
-        shared.live.publish(next);
         shared.config.store(Arc::new(config));
         self.list_senders(now);
     }

@@ -78,7 +78,7 @@ impl Bed {
         let mut bed = Self {
             wards: Wards::new(Announcer::new(Arc::clone(&shared), log, recall)),
             identities: Identities::default(),
-            watcher: Watcher { signals, resolved, lag: Arc::default() },
+            watcher: Watcher { signals, resolved, lag: Arc::default(), openings: std::rc::Rc::default() },
             shared,
             events,
             recalls,
@@ -95,9 +95,11 @@ impl Bed {
     }
 
     fn commit(&mut self, draft: Draft, now: Timestamp) {
-        let config = draft.commit(&mut self.wards, &self.watcher, now);
+        let generation = self.shared.live.world().load().generation + 1;
+        let config = draft.commit(&mut self.wards, &self.watcher, generation, now);
         let next = world(&config, self.wards.clusters(), &self.shared.live.world().load());
         self.shared.live.publish(next);
+        self.wards.enter_world();
     }
 
     fn world(&self) -> Arc<World> {

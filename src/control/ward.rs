@@ -32,6 +32,10 @@ pub(super) struct Ward {
     pacer: Pacer,
     references: Vec<Watched>,
     stirred: Stirred,
+    /// The number of the first world that its next snapshots belong to.
+    generation: u64,
+    /// Whether that world is still to come.
+    awaits_world: bool,
     /// Endpoints nobody should wait for any more, once the snapshot that says so is out.
     recalls: Vec<EndpointId>,
     /// Whose votes may have changed since they were taken; `None`: all of them. So a signal costs the same in a cluster of ten
@@ -66,8 +70,22 @@ impl Ward {
         let cluster = Arc::new(Cluster::new(id, Arc::clone(&config.name), snapshot));
         let (pacer, recalls) = (Pacer::default(), Vec::new());
         let stirred = Stirred::all(watched.len());
-        let mut ward =
-            Self { config, cluster, health, watched, index, roster, affinity, pacer, references, stirred, recalls, unsaid: None };
+        let mut ward = Self {
+            config,
+            cluster,
+            health,
+            watched,
+            index,
+            roster,
+            affinity,
+            pacer,
+            references,
+            stirred,
+            generation: 0,
+            awaits_world: false,
+            recalls,
+            unsaid: None,
+        };
         ward.show_all();
         ward
     }
@@ -235,8 +253,8 @@ impl Ward {
     /// Whether a change to `config` needs other probes than those that run.
     pub(super) fn needs_other_probes(&self, config: &model::Cluster) -> bool {
         let old = &self.config;
-        (&old.probes, &old.report, old.report_timing, &old.tls, old.proxy_protocol)
-            != (&config.probes, &config.report, config.report_timing, &config.tls, config.proxy_protocol)
+        (&old.probes, &old.report, old.report_timing, &old.tls, old.proxy_protocol, old.protocol)
+            != (&config.probes, &config.report, config.report_timing, &config.tls, config.proxy_protocol, config.protocol)
     }
 
     /// Ends the probes of every endpoint that does not stay as it is under `config`.
@@ -248,6 +266,18 @@ impl Ward {
                 watched.stop_probes();
             }
         }
+    }
+
+    /// From now on what is published belongs to this world, and is read when that is in force.
+    pub(super) const fn await_world(&mut self, generation: u64) {
+        self.generation = generation;
+        self.awaits_world = true;
+    }
+
+    /// That world is in force.
+    pub(super) fn enter_world(&mut self, announcer: &Announcer) {
+        self.awaits_world = false;
+        self.announce_recalls(announcer);
     }
 
     /// Takes on changed settings. Endpoints that stay keep what is believed of them; `joining` ones are known by what was
@@ -339,10 +369,15 @@ impl Ward {
 
     fn publish_if_due(&mut self, now: Timestamp, announcer: &Announcer) {
         if self.pacer.take(now) {
-            self.cluster.publish(Snapshot::of(&self.config, &self.health, &self.roster, &self.affinity));
+            let snapshot = Snapshot::of(&self.config, &self.health, &self.roster, &self.affinity);
+            self.cluster.publish(Snapshot { generation: self.generation, ..snapshot });
         }
-        // Only now: what wakes must not pick the same endpoint again.
-        if self.pacer.due().is_none() {
+        self.announce_recalls(announcer);
+    }
+
+    /// Only when the snapshot is out: what wakes must not pick the same endpoint again.
+    fn announce_recalls(&mut self, announcer: &Announcer) {
+        if self.pacer.due().is_none() && !self.awaits_world {
             self.recalls.drain(..).for_each(|id| announcer.recall(id));
         }
     }

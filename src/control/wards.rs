@@ -88,6 +88,13 @@ impl Wards {
         self.list.iter_mut()
     }
 
+    /// The world that clusters were changed for is in force.
+    pub(super) fn enter_world(&mut self) {
+        for ward in &mut self.list {
+            ward.enter_world(&self.announcer);
+        }
+    }
+
     /// The clusters as the request path sees them.
     pub(super) fn clusters(&self) -> Vec<Arc<Cluster>> {
         self.list.iter().map(|ward| Arc::clone(&ward.cluster)).collect()

@@ -20,7 +20,7 @@ pub(super) fn world(config: &Config, clusters: Vec<Arc<Cluster>>, old: &World) -
     let listeners = config.listeners.iter().map(|settings| listener(settings, &positions, old)).collect();
     drop(positions);
     let inlets = config.heartbeats.iter().enumerate().map(|(place, settings)| inlet(place, settings, old)).collect();
-    World { listeners, inlets, clusters }
+    World { generation: old.generation + 1, listeners, inlets, clusters }
 }
 
 fn inlet(place: usize, settings: &model::Heartbeats, old: &World) -> Inlet {

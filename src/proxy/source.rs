@@ -6,8 +6,6 @@
 use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
@@ -52,38 +50,38 @@ pub(crate) struct Source {
     progress: Cell<Timestamp>,
     idle_timeout: Option<Duration>,
     deadline: Deadline,
-    gate: Option<Arc<Gate>>,
+    gate: Option<Rc<Gate>>,
 }
 
-/// Keeps the client's body back until the endpoint wants it. Shared with hyper's callback, hence its locks.
-#[derive(Debug)]
+/// Keeps the client's body back until the endpoint wants it.
+#[derive(Debug, Default)]
 pub(crate) struct Gate {
-    open: AtomicBool,
-    waker: Mutex<Option<Waker>>,
+    open: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
 }
 
 impl Gate {
     /// Lets the body through.
     pub(crate) fn open(&self) {
-        self.open.store(true, Ordering::Release);
-        if let Some(waker) = self.waker.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        self.open.set(true);
+        if let Some(waker) = self.waker.take() {
             waker.wake();
         }
     }
 
     fn poll_open(&self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.open.load(Ordering::Acquire) {
+        if self.open.get() {
             return Poll::Ready(());
         }
-        *self.waker.lock().unwrap_or_else(PoisonError::into_inner) = Some(cx.waker().clone());
-        if self.open.load(Ordering::Acquire) { Poll::Ready(()) } else { Poll::Pending }
+        self.waker.replace(Some(cx.waker().clone()));
+        Poll::Pending
     }
 }
 
 impl Source {
     /// A body that has not been read yet; `expects` if the client waits for 100.
     pub(crate) fn new(incoming: Incoming, expects: bool, idle_timeout: Option<Duration>, now: Timestamp) -> Self {
-        let gate = expects.then(|| Arc::new(Gate { open: AtomicBool::new(false), waker: Mutex::new(None) }));
+        let gate = expects.then(Rc::default);
         Self {
             incoming: RefCell::new(incoming),
             owner: Cell::new(0),
@@ -124,7 +122,7 @@ impl Source {
     }
 
     /// The gate, if the client waits for 100.
-    pub(crate) fn gate(&self) -> Option<&Arc<Gate>> {
+    pub(crate) fn gate(&self) -> Option<&Rc<Gate>> {
         self.gate.as_ref()
     }
 

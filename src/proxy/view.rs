@@ -156,6 +156,8 @@ impl ClusterView {
         let mut roster = self.roster.borrow_mut();
         match &*roster {
             Some(known) if Arc::ptr_eq(&known.snapshot, &published) => Rc::clone(known),
+            // A reload is on its way: its routes and its members come into force together.
+            Some(known) if published.generation > worker.live.world().load().generation => Rc::clone(known),
             known => {
                 let fresh = Rc::new(Roster::after(known.as_deref(), &published, worker));
                 *roster = Some(Rc::clone(&fresh));

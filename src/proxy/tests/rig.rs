@@ -211,6 +211,7 @@ fn world(settings: &Settings, endpoints: &[Arc<Endpoint>]) -> World {
 
 pub(super) fn snapshot(admitted: &[Arc<Endpoint>], all: &[Arc<Endpoint>], upstream: Upstream) -> Snapshot {
     Snapshot {
+        generation: 0,
         members: (0..)
             .zip(all)
             .filter(|(_, one)| admitted.iter().any(|other| Arc::ptr_eq(one, other)))

@@ -1,6 +1,9 @@
 //! What passes through unchanged, what is added, and what we answer ourselves.
 
+use std::sync::Arc;
+
 use super::rig::{Rig, answers, endpoint, refuses, snapshot};
+use crate::cluster::{Snapshot, World};
 use crate::traffic::policy::Match;
 
 #[test]
@@ -31,6 +34,23 @@ fn a_request_and_its_answer_pass() {
         assert!(reply.body.contains(wanted), "{wanted} in {}", reply.body);
     }
     assert!(!reply.body.contains("x-gone"));
+}
+
+#[test]
+fn routes_and_members_of_a_reload_come_into_force_together() {
+    let rig = Rig::start(&[
+        answers("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nold"),
+        answers("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nnew"),
+    ]);
+    let cluster = Arc::clone(&rig.live.world().load().clusters[0]);
+    let upstream = cluster.snapshot().load().upstream;
+    let ask = || rig.ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n").body;
+    cluster.publish(snapshot(&rig.endpoints[..1], &rig.endpoints, upstream));
+    assert_eq!(ask(), "old");
+    cluster.publish(Snapshot { generation: 1, ..snapshot(&rig.endpoints[1..], &rig.endpoints, upstream) });
+    assert_eq!(ask(), "old", "the world that it belongs to is not there yet");
+    rig.live.publish(World { generation: 1, clusters: vec![cluster], ..World::default() });
+    assert_eq!(ask(), "new", "even by a listener that is in no world any more");
 }
 
 #[test]
