@@ -7,7 +7,7 @@ use std::time::Duration;
 use pulsegate::config::{self, Config};
 use pulsegate::health::verdict::State;
 use pulsegate::sim::plan::{Assumptions, Source, plan};
-use pulsegate::sim::{Fault, Life, Plot, Weather, scene, simulate};
+use pulsegate::sim::{Fault, Plot, Weather, arrangement, live, simulate};
 
 /// Three endpoints, each probed every half second.
 fn configured() -> Config {
@@ -54,13 +54,13 @@ fn a_hang_under_load_is_found_when_the_plan_says() {
         Assumptions { rate: plot.rate, latency: plot.service * 5, round_trip: plot.service * 5, ..Assumptions::default() };
     let planned = plan(&config, &assumed).remove(0).detection.hung.unwrap();
     assert_eq!(planned.by, Source::Traffic);
-    let scene = scene(&config, &config.clusters[0], Fault::Hung, &plot);
+    let arrangement = arrangement(&config, &config.clusters[0], &plot);
     let times: Vec<f64> = (0..40)
         .map(|seed| {
-            let record = Life::live(scene.clone(), seed);
-            let mut later = record.transitions.iter().filter(|transition| transition.at >= scene.begin);
+            let life = live(arrangement.clone(), Fault::Hung, &plot, seed);
+            let mut later = life.record.transitions.iter().filter(|transition| transition.at >= life.begin);
             let out = later.find(|transition| transition.to == State::Unhealthy).expect("it is found");
-            out.at.since(scene.begin).as_secs_f64()
+            out.at.since(life.begin).as_secs_f64()
         })
         .collect();
     let mean = times.iter().sum::<f64>() / times.len() as f64;
@@ -74,8 +74,8 @@ fn a_hang_under_load_is_found_when_the_plan_says() {
 fn a_life_is_the_same_each_time_and_another_with_each_seed() {
     let config = configured();
     let plot = Plot { weather: Weather::Cloud, before: Duration::from_secs(2), lasts: Duration::from_secs(2), ..Plot::default() };
-    let scene = scene(&config, &config.clusters[0], Fault::Loss(0.2), &plot);
-    let told = |seed: u64| format!("{:?}", Life::live(scene.clone(), seed));
+    let arrangement = arrangement(&config, &config.clusters[0], &plot);
+    let told = |seed: u64| format!("{:?}", live(arrangement.clone(), Fault::Loss(0.2), &plot, seed).record);
     assert!(told(3) == told(3), "two lives from one seed differ");
     assert!(told(3) != told(4), "two seeds make the same life");
 }

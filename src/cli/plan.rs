@@ -165,6 +165,7 @@ const fn source(by: Source) -> &'static str {
     match by {
         Source::Probes => "probes",
         Source::Traffic => "traffic",
+        Source::Heartbeats => "heartbeats",
     }
 }
 

@@ -59,6 +59,10 @@ enum World {
     Wan,
     /// Shared machines: pauses up to 8 s, half of which hit all endpoints
     Cloud,
+    /// Personal devices on consumers' lines: 80 ms, and several times that for a while
+    Homes,
+    /// A mobile network: every few seconds nothing moves for up to 1.7 s
+    Mobile,
 }
 
 fn fault(name: &str) -> Result<Fault, String> {
@@ -89,6 +93,8 @@ impl Command {
             World::Lan => Weather::Lan,
             World::Wan => Weather::Wan,
             World::Cloud => Weather::Cloud,
+            World::Homes => Weather::Homes,
+            World::Mobile => Weather::Mobile,
         };
         let plot = Plot {
             weather,
@@ -110,11 +116,7 @@ fn text(outcomes: &[Outcome], plot: &Plot) -> String {
     let mut text = format!(
         "{} of each fault in the {}, {} requests/s answered in {} on average, faults of {}, slow is over {}\n",
         if plot.seeds == 1 { "1 life".to_owned() } else { format!("{} lives", plot.seeds) },
-        match plot.weather {
-            Weather::Lan => "lan",
-            Weather::Wan => "wan",
-            Weather::Cloud => "cloud",
-        },
+        plot.weather.name(),
         plot.rate,
         format_duration(plot.service),
         format_duration(plot.lasts),

@@ -7,7 +7,7 @@ use crate::cluster::{Endpoint, Recall, RecallSender};
 use crate::control::events::EventLog;
 use crate::control::handle::Shared;
 use crate::health::signal::Observation;
-use crate::health::verdict::{Code, State, Transition};
+use crate::health::verdict::{Code, Transition};
 
 /// Where changes are told.
 #[derive(Debug)]
@@ -60,10 +60,4 @@ impl Announcer {
         // Nobody hears it before the first worker has started.
         drop(self.recalls.send(Recall(endpoint)));
     }
-}
-
-/// Whether waiting for an answer of this endpoint makes no more sense: it is gone, or answers nobody.
-pub(super) fn forbids_waiting(transition: &Transition) -> bool {
-    let gone = |code: &Code| matches!(code, Code::ProbeTimeout | Code::ProbeRefused | Code::Refused | Code::HeartbeatExpired);
-    transition.to == State::Unhealthy && transition.reasons.iter().any(|reason| gone(&reason.code))
 }

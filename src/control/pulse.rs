@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::base::time::Timestamp;
 
-/// How often control wakes while silence is judged.
+/// Control wakes at least so often, for it looks at the cells.
 const PULSE: Duration = Duration::from_millis(25);
 /// A waking that is later than this is a stall.
 const STALL: Duration = Duration::from_millis(25);
@@ -25,11 +25,6 @@ impl Pulse {
         Self { last: now, deaf: false }
     }
 
-    /// When control should wake at the latest.
-    pub(super) fn due(&self) -> Timestamp {
-        self.last + PULSE
-    }
-
     /// Control is awake. Returns for how long it heard nothing because it stood still, or was deaf.
     pub(super) fn beat(&mut self, now: Timestamp) -> Option<Duration> {
         let since = now.since(std::mem::replace(&mut self.last, now));
@@ -45,7 +40,6 @@ mod tests {
     fn a_waking_in_time_is_no_stall() {
         let at = |millis: u64| Timestamp::from_millis(1000 + millis);
         let mut pulse = Pulse::new(at(0));
-        assert_eq!(pulse.due(), at(25));
         assert_eq!(pulse.beat(at(25)), None);
         assert_eq!(pulse.beat(at(70)), None);
         assert_eq!(pulse.beat(at(2070)), Some(Duration::from_secs(2)));

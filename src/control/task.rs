@@ -346,8 +346,7 @@ impl Control {
 
     fn wake(&mut self) -> Timestamp {
         let fleet = self.fleet.wake().unwrap_or(Timestamp::NEVER);
-        let pulse = if self.wards.judges_silence() { self.pulse.due() } else { Timestamp::NEVER };
-        let wards = self.wards.wake().unwrap_or(Timestamp::NEVER).min(self.moves.wake()).min(fleet).min(pulse);
+        let wards = self.wards.wake().unwrap_or(Timestamp::NEVER).min(self.moves.wake()).min(fleet);
         let joins = if self.pulse.deaf { Timestamp::NEVER } else { self.joins.wake() };
         self.reloads.draft().map_or(wards.min(joins), |draft| wards.min(draft.wake()))
     }

@@ -8,7 +8,7 @@ use crate::base::ids::{ClusterId, EndpointId};
 use crate::base::time::Timestamp;
 use crate::cluster::{Affinity, Cluster, Endpoint, Snapshot};
 use crate::config::model;
-use crate::control::announcer::{Announcer, forbids_waiting};
+use crate::control::announcer::Announcer;
 use crate::control::pacer::Pacer;
 use crate::control::stirred::Stirred;
 use crate::control::watched::{Watched, Watcher};
@@ -129,6 +129,14 @@ impl Ward {
         let watched = &mut self.watched;
         let glances: Vec<Glance> = self.stirred.look(|index| watched[index].glance(live, now));
         let changes = self.health.look(&glances, *local, now);
+        self.act(changes, now, announcer);
+    }
+
+    /// The same for one endpoint alone.
+    pub(super) fn look_at(&mut self, id: EndpointId, local: &Local, now: Timestamp, announcer: &Announcer) {
+        let Some(index) = self.index.get(&id) else { return };
+        let glance = self.watched[*index].glance(&announcer.shared.live, now);
+        let changes = self.health.look(glance.as_slice(), *local, now);
         self.act(changes, now, announcer);
     }
 
@@ -327,7 +335,7 @@ impl Ward {
         if changes.admission_changed {
             self.pacer.ask(now);
         }
-        let gone = changes.transitions.iter().filter(|transition| forbids_waiting(transition));
+        let gone = changes.transitions.iter().filter(|transition| transition.forbids_waiting());
         self.recalls.extend(gone.map(|transition| transition.endpoint));
         self.recalls.extend(&changes.recalled);
         for id in &changes.touched {

@@ -114,8 +114,7 @@ impl Wards {
                 run.result = ProbeResult::Void("the check of ourselves fails as well".to_owned());
             }
             // What traffic shows may outweigh it.
-            self.take_marks();
-            self.list[place].look(&self.ourselves.known(now), now, &self.announcer);
+            self.list[place].look_at(signal.endpoint, &self.ourselves.known(now), now, &self.announcer);
         }
         let ward = &mut self.list[place];
         if ward.hear_reference(&signal, now, &self.announcer) {
@@ -144,11 +143,6 @@ impl Wards {
             self.doubts.forget(endpoint.id);
         }
         None
-    }
-
-    /// Whether anybody is judged for saying nothing.
-    pub(super) fn judges_silence(&self) -> bool {
-        self.list.iter().any(|ward| ward.config.health.heartbeat.is_some())
     }
 
     /// We stood still for `span`: nobody is judged for it.

@@ -115,4 +115,26 @@ mod tests {
         assert!(roll.admit(0, "y", 2));
         assert!(!roll.admit(3, "y", 3));
     }
+
+    proptest::proptest! {
+        /// P7 of the properties of detection: what counts in the end is the newest of each, however often and in whichever order.
+        #[test]
+        fn the_order_of_messages_decides_nothing(
+            messages in proptest::collection::vec((0_usize..3, 1_u64..20), 1..60), seed: u64,
+        ) {
+            let take = |messages: &[(usize, u64)]| {
+                let mut roll = Roll::new(3);
+                let mut newest = [0; 3];
+                for (place, seq) in messages {
+                    if roll.admit(*place, "run", *seq) {
+                        newest[*place] = *seq;
+                    }
+                }
+                newest
+            };
+            let mut shuffled: Vec<(usize, u64)> = messages.iter().chain(&messages).copied().collect();
+            fastrand::Rng::with_seed(seed).shuffle(&mut shuffled);
+            proptest::prop_assert_eq!(take(&messages), take(&shuffled));
+        }
+    }
 }

@@ -4,10 +4,18 @@
 //! out. So time-outs that befall half of a cluster's endpoints (of three and more, and at least two) within one interval are
 //! held: the endpoint is suspect, gets requests only if there is nobody better, and becomes unhealthy when `fall` more probes have
 //! failed, or after three intervals. Refused connections and wrong answers come from the endpoint itself and are never held.
+//!
+//! The same goes for what endpoints report: when a database is slow all of them are full at once, and taking out those that said
+//! so first only makes the others fuller. So rules that would eject half of a cluster within one interval degrade for three
+//! intervals; what lasts for longer is believed, as far as the cap goes.
 
 use std::time::Duration;
 
 use crate::base::time::Timestamp;
+use crate::health::changes::Changes;
+use crate::health::cluster::Cluster;
+use crate::health::endpoint::Endpoint;
+use crate::health::history::{Entry, Kind};
 use crate::health::verdict::{Code, Reason, State};
 
 /// Intervals after which a held verdict is believed whatever else is known.
@@ -90,6 +98,11 @@ impl Cause {
         }
     }
 
+    /// Until when what is reported is held at most, if it is.
+    pub(super) fn held_until(&self, interval: Duration) -> Option<Timestamp> {
+        self.next_change(interval)
+    }
+
     /// Why the verdict is held.
     pub(super) fn reason(&self, interval: Duration) -> Option<(State, Reason)> {
         let Standing::Held { since, .. } = self.0 else { return None };
@@ -97,6 +110,58 @@ impl Cause {
             "half of the cluster or more ran out of time at once: it may be our own link, and is to be confirmed".to_owned();
         let until = self.next_change(interval);
         Some((State::Suspect, Reason { code: Code::LocalUnreachable, probe: None, detail, since, until }))
+    }
+}
+
+impl Cluster {
+    /// Decides whether an endpoint's time-outs are believed or held, if that is to be decided.
+    pub(super) fn decide_cause(&mut self, index: usize, now: Timestamp) {
+        let endpoint = &self.endpoints[index];
+        if endpoint.probes.well() != Some(false) || !endpoint.cause.is_open() {
+            return;
+        }
+        let turning = endpoint.state.is_well() || endpoint.state == State::Suspect;
+        let own = !turning || !endpoint.probes.only_late() || endpoint.refused.is_out();
+        let since = now - window(self.policy.interval);
+        let late = |other: &Endpoint| match other.probes.well() {
+            Some(true) => other.probes.is_late(),
+            _ => other.cause.is_held() || (other.state == State::Unhealthy && other.since >= since && other.probes.only_late()),
+        };
+        let held = !own && self.are_many(index, late);
+        let endpoint = &mut self.endpoints[index];
+        endpoint.cause.decide(held, endpoint.probes.fails(), now);
+        if held {
+            endpoint.history.push(Entry::new(now, Kind::Held, "half of the cluster or more ran out of time at once"));
+        }
+    }
+
+    /// The same for what it reports.
+    pub(super) fn decide_reports(&mut self, index: usize, now: Timestamp, changes: &mut Changes) {
+        let endpoint = &self.endpoints[index];
+        if !endpoint.reports.eject() {
+            self.endpoints[index].reports_cause.clear();
+            return;
+        }
+        if !endpoint.reports_cause.is_open() {
+            return;
+        }
+        let since = endpoint.reports.past_since().unwrap_or(now) - window(self.policy.interval);
+        let past = |other: &Endpoint| other.reports.past_since().is_some_and(|at| at >= since);
+        let held = endpoint.state.is_well() && self.are_many(index, past);
+        let endpoint = &mut self.endpoints[index];
+        endpoint.reports_cause.decide(held, 0, now);
+        if held {
+            endpoint.history.push(Entry::new(now, Kind::Held, "half of the cluster or more report the same at once"));
+            let codes = endpoint.reports.reasons().into_iter().filter(|(state, _)| *state == State::Ejected);
+            changes.withheld.extend(codes.map(|(_, reason)| (endpoint.id(), reason.code)));
+        }
+    }
+
+    /// Whether so many others are like it that the cause is likely shared.
+    fn are_many(&self, index: usize, alike: impl Fn(&Endpoint) -> bool) -> bool {
+        let Some(limit) = too_many(self.endpoints.len()) else { return false };
+        let others = self.endpoints.iter().enumerate().filter(|(other, endpoint)| *other != index && alike(endpoint));
+        others.take(limit).count() + 1 >= limit
     }
 }
 

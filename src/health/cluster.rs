@@ -341,6 +341,7 @@ impl Cluster {
         for index in 0..self.endpoints.len() {
             if acting {
                 self.decide_cause(index, now);
+                self.decide_reports(index, now, changes);
             }
             let endpoint = &mut self.endpoints[index];
             if acting {
@@ -367,6 +368,7 @@ impl Cluster {
     pub(super) fn settle(&mut self, index: usize, now: Timestamp, changes: &mut Changes) {
         if self.frozen.is_none() {
             self.decide_cause(index, now);
+            self.decide_reports(index, now, changes);
             self.endpoints[index].judge(&self.policy, now);
             self.claim(index, now, changes);
         }

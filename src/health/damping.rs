@@ -28,8 +28,6 @@ pub(super) struct Damping {
     /// Since when it has been available.
     up: Option<Timestamp>,
     hold: Option<Hold>,
-    /// When the last hold ended.
-    ended: Option<Timestamp>,
     /// When a new process last ended a hold.
     skipped: Option<Timestamp>,
 }
@@ -84,7 +82,7 @@ impl Damping {
     /// Another process answers now: what the last one did says little about it.
     pub(super) fn new_process(&mut self, now: Timestamp) {
         if self.hold.is_some() && self.skipped.is_none_or(|last| now.since(last) >= NEW_PROCESS) {
-            (self.skipped, self.ended) = (Some(now), Some(now));
+            self.skipped = Some(now);
             self.hold = None;
         }
     }
@@ -93,7 +91,6 @@ impl Damping {
     pub(super) fn expire(&mut self, now: Timestamp) -> bool {
         let over = self.next_change().is_some_and(|at| at <= now);
         if over {
-            self.ended = Some(now);
             // One that stays dead is no longer coming and going; it must be well for as long if it returns.
             self.hold = self.hold.filter(|hold| hold.well.is_none()).map(|hold| Hold { stuck: None, ..hold });
         }
@@ -109,11 +106,6 @@ impl Damping {
     /// Whether it is held out while it is well.
     pub(super) fn is_holding(&self) -> bool {
         self.hold.is_some_and(|hold| hold.well.is_some())
-    }
-
-    /// Whether its hold ended just now, and is why it was out.
-    pub(super) fn has_held(&self, now: Timestamp) -> bool {
-        self.ended == Some(now)
     }
 
     /// Whether it has failed while it was held out, and stays where it is.

@@ -52,6 +52,8 @@ pub(super) struct Endpoint {
     pub(super) outliers: Outliers,
     pub(super) latency: Latency,
     pub(super) cause: Cause,
+    /// Whether what it reports is held back.
+    pub(super) reports_cause: Cause,
     pub(super) damping: Damping,
     pub(super) ramp: Ramp,
     /// Whether it must begin with less than its weight when it first gets traffic: it joined others that are warm.
@@ -105,6 +107,7 @@ impl Endpoint {
             outliers: Outliers::default(),
             latency: Latency::default(),
             cause: Cause::default(),
+            reports_cause: Cause::default(),
             damping: Damping::default(),
             ramp: Ramp::default(),
             cold: false,
@@ -175,6 +178,7 @@ impl Endpoint {
     fn observe_refused(&mut self, at: Timestamp, context: Context<'_>) -> bool {
         let out = self.refused.is_out();
         let counted = self.refused.refuse(at, context.policy, &mut self.probes);
+        self.outliers.refused();
         if counted && !out {
             self.history.push(Entry::new(at, Kind::Refused, "a connect of live traffic was refused"));
         }
@@ -217,6 +221,9 @@ impl Endpoint {
         });
         let run = vetoed.as_ref().unwrap_or(run);
         let remarkable = self.probes.record(run, policy, at);
+        if run.result == ProbeResult::Fail(Failure::Refused) {
+            self.outliers.refused();
+        }
         match (&run.result, &policy.outlier) {
             (ProbeResult::Fail(Failure::Refused), _) if self.probes.well() == Some(false) => self.forget_process(),
             (ProbeResult::Fail(Failure::Timeout(_)), Some(outlier)) => self.outliers.postpone(at, outlier),
@@ -224,6 +231,10 @@ impl Endpoint {
         }
         if run.result == ProbeResult::Pass {
             self.refused.pass(run.started, policy, &mut self.probes);
+            if self.outliers.is_gone() && self.probes.risen(policy) {
+                self.forget_process();
+                self.history.push(Entry::new(at, Kind::Process, "the one that was ejected has ended; another one answers"));
+            }
             if policy.asking.get(run.probe) == Some(&true) && self.silence.pass(context.now) {
                 self.history.push(Entry::new(at, Kind::Silence, "a probe was answered"));
             }
@@ -355,7 +366,9 @@ impl Endpoint {
             let text = if self.outliers.is_apart() { "on trial" } else { "its trial is over" };
             self.history.push(Entry::new(now, Kind::Outlier, text));
         }
-        if self.cause.expire(now, policy.interval) {
+        // Both move time on.
+        let held = [&mut self.cause, &mut self.reports_cause].map(|cause| cause.expire(now, policy.interval));
+        if held.contains(&true) {
             self.history.push(Entry::new(now, Kind::Held, "believed: it has lasted for too long"));
         }
         if self.damping.expire(now) {
@@ -370,7 +383,7 @@ impl Endpoint {
     pub(super) fn come_and_go(&mut self, from: State, policy: &Policy, n: usize, now: Timestamp) -> bool {
         // Without probes a trial decides, which is late enough; one that is alone is never held out.
         let could = (from.is_well() || from == State::Suspect) && n > 1 && !self.probes.is_empty();
-        let out = self.state == State::Unhealthy || (self.state == State::Ejected && self.outliers.is_apart());
+        let out = matches!(self.state, State::Unhealthy | State::Ejected);
         if let (true, true, Some(damping)) = (could, out, &policy.damping) {
             self.damping.ejected(damping, now);
         }
@@ -379,9 +392,13 @@ impl Endpoint {
             return true;
         }
         self.damping.returned(now);
+        if from == State::Unhealthy {
+            // What its requests came to before, and when it fell, is not held against it.
+            self.recent.clear();
+            self.outliers.clear_row();
+        }
         let was_out = match from {
-            State::Unhealthy => true,
-            State::Ejected => self.outliers.is_apart() || self.damping.has_held(now),
+            State::Unhealthy | State::Ejected => true,
             State::Unknown => std::mem::take(&mut self.cold),
             _ => false,
         };
@@ -427,11 +444,12 @@ impl Endpoint {
         axes.into_iter().chain(self.traffic_changes(policy)).chain([heartbeat, full]).flatten().min()
     }
 
-    fn traffic_changes(&self, policy: &Policy) -> [Option<Timestamp>; 4] {
+    fn traffic_changes(&self, policy: &Policy) -> [Option<Timestamp>; 5] {
         [
             self.silence.next_change(policy.asks()),
             policy.outlier.as_ref().and_then(|outlier| self.outliers.next_change(outlier)),
             self.cause.next_change(policy.interval),
+            self.reports_cause.next_change(policy.interval),
             self.damping.next_change(),
         ]
     }
@@ -468,6 +486,7 @@ impl Endpoint {
         let out = self.probes.well() == Some(false) || self.refused.is_out();
         let rising = if self.probes.well() == Some(false) { self.probes.is_rising() } else { self.probes.rising() > 0 };
         let question = self.silence.is_suspect()
+            || self.outliers.is_gone()
             || self.cause.is_held()
             || self.quorum.in_doubt()
             || self.probes.well().is_none()

@@ -63,7 +63,7 @@ impl Endpoint {
             }
         }
         reasons.extend(self.refused.reason(policy, &self.probes));
-        reasons.extend(self.reports.reasons());
+        reasons.extend(self.reported(policy));
         if let Some(heartbeat) = &policy.heartbeat {
             let folded = policy.folds_beats();
             let said = self.heartbeat.reasons(heartbeat, self.probes.is_empty());
@@ -103,6 +103,19 @@ impl Endpoint {
             Code::HeartbeatLate => self.probes.leans_on_beats(policy),
             _ => true,
         }
+    }
+
+    /// What its reports ask for. What is held back only degrades.
+    fn reported(&self, policy: &Policy) -> impl Iterator<Item = (State, Reason)> {
+        let held = self.reports_cause.held_until(policy.interval);
+        self.reports.reasons().into_iter().map(move |(state, mut reason)| {
+            if held.is_none() || state != State::Ejected {
+                return (state, reason);
+            }
+            reason.detail.push_str("; ejection withheld, half of the cluster or more turned at once");
+            reason.until = held;
+            (State::Degraded, reason)
+        })
     }
 
     /// What the budget must know. An endpoint that is out for another cause asks for nothing.

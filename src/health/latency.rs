@@ -3,7 +3,8 @@
 //! A slow endpoint passes its probes and fails no request; with requests in turn it holds a third of all clients up. It is
 //! told from its siblings by two figures, each beyond chance: its mean, which finds one that is slow at everything and one that
 //! is very slow at some, and its p95. `against_siblings` times theirs is too much, one and a half times theirs is well again,
-//! and a few milliseconds more are nobody's trouble. It is not taken out: at the weight (theirs / own)², at least 1 %, it goes on
+//! and a few milliseconds more are nobody's trouble. Where requests are many, a fraction of a second shows it: slow answers in
+//! look after look, and not in one burst as after a pause, count at once. It is not taken out: at the weight (theirs / own)², at least 1 %, it goes on
 //! being measured, and a cluster whose load made it slow does not lose it.
 
 use std::time::Duration;
@@ -15,15 +16,21 @@ use crate::health::verdict::{Code, Reason, State};
 
 /// From one judgement to the next.
 pub(super) const PERIOD: Duration = Duration::from_millis(250);
-/// What is judged: answers of so long, more if they are too few.
+/// What is judged: answers of so long, more if they are too few, less if they are many.
 pub(super) const FRESH: Duration = Duration::from_secs(2);
+pub(super) const FRESHER: Duration = Duration::from_secs(1);
+/// Answers that are many.
+pub(super) const MANY: u32 = 300;
+/// In so many looks slow answers must have come to count at once.
+pub(super) const LOOKS: usize = 4;
 
 /// A difference in seconds below which nobody is slow.
 const SLIGHT: f64 = 0.005;
 /// So many times the siblings' is well again.
 const WELL: f64 = 1.5;
-/// How sure a difference is, in standard errors.
+/// How sure a difference is, in standard errors; what is judged fifty times a second must be surer.
 const SURE: f64 = 2.0;
+const SURER: f64 = 3.0;
 /// The least weight.
 const LEAST: f64 = 0.01;
 /// The weight of one that nothing has been heard of for a whole window.
@@ -71,11 +78,11 @@ impl Latency {
             return Judged::Same;
         }
         match &mut self.slow {
-            None => self.accuse(own, theirs, policy, now),
+            None => self.accuse(own, theirs, SURE, policy, now),
             Some(slow) => {
                 let needed = CALM.saturating_mul(1 << self.times.saturating_sub(1).min(8)).min(CALM_MAX);
                 let before = (slow.weight, slow.calm.is_some());
-                slow.follow(own, theirs, now);
+                slow.follow(own, theirs, policy.window, now);
                 if slow.calm.is_some_and(|calm| now.since(calm) >= needed) {
                     self.slow = None;
                     self.ended = now;
@@ -86,14 +93,22 @@ impl Latency {
         }
     }
 
-    fn accuse(&mut self, own: &Sketch, theirs: &Sketch, policy: &Outlier, now: Timestamp) -> Judged {
+    /// Judges what came in the last moment, unless it is slow already.
+    pub(super) fn judge_latest(&mut self, own: &Sketch, theirs: &Sketch, policy: &Outlier, now: Timestamp) -> Judged {
+        if self.slow.is_some() || theirs.len() < policy.min_requests {
+            return Judged::Same;
+        }
+        self.accuse(own, theirs, SURER, policy, now)
+    }
+
+    fn accuse(&mut self, own: &Sketch, theirs: &Sketch, sure: f64, policy: &Outlier, now: Timestamp) -> Judged {
         if own.len() < policy.min_requests {
             return Judged::Same;
         }
         let times = policy.against_siblings;
         let ((mean, error), (usual, spread)) = (own.mean(), theirs.mean());
-        let by_mean = SURE.mul_add(-error, mean) > (times * SURE.mul_add(spread, usual)).max(usual + SLIGHT);
-        let (p95, high) = (own.quantile(beyond(own, -SURE)), theirs.quantile(beyond(theirs, SURE)));
+        let by_mean = sure.mul_add(-error, mean) > (times * sure.mul_add(spread, usual)).max(usual + SLIGHT);
+        let (p95, high) = (own.quantile(beyond(own, -sure)), theirs.quantile(beyond(theirs, sure)));
         let by_tail = p95 > (times * high).max(high + SLIGHT);
         if !by_mean && !by_tail {
             return Judged::Same;
@@ -137,10 +152,12 @@ impl Latency {
 }
 
 impl Slow {
-    fn follow(&mut self, own: &Sketch, theirs: &Sketch, now: Timestamp) {
+    fn follow(&mut self, own: &Sketch, theirs: &Sketch, window: Duration, now: Timestamp) {
         if own.is_empty() {
             // Nobody knows how it does by now: it gets enough to be measured again.
-            self.weight = self.weight.max(UNHEARD);
+            if now.since(self.since) >= window {
+                self.weight = self.weight.max(UNHEARD);
+            }
             return;
         }
         let (mean, usual) = (own.mean().0, theirs.mean().0);

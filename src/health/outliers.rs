@@ -9,7 +9,8 @@
 //!
 //! An ejection lasts `ejection`, twice as long each time, at most `ejection_max`, longer while probes are lost too, moved by up to a tenth so that those ejected
 //! together do not return together. Then a trial: a trickle of requests. As many as `min_requests` without more failures than the
-//! siblings have bring it back, and so does a whole `window` without a failure; one too many ejects it again.
+//! siblings have bring it back, and so does a whole `window` without a failure; one too many ejects it again. One that refuses
+//! connections while it is out has ended; who passes `rise` probes there afterwards is somebody else, and begins anew.
 
 use std::time::Duration;
 
@@ -59,6 +60,8 @@ pub(super) struct Outliers {
     last: Option<(Timestamp, Duration)>,
     /// Why it was last ejected.
     why: String,
+    /// Whether it has refused a connection while it was out: what answers there later is another process.
+    gone: bool,
 }
 
 /// What came of looking at an endpoint's results.
@@ -175,6 +178,7 @@ impl Outliers {
         self.times = self.times.saturating_add(1).min(31);
         self.last = Some((now + span, span));
         self.standing = Standing::Out { since: now, until: now + span };
+        self.gone = false;
         self.why.clone_from(&why);
         Judged::Ejected(why)
     }
@@ -195,13 +199,28 @@ impl Outliers {
         }
     }
 
-    /// A probe was lost at `at`: a trial would only show the same. It waits until none has been for as long as a first ejection
-    /// lasts, but not beyond the longest one.
+    /// A probe was lost at `at`: a trial would only show the same. It waits until none has been for twice as long as a first
+    /// ejection lasts, for on a bad path some pass in a row by chance, but not beyond the longest one.
     pub(super) fn postpone(&mut self, at: Timestamp, policy: &Outlier) {
         if let Standing::Out { since, until } = &mut self.standing {
-            *until = (*until).max((at + policy.ejection).min(*since + policy.ejection_max));
+            *until = (*until).max((at + policy.ejection * 2).min(*since + policy.ejection_max));
             self.last = self.last.map(|(_, span)| (*until, span));
         }
+    }
+
+    /// Failures so far are no longer in a row with those to come.
+    pub(super) const fn clear_row(&mut self) {
+        self.consecutive = 0;
+    }
+
+    /// A connection was refused.
+    pub(super) const fn refused(&mut self) {
+        self.gone |= self.is_out();
+    }
+
+    /// Whether the process that was ejected is gone.
+    pub(super) const fn is_gone(&self) -> bool {
+        self.gone && self.is_out()
     }
 
     /// Whether it is out, and not yet on trial.

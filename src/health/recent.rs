@@ -19,6 +19,9 @@ const ENOUGH: u32 = 20;
 /// Samples after which older ones weigh half.
 const MANY: u32 = 4000;
 
+/// What counts as the latest, for what must be found at once.
+const LATEST: Duration = Duration::from_millis(300);
+
 /// Requests and how many of them failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Counts {
@@ -48,6 +51,8 @@ struct Slot {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Recent {
     slots: VecDeque<Slot>,
+    /// The latencies of each look of late.
+    looks: VecDeque<(Timestamp, Vec<(u8, u32)>)>,
     /// All answers so far, older ones with less weight: what is usual.
     usual: Option<Box<Sketch>>,
     /// When anything was last heard, whatever the status.
@@ -77,6 +82,9 @@ impl Recent {
                 }
             }
         }
+        if !glance.latencies.is_empty() {
+            self.looks.push_back((now, glance.latencies.clone()));
+        }
         let usual = self.usual.get_or_insert_default();
         glance.latencies.iter().for_each(|(bucket, n)| usual.add(usize::from(*bucket), *n));
         if usual.len() > MANY {
@@ -89,11 +97,15 @@ impl Recent {
         while self.slots.front().is_some_and(|slot| slot.start + window <= now) {
             self.slots.pop_front();
         }
+        while self.looks.front().is_some_and(|(at, _)| *at + LATEST <= now) {
+            self.looks.pop_front();
+        }
     }
 
     /// Forgets everything but what is usual: another life begins.
     pub(super) fn clear(&mut self) {
         self.slots.clear();
+        self.looks.clear();
     }
 
     pub(super) fn counts(&self) -> Counts {
@@ -108,6 +120,18 @@ impl Recent {
         let since = self.slots.iter().filter(|slot| slot.start >= from);
         since.flat_map(|slot| &slot.latencies).for_each(|(bucket, n)| sum.add(usize::from(*bucket), *n));
         sum
+    }
+
+    /// The latencies of the last 300 ms.
+    pub(super) fn latest(&self) -> Sketch {
+        let mut sum = Sketch::default();
+        self.looks.iter().flat_map(|(_, latencies)| latencies).for_each(|(bucket, n)| sum.add(usize::from(*bucket), *n));
+        sum
+    }
+
+    /// In how many looks of the last 300 ms an answer was longer than this bucket.
+    pub(super) fn slow_looks(&self, over: usize) -> usize {
+        self.looks.iter().filter(|(_, latencies)| latencies.iter().any(|(bucket, _)| usize::from(*bucket) > over)).count()
     }
 
     /// Its p99, if it has answered often enough; otherwise the longest it took, and 0 if it never answered.

@@ -257,6 +257,16 @@ impl Reports {
         reasons
     }
 
+    /// Since when what it reports has been past a level at which it is ejected; the latest of these.
+    pub(super) fn past_since(&self) -> Option<Timestamp> {
+        self.rules.iter().filter_map(RuleState::past_since).max()
+    }
+
+    /// Whether any rule ejects it.
+    pub(super) fn eject(&self) -> bool {
+        self.rules.iter().any(RuleState::ejects)
+    }
+
     /// The value of the metric that scales the weight, if it is fresh.
     pub(super) fn weigher(&self) -> Option<f64> {
         self.weigher.map(|(value, _)| value)

@@ -150,6 +150,16 @@ impl RuleState {
         Some((state, Reason { code, probe: None, detail: explain(&self.rule, level, value), since, until: None }))
     }
 
+    /// Since when its values have been past the level at which it ejects, whether it does so yet or not.
+    pub(super) fn past_since(&self) -> Option<Timestamp> {
+        self.eject.past_since.filter(|_| self.rule.enforce)
+    }
+
+    /// Whether it ejects.
+    pub(super) fn ejects(&self) -> bool {
+        self.rule.enforce && self.eject.held.is_some()
+    }
+
     fn levels(&mut self) -> impl Iterator<Item = (Level, &mut Standing, &'static str)> {
         let degrade = self.rule.degrade.map(|level| (level, &mut self.degrade, "degrade"));
         let eject = self.rule.eject.map(|level| (level, &mut self.eject, "eject"));

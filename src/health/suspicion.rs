@@ -207,6 +207,27 @@ mod tests {
         assert!((4..=6).contains(&low) && (10..=13).contains(&middle) && (19..=24).contains(&high), "{low} {middle} {high}");
     }
 
+    /// P12 of the properties of detection: a threshold of phi means about `10^-phi` false suspicions a beat.
+    #[test]
+    fn phi_is_as_improbable_as_it_says() {
+        for (first, burst, threshold) in [(0.01, 0.01, 3.0), (0.05, 0.05, 3.0), (0.01, 0.5, 3.0), (0.05, 0.3, 2.0)] {
+            let suspicion = stream(20_000, first, burst, 1).since(Timestamp::ZERO);
+            let at = suspicion.reaches(threshold, Timestamp::ZERO + PERIOD * 200).unwrap().since(Timestamp::ZERO);
+            let (mut rng, beats) = (fastrand::Rng::with_seed(2), 400_000);
+            let mut falsely = 0_u32;
+            for _ in 0..beats {
+                let (mut gap, mut chance) = (PERIOD, first);
+                while rng.f64() < chance {
+                    (gap, chance) = (gap + PERIOD, burst);
+                }
+                falsely += u32::from(gap > at);
+            }
+            let most = f64::from(beats) * 10_f64.powf(-threshold);
+            // Three standard errors of a count.
+            assert!(f64::from(falsely) <= most + 3.0 * most.sqrt(), "{first} {burst}: {falsely}, at most about {most}");
+        }
+    }
+
     #[test]
     fn one_lost_beat_on_a_quiet_network_is_no_suspicion() {
         let quiet = stream(10_000, 0.0, 0.0, 1);

@@ -280,3 +280,12 @@ pub struct Transition {
     /// Why.
     pub reasons: Vec<Reason>,
 }
+
+impl Transition {
+    /// Whether waiting for an answer of the endpoint makes no more sense: it is gone, or answers nobody.
+    #[must_use]
+    pub fn forbids_waiting(&self) -> bool {
+        let gone = |code: &Code| matches!(code, Code::ProbeTimeout | Code::ProbeRefused | Code::Refused | Code::HeartbeatExpired);
+        self.to == State::Unhealthy && self.reasons.iter().any(|reason| gone(&reason.code))
+    }
+}

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::base::sketch::Sketch;
+use crate::base::sketch::{Sketch, bucket};
 use crate::base::time::Timestamp;
 use crate::health::cause;
 use crate::health::changes::Changes;
@@ -13,15 +13,16 @@ use crate::health::cluster::Cluster;
 use crate::health::endpoint::Endpoint;
 use crate::health::glance::{Glance, Local};
 use crate::health::history::{Entry, Kind};
-use crate::health::latency::{self, FRESH, PERIOD};
+use crate::health::latency::{self, FRESH, FRESHER, LOOKS, PERIOD};
 use crate::health::outliers;
 use crate::health::policy::{Outlier, Policy};
 use crate::health::recent::Counts;
 use crate::health::silence::{Heard, Listening};
-use crate::health::verdict::State;
 
 /// How long is remembered what no outlier policy says it of.
 const WINDOW: Duration = Duration::from_secs(10);
+/// An answer that takes so many times the siblings' p95 is remarkable.
+const REMARKABLE: f64 = 3.0;
 /// What silence lasts where nobody has ever answered.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -35,6 +36,11 @@ pub(super) struct Pool {
     usual: (f64, f64),
     /// The two that were last heard: each endpoint's siblings were heard when the other of them was.
     heard: [(Timestamp, usize); 2],
+    /// The longest time that any of them usually takes; zero if nobody has answered.
+    slowest: Duration,
+    /// Latencies of those that are well and not on their way back, and the bucket beyond which an answer is remarkably slow.
+    latencies: Sketch,
+    remarkable: usize,
     /// Requests a second per endpoint.
     pub(super) pace: f64,
 }
@@ -98,7 +104,26 @@ impl Cluster {
         let succeeded = endpoint.succeed(glance.success_sent, &self.policy, now);
         let heard = self.listen(index, glance, local, now, changes);
         let judged = self.judge_errors(index, glance, now);
-        succeeded || heard || judged
+        let slow = self.judge_latest(index, glance, now);
+        succeeded || heard || judged || slow
+    }
+
+    /// Whether slow answers go on coming, where so many are that some moments show it.
+    fn judge_latest(&mut self, index: usize, glance: &Glance, now: Timestamp) -> bool {
+        let Some(policy) = self.policy.outlier else { return false };
+        let remarkable = self.pool.remarkable;
+        let slow = glance.latencies.iter().any(|(bucket, _)| usize::from(*bucket) > remarkable);
+        let endpoint = &mut self.endpoints[index];
+        let judged = slow && endpoint.state.is_well() && !endpoint.ramp.is_climbing();
+        if !judged || endpoint.recent.slow_looks(remarkable) < LOOKS {
+            return false;
+        }
+        let theirs = self.pool.latencies.without(&endpoint.recent.latencies(now - FRESH));
+        let moved = endpoint.latency.judge_latest(&endpoint.recent.latest(), &theirs, &policy, now) == latency::Judged::Moved;
+        if moved {
+            endpoint.history.push(Entry::new(now, Kind::Outlier, "it is much slower than the others"));
+        }
+        moved
     }
 
     fn listen(&mut self, index: usize, glance: &Glance, local: Local, now: Timestamp, changes: &mut Changes) -> bool {
@@ -135,7 +160,7 @@ impl Cluster {
         if enough {
             return min.max(own * 2);
         }
-        let others = self.endpoints.iter().map(|endpoint| endpoint.recent.p99().0).max().unwrap_or_default();
+        let others = self.pool.slowest;
         min.max(own.max(others).max(if others.is_zero() { PATIENCE / 2 } else { Duration::ZERO }) * 2)
     }
 
@@ -189,8 +214,9 @@ impl Cluster {
     fn pool_up(&mut self, now: Timestamp) {
         let length = window(&self.policy);
         let (mut counts, mut latencies) = (Counts::default(), Sketch::default());
-        let (mut load, mut warm) = (0.0, 0_u32);
+        let (mut load, mut warm, mut slowest) = (0.0, 0_u32, Duration::ZERO);
         for endpoint in &mut self.endpoints {
+            slowest = slowest.max(endpoint.recent.p99().0);
             endpoint.recent.forget(length, now);
             if !endpoint.state.is_well() || endpoint.outliers.is_apart() {
                 continue;
@@ -208,7 +234,10 @@ impl Cluster {
         self.pool.at = Some(now);
         self.pool.counts = counts;
         self.pool.pace = pace;
+        self.pool.slowest = slowest;
         self.pool.usual = (latencies.mean().0, load / f64::from(warm.max(1)));
+        self.pool.remarkable = bucket(Duration::from_secs_f64(latencies.quantile(0.95) * REMARKABLE));
+        self.pool.latencies = latencies;
     }
 
     fn judge_latencies(&mut self, now: Timestamp, changes: &mut Changes) {
@@ -242,33 +271,6 @@ impl Cluster {
             self.settle(index, now, changes);
         }
     }
-
-    /// Decides whether an endpoint's time-outs are believed or held, if that is to be decided.
-    pub(super) fn decide_cause(&mut self, index: usize, now: Timestamp) {
-        let endpoint = &self.endpoints[index];
-        if endpoint.probes.well() != Some(false) || !endpoint.cause.is_open() {
-            return;
-        }
-        let turning = endpoint.state.is_well() || endpoint.state == State::Suspect;
-        let own = !turning || !endpoint.probes.only_late() || endpoint.refused.is_out();
-        let since = now - cause::window(self.policy.interval);
-        let limit = cause::too_many(self.endpoints.len()).filter(|_| !own);
-        let held = limit.is_some_and(|limit| {
-            let late = |other: &Endpoint| match other.probes.well() {
-                Some(true) => other.probes.is_late(),
-                _ => {
-                    other.cause.is_held() || (other.state == State::Unhealthy && other.since >= since && other.probes.only_late())
-                }
-            };
-            let others = self.endpoints.iter().enumerate().filter(|(other, endpoint)| *other != index && late(endpoint));
-            others.take(limit).count() + 1 >= limit
-        });
-        let endpoint = &mut self.endpoints[index];
-        endpoint.cause.decide(held, endpoint.probes.fails(), now);
-        if held {
-            endpoint.history.push(Entry::new(now, Kind::Held, "half of the cluster or more ran out of time at once"));
-        }
-    }
 }
 
 fn is_failing(counts: Counts, policy: &Outlier) -> bool {
@@ -281,6 +283,10 @@ fn is_failing(counts: Counts, policy: &Outlier) -> bool {
 fn fresh(endpoint: &Endpoint, policy: &Outlier, now: Timestamp) -> Option<Sketch> {
     if !endpoint.state.is_well() {
         return None;
+    }
+    let latest = endpoint.recent.latencies(now - FRESHER);
+    if latest.len() >= latency::MANY {
+        return Some(latest);
     }
     let recent = endpoint.recent.latencies(now - FRESH);
     Some(if recent.len() < policy.min_requests { endpoint.recent.latencies(Timestamp::ZERO) } else { recent })

@@ -1,172 +1,161 @@
-//! A cluster under live traffic on a virtual clock: requests take time, wait, fail and are sent again, and what workers would count
-//! of them is read every 20 ms, as control does.
+//! A cluster under live traffic on a virtual clock: probes, beats, looks at what traffic shows, and what control does about it.
 //!
 //! Silence, outliers and slow starts are about many requests at once, which single observations cannot show. Here the engine, the
-//! picker and the probes' slots are the real ones; endpoints answer as the weather and their mood have them. What happens is
-//! counted and never judged: whoever runs it looks.
+//! picker, the probes' slots and the rules of retries are the real ones; endpoints answer as the weather and their mood have them.
+//! Nothing is measured on a machine, so a seed gives the same life everywhere. What happens is written down and never judged:
+//! whoever runs it looks.
+//!
+//! Time begins an hour after zero, as in a process that has been up for a while.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::balance::{Algorithm, Cursor, Picker};
+use crate::balance::{Algorithm, Cursor, Picker, Standing};
 use crate::base::ids::{ClusterId, EndpointId};
-use crate::base::sketch::bucket;
 use crate::base::time::Timestamp;
-use crate::health::policy::{Policy, Timing};
+use crate::config::model;
+use crate::health::check::Check;
+use crate::health::electorate::Count;
 use crate::health::schedule::Slots;
-use crate::health::signal::{Failure, Observation, ProbeResult, ProbeRun, Signal, Stamps};
+use crate::health::signal::{Beat, Failure, Observation, ProbeResult, ProbeRun, Signal, Stamps};
 use crate::health::verdict::Transition;
-use crate::health::{Changes, Cluster, Glance, Local, Member};
+use crate::health::{Changes, Cluster, Local, Member};
+use crate::sim::mood::Mood;
+use crate::sim::node::{Node, Try};
+use crate::sim::requests::{Done, Request};
 use crate::sim::weather::{Sky, Weather};
+use crate::traffic::affinity::Balance;
+use crate::traffic::budget::Recent;
+use crate::traffic::policy::RetryPolicy;
+use crate::traffic::retry::Ending;
 
-/// From one look at the counts to the next.
+/// When time begins.
+const START: Timestamp = Timestamp::from_millis(3_600_000);
+/// From one look at what traffic shows to the next, as in the running proxy.
 const LOOK: Duration = Duration::from_millis(20);
-/// Tries of one request.
-const TRIES: usize = 3;
-/// When a client gives up.
-const LIMIT: Duration = Duration::from_secs(15);
-
-/// What an endpoint does with what reaches it.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Mood {
-    /// Answers.
-    Well,
-    /// Nobody listens.
-    Dead,
-    /// Takes everything and says nothing, until it goes on.
-    Hung,
-    /// A share of its answers to requests is 503; probes are fine.
-    Failing(f64),
-    /// A share of its answers takes so many times as long; probes are fine.
-    Slow(f64, f64),
-    /// A share of packets to and from it is lost.
-    Lossy(f64),
-    /// Everything takes so many times as long.
-    Limping(f64),
-}
+/// From one moment at which a machine may stand still to the next.
+const GUST: Duration = Duration::from_millis(100);
+/// What a refused connect takes.
+pub(super) const REFUSED: Duration = Duration::from_micros(300);
+/// A stall of ours excuses what it may have caused if it was at least so long, and a quarter of the time-out.
+const STALL: Duration = Duration::from_millis(20);
+/// What the calendars show at the beginning, in milliseconds since 1970.
+const CALENDAR_MS: i64 = 1_750_000_000_000;
 
 /// What an arena is made from.
 #[derive(Debug, Clone)]
 pub struct Arrangement {
-    /// How the cluster is judged.
-    pub policy: Policy,
-    /// The pace of every probe.
-    pub timing: Timing,
-    /// How many endpoints there are.
-    pub endpoints: u32,
-    /// The network and machines.
+    /// The cluster as configured.
+    pub cluster: model::Cluster,
+    /// How its requests are tried again.
+    pub retries: RetryPolicy,
+    /// How long a request may wait for its answer.
+    pub patience: Duration,
+    /// The network and the machines.
     pub weather: Weather,
+    /// Requests a second, at random moments.
+    pub rate: f64,
     /// What an answer takes to make, on average.
     pub service: Duration,
-    /// From one request to the next.
-    pub gap: Duration,
 }
 
-/// What has become of requests.
+/// What has happened so far.
 #[derive(Debug, Clone, Default)]
-pub struct Tally {
-    /// Requests of clients.
-    pub requests: u64,
-    /// Those that got no good answer.
-    pub failed: u64,
-    /// Those that took over 100 ms, and over 300 ms.
-    pub slow: [u64; 2],
-    /// Those that were sent again while an answer was awaited.
+pub struct Record {
+    /// Every request that ended.
+    pub requests: Vec<Done>,
+    /// Every change of state.
+    pub transitions: Vec<Transition>,
+    /// Requests that were called back while an answer was awaited.
     pub recalled: u64,
     /// Tries, by endpoint.
     pub tries: Vec<u64>,
     /// Probes, by endpoint.
     pub probes: Vec<u64>,
-    /// Changes of state.
-    pub transitions: Vec<Transition>,
 }
 
 #[derive(Debug)]
-enum Event {
-    Arrive,
-    Answer { endpoint: usize, number: u64, status: u16 },
-    Probe { endpoint: usize, probe: usize },
-    Probed { endpoint: usize, run: ProbeRun, scheduled: bool },
-    Turn { endpoint: usize, mood: Mood },
-    Restart { endpoint: usize, boot: u32 },
+pub(super) enum Event {
+    Slot { node: usize, probe: usize },
+    Probed { node: usize, run: ProbeRun, scheduled: bool },
+    Send { node: usize },
+    Beat { node: usize, beat: Beat },
+    Arrive { due: Timestamp },
+    Ended { one: Try, ending: Option<Ending> },
+    GiveUp { request: u64 },
     Look,
+    Pause { node: usize },
+    Turn { node: usize, mood: Mood },
+    Clock { node: usize, ahead_ms: i64 },
 }
 
-#[derive(Debug)]
-struct Request {
-    began: Timestamp,
-    tried: Vec<usize>,
-}
-
-#[derive(Debug)]
-struct Host {
-    mood: Mood,
-    sky: Sky,
-    boot: u32,
-    slots: Vec<(Slots, bool)>,
-    /// Requests that wait, by number, with when they were sent.
-    waiting: BTreeMap<u64, (Timestamp, Request)>,
-    /// What waits to be answered when a hung endpoint goes on.
-    stuck: Vec<u64>,
-    glance: Glance,
-    overtaken: u64,
+impl Event {
+    /// Whether it happens elsewhere, so that it goes on while we stand still.
+    const fn is_elsewhere(&self) -> bool {
+        matches!(self, Self::Turn { .. } | Self::Pause { .. } | Self::Send { .. } | Self::Clock { .. })
+    }
 }
 
 /// A cluster under live traffic.
 #[derive(Debug)]
 pub struct Arena {
-    now: Timestamp,
-    rng: fastrand::Rng,
-    arrangement: Arrangement,
-    cluster: Cluster,
-    hosts: Vec<Host>,
-    admitted: Vec<usize>,
-    picker: Picker,
-    cursor: Cursor,
+    pub(super) arrangement: Arrangement,
+    pub(super) now: Timestamp,
+    pub(super) rng: fastrand::Rng,
+    engine: Cluster,
+    pub(super) nodes: Vec<Node>,
+    pub(super) admitted: Vec<usize>,
+    pub(super) picker: Picker,
+    pub(super) cursor: Cursor,
+    pub(super) requests: BTreeMap<u64, Request>,
+    pub(super) next_request: u64,
+    /// Requests and retries of late.
+    pub(super) recent: (Recent, Recent),
+    /// What an answer of anybody took of late.
+    pub(super) usual: Standing,
     events: BTreeMap<(Timestamp, u64), Event>,
     planned: u64,
-    numbers: u64,
+    /// The last time for which nothing of ours ran, and whether that is yet to be noticed.
     stalled: (Timestamp, Timestamp),
+    waking: bool,
     /// What has happened so far.
-    pub tally: Tally,
+    pub record: Record,
 }
 
 impl Arena {
-    /// An arena at time zero: nobody was probed, everybody is well.
+    /// An arena at its begin: nobody was probed, everybody is well.
     #[must_use]
     pub fn new(arrangement: Arrangement, seed: u64) -> Self {
-        let now = Timestamp::ZERO + Duration::from_secs(3600);
-        let (policy, timing) = (arrangement.policy.clone(), arrangement.timing);
-        let slots = |id| policy.probes.iter().map(|name| (Slots::new(timing, EndpointId(id), name, now), false)).collect();
-        let hosts: Vec<Host> = (0..arrangement.endpoints)
-            .map(|id| Host {
-                mood: Mood::Well,
-                sky: Sky::new(arrangement.weather, arrangement.service),
-                boot: 1,
-                slots: slots(id),
-                waiting: BTreeMap::new(),
-                stuck: Vec::new(),
-                glance: Glance { endpoint: EndpointId(id), ..Glance::default() },
-                overtaken: 0,
-            })
-            .collect();
-        let member = |id: u32| Member { id: EndpointId(id), address: format!("10.0.0.{id}:80").into(), weight: 1, backup: false };
-        let members = (0..arrangement.endpoints).map(member).collect();
-        let tally = Tally { tries: vec![0; hosts.len()], probes: vec![0; hosts.len()], ..Tally::default() };
+        let endpoints = &arrangement.cluster.endpoints;
+        let members = endpoints.iter().zip(0..).map(|(endpoint, id)| Member {
+            id: EndpointId(id),
+            address: endpoint.address.text(),
+            weight: endpoint.weight,
+            backup: endpoint.backup,
+        });
+        let members: Vec<Member> = members.collect();
+        let sky = Sky::new(arrangement.weather, arrangement.service);
+        let node = |member: &Member| Node::new(member.id, sky.clone(), &arrangement.cluster.probes, START);
+        let nodes: Vec<Node> = members.iter().map(node).collect();
+        let record = Record { tries: vec![0; nodes.len()], probes: vec![0; nodes.len()], ..Record::default() };
         let mut arena = Self {
-            now,
+            now: START,
             rng: fastrand::Rng::with_seed(seed),
-            cluster: Cluster::new(policy, members, now),
-            hosts,
+            engine: Cluster::new(arrangement.cluster.health.clone(), members, START),
+            nodes,
             admitted: Vec::new(),
-            picker: Picker::new(Algorithm::RoundRobin, &[]),
+            picker: Picker::new(Algorithm::default(), &[]),
             cursor: Cursor::default(),
+            requests: BTreeMap::new(),
+            next_request: 0,
+            recent: (Recent::default(), Recent::default()),
+            usual: Standing::default(),
             events: BTreeMap::new(),
             planned: 0,
-            numbers: 1,
             stalled: (Timestamp::ZERO, Timestamp::ZERO),
-            tally,
+            waking: false,
+            record,
             arrangement,
         };
         arena.publish();
@@ -175,13 +164,21 @@ impl Arena {
     }
 
     fn begin(&mut self) {
-        for endpoint in 0..self.hosts.len() {
-            for probe in 0..self.hosts[endpoint].slots.len() {
-                self.plan(self.now, Event::Probe { endpoint, probe });
+        let beats = self.arrangement.cluster.health.heartbeat.is_some();
+        for node in 0..self.nodes.len() {
+            for probe in 0..self.arrangement.cluster.probes.len() {
+                self.plan(self.now, Event::Slot { node, probe });
+            }
+            self.plan(self.now, Event::Pause { node });
+            if beats {
+                let phase = self.period().mul_f64(self.rng.f64());
+                self.plan(self.now + phase, Event::Send { node });
             }
         }
-        self.plan(self.now + Duration::from_secs(1), Event::Arrive);
-        self.plan(self.now, Event::Look);
+        self.plan(self.now + LOOK, Event::Look);
+        // Listeners open when everybody has been probed.
+        let due = self.now + Duration::from_secs(1);
+        self.plan(due, Event::Arrive { due });
     }
 
     /// The time.
@@ -193,13 +190,7 @@ impl Arena {
     /// The engine.
     #[must_use]
     pub const fn cluster(&self) -> &Cluster {
-        &self.cluster
-    }
-
-    /// Whether an endpoint gets traffic.
-    #[must_use]
-    pub fn is_admitted(&self, endpoint: usize) -> bool {
-        self.admitted.contains(&endpoint)
+        &self.engine
     }
 
     /// Has an endpoint behave otherwise from now on.
@@ -209,23 +200,27 @@ impl Arena {
 
     /// Has an endpoint behave otherwise from `at` on.
     pub fn turn_at(&mut self, at: Timestamp, endpoint: usize, mood: Mood) {
-        self.plan(at, Event::Turn { endpoint, mood });
+        self.plan(at, Event::Turn { node: endpoint, mood });
     }
 
-    /// Has another process answer at an endpoint from `at` on.
-    pub fn restart_at(&mut self, at: Timestamp, endpoint: usize, boot: u32) {
-        self.plan(at, Event::Restart { endpoint, boot });
+    /// From `at` on the clock that an endpoint writes into its heartbeats is ahead by so much.
+    pub fn set_clock_at(&mut self, at: Timestamp, endpoint: usize, ahead_ms: i64) {
+        self.plan(at, Event::Clock { node: endpoint, ahead_ms });
+    }
+
+    /// What the other proxies of a fleet say of an endpoint.
+    pub fn hear_fleet(&mut self, endpoint: usize, count: Count) {
+        self.tell(endpoint, Observation::Fleet(count));
     }
 
     /// Nothing of ours runs for so long from now on; what comes meanwhile is found afterwards.
     pub fn stall(&mut self, span: Duration) {
-        self.stalled = (self.now, self.now + span);
+        (self.stalled, self.waking) = ((self.now, self.now + span), true);
         let mut late = self.events.split_off(&(self.now, 0));
         let after = late.split_off(&(self.stalled.1, 0));
         self.events = after;
         for ((at, order), event) in late {
-            // The endpoints go on; what is ours waits.
-            let at = if matches!(event, Event::Turn { .. } | Event::Restart { .. }) { at } else { self.stalled.1 };
+            let at = if event.is_elsewhere() { at } else { self.stalled.1 };
             self.events.insert((at, order), event);
         }
     }
@@ -238,14 +233,15 @@ impl Arena {
     }
 
     fn step(&mut self, end: Timestamp) -> bool {
-        let due = self.cluster.next_change().unwrap_or(Timestamp::NEVER).max(self.stalled.1);
+        let due = self.engine.next_change().unwrap_or(Timestamp::NEVER).max(self.stalled.1);
         let next = self.events.first_key_value().map_or(Timestamp::NEVER, |((at, _), _)| *at);
         if due.min(next) > end {
             return false;
         }
         if due < next {
             self.now = self.now.max(due);
-            let changes = self.cluster.tick(self.now);
+            self.wake();
+            let changes = self.engine.tick(self.now);
             self.act(changes);
         } else if let Some(((at, _), event)) = self.events.pop_first() {
             self.now = self.now.max(at);
@@ -255,189 +251,178 @@ impl Arena {
     }
 
     fn happen(&mut self, event: Event) {
+        if !event.is_elsewhere() {
+            self.wake();
+        }
         match event {
-            Event::Arrive => {
-                self.plan(self.now + self.arrangement.gap, Event::Arrive);
-                self.tally.requests += 1;
-                self.send(Request { began: self.now, tried: Vec::new() });
+            Event::Slot { node, probe } => self.probe(node, probe),
+            Event::Probed { node, run, scheduled } => self.probed(node, run, scheduled),
+            Event::Send { node } => self.send_beat(node),
+            Event::Beat { node, beat } => self.tell(node, Observation::Beat(beat)),
+            Event::Arrive { due } => self.arrive(due),
+            Event::Ended { one, ending } => self.ended(one, ending),
+            Event::GiveUp { request } => self.give_up(request),
+            Event::Look => {
+                self.look();
+                self.plan(self.now + LOOK, Event::Look);
             }
-            Event::Answer { endpoint, number, status } => self.answer(endpoint, number, status),
-            Event::Probe { endpoint, probe } => self.probe(endpoint, probe),
-            Event::Probed { endpoint, run, scheduled } => self.probed(endpoint, run, scheduled),
-            Event::Turn { endpoint, mood } => self.change(endpoint, mood),
-            Event::Restart { endpoint, boot } => self.hosts[endpoint].boot = boot,
-            Event::Look => self.look(),
+            Event::Pause { node } => self.pause(node),
+            Event::Turn { node, mood } => self.change(node, mood),
+            Event::Clock { node, ahead_ms } => self.nodes[node].ahead_ms = ahead_ms,
         }
     }
 
-    fn change(&mut self, endpoint: usize, mood: Mood) {
-        self.hosts[endpoint].mood = mood;
-        if mood == Mood::Dead {
-            let waiting = std::mem::take(&mut self.hosts[endpoint].waiting);
-            self.hosts[endpoint].stuck.clear();
-            for (_, (_, request)) in waiting {
-                self.fail(endpoint);
-                self.tell(endpoint, Observation::Reset);
-                self.send(request);
+    /// After a stall nobody is judged for what was not heard meanwhile.
+    fn wake(&mut self) {
+        let (from, to) = self.stalled;
+        if self.waking && self.now >= to {
+            self.waking = false;
+            let changes = self.engine.excuse(to.since(from), self.now);
+            self.act(changes);
+        }
+    }
+
+    fn change(&mut self, node: usize, mood: Mood) {
+        let before = std::mem::replace(&mut self.nodes[node].mood, mood);
+        if mood == Mood::Dead && before != Mood::Dead {
+            let usual = self.usual();
+            for one in self.nodes[node].die(usual, self.now) {
+                self.tell(node, Observation::Reset);
+                self.ask_at_once(node);
+                self.try_again(one.request, Ending::Reset, node);
             }
         } else if mood != Mood::Hung {
-            for number in std::mem::take(&mut self.hosts[endpoint].stuck) {
-                self.plan(self.now + Duration::from_millis(1), Event::Answer { endpoint, number, status: 200 });
+            for (one, ending) in std::mem::take(&mut self.nodes[node].stuck) {
+                self.plan(self.now + Duration::from_millis(1), Event::Ended { one, ending });
             }
         }
     }
 
-    /// Sends a request to whoever is picked; it fails if nobody is, or it has been tried often enough.
-    fn send(&mut self, mut request: Request) {
-        while request.tried.len() < TRIES && self.now.since(request.began) < LIMIT {
-            let tried: Vec<usize> =
-                request.tried.iter().filter_map(|one| self.admitted.iter().position(|other| other == one)).collect();
-            let picked = self.picker.pick(&mut self.cursor, &mut self.rng, &|_: usize| 0, None, &tried);
-            let Some(endpoint) = picked.map(|position| self.admitted[position]) else { break };
-            request.tried.push(endpoint);
-            self.tally.tries[endpoint] += 1;
-            if self.hosts[endpoint].mood == Mood::Dead {
-                self.fail(endpoint);
-                self.tell(endpoint, Observation::Refused);
-                continue;
-            }
-            return self.put(endpoint, request);
-        }
-        self.tally.failed += 1;
+    // Probes.
+
+    fn probe(&mut self, node: usize, probe: usize) {
+        let timing = self.arrangement.cluster.probes[probe].timing;
+        let rounds = &mut self.nodes[node].rounds[probe];
+        let Some(fresh) = rounds.take(timing.fast_interval, self.now, &mut self.rng) else { return };
+        let next = rounds.slots.next();
+        self.ask(node, probe, fresh, timing.timeout, true);
+        self.plan(next, Event::Slot { node, probe });
     }
 
-    fn put(&mut self, endpoint: usize, request: Request) {
-        let number = self.numbers;
-        self.numbers += 1;
+    /// Has every probe of an endpoint run at once, as far as it has not just done so.
+    pub(super) fn ask_at_once(&mut self, node: usize) {
+        for probe in 0..self.nodes[node].rounds.len() {
+            let at = self.nodes[node].rounds[probe].ask(self.now);
+            self.plan(at, Event::Slot { node, probe });
+        }
+    }
+
+    /// Starts a run; its result is drawn now and comes when it is due.
+    fn ask(&mut self, node: usize, probe: usize, fresh: bool, timeout: Duration, scheduled: bool) {
+        self.record.probes[node] += 1;
+        let connects = self.arrangement.cluster.probes[probe].check == Check::Tcp;
         let (now, rng) = (self.now, &mut self.rng);
-        let host = &mut self.hosts[endpoint];
-        host.waiting.insert(number, (now, request));
-        let span = match host.mood {
-            Mood::Hung | Mood::Dead => None,
-            Mood::Well | Mood::Failing(_) => host.sky.exchange(0.0, 1.0, rng),
-            Mood::Slow(share, factor) => host.sky.exchange(0.0, if rng.f64() < share { factor } else { 1.0 }, rng),
-            Mood::Lossy(share) => host.sky.exchange(share, 1.0, rng),
-            Mood::Limping(factor) => host.sky.exchange(0.0, factor, rng),
+        let asked = &mut self.nodes[node];
+        let (loss, factor) = (asked.mood.loss(), asked.mood.slower(rng));
+        let shaken = if fresh || connects { asked.sky.connect(now, loss, rng) } else { Some(Duration::ZERO) };
+        let answered = if connects { Some(Duration::ZERO) } else { asked.sky.exchange(now, loss, factor, rng) };
+        let took = shaken.zip(answered).map(|(shaken, answered)| shaken + answered + asked.stalled(now));
+        let silent = asked.mood == Mood::Hung && !connects;
+        let (result, latency) = match took.filter(|took| !silent && *took <= timeout) {
+            _ if asked.mood == Mood::Dead => (ProbeResult::Fail(Failure::Refused), REFUSED.min(timeout)),
+            None => (ProbeResult::Fail(Failure::Timeout(timeout)), timeout),
+            Some(took) if asked.mood == Mood::Wrong && !connects => (ProbeResult::Fail(Failure::Status(503)), took),
+            Some(took) => (ProbeResult::Pass, took),
         };
-        let status = if matches!(host.mood, Mood::Failing(share) if rng.f64() < share) { 503 } else { 200 };
-        match span {
-            Some(span) => self.plan(now + span, Event::Answer { endpoint, number, status }),
-            None => host.stuck.push(number),
-        }
-    }
-
-    fn fail(&mut self, endpoint: usize) {
-        let glance = &mut self.hosts[endpoint].glance;
-        glance.requests += 1;
-        glance.errors += 1;
-        glance.gateway_errors += 1;
-        glance.streak += 1;
-    }
-
-    fn answer(&mut self, endpoint: usize, number: u64, status: u16) {
-        let now = self.now;
-        let host = &mut self.hosts[endpoint];
-        if host.mood == Mood::Hung {
-            host.stuck.push(number);
-            return;
-        }
-        let Some((sent, request)) = host.waiting.remove(&number) else { return };
-        host.overtaken = host.overtaken.max(number);
-        let glance = &mut host.glance;
-        glance.heard = now;
-        glance.requests += 1;
-        let bucket = u8::try_from(bucket(now.since(sent))).unwrap_or(u8::MAX);
-        glance.latencies.push((bucket, 1));
-        if status == 503 {
-            glance.errors += 1;
-            glance.gateway_errors += 1;
-            glance.streak += 1;
-            return self.send(request);
-        }
-        glance.streak = 0;
-        glance.success_sent = glance.success_sent.max(sent);
-        let took = now.since(request.began);
-        self.tally.slow[0] += u64::from(took > Duration::from_millis(100));
-        self.tally.slow[1] += u64::from(took > Duration::from_millis(300));
-    }
-
-    fn look(&mut self) {
-        self.plan(self.now + LOOK, Event::Look);
-        let mut glances = Vec::new();
-        for host in &mut self.hosts {
-            let overtaken = host.overtaken;
-            host.glance.oldest = host.waiting.range(overtaken..).next().map(|(_, (sent, _))| *sent);
-            host.glance.in_flight = u32::try_from(host.waiting.len()).unwrap_or(u32::MAX);
-            if host.glance.requests > 0 || host.glance.oldest.is_some() {
-                glances.push(host.glance.clone());
-            }
-            let Glance { endpoint, heard, success_sent, streak, .. } = host.glance;
-            host.glance = Glance { endpoint, heard, success_sent, streak, ..Glance::default() };
-        }
-        let local = Local { stalled_until: self.stalled.1.min(self.now), alive: self.now };
-        let changes = self.cluster.look(&glances, local, self.now);
-        self.act(changes);
-    }
-
-    fn probe(&mut self, endpoint: usize, probe: usize) {
-        let (slots, under_way) = &mut self.hosts[endpoint].slots[probe];
-        if *under_way || slots.take(self.now, &mut self.rng).is_none() {
-            return;
-        }
-        *under_way = true;
-        self.ask(endpoint, probe, self.arrangement.timing.timeout, true);
-    }
-
-    fn ask(&mut self, endpoint: usize, probe: usize, timeout: Duration, scheduled: bool) {
-        self.tally.probes[endpoint] += 1;
-        let (now, rng) = (self.now, &mut self.rng);
-        let host = &mut self.hosts[endpoint];
-        let (loss, factor) = match host.mood {
-            Mood::Lossy(share) => (share, 1.0),
-            Mood::Limping(factor) => (0.0, factor),
-            _ => (0.0, 1.0),
-        };
-        let span = match host.mood {
-            Mood::Dead => Some(Duration::from_micros(50)),
-            Mood::Hung => None,
-            _ => host.sky.exchange(loss, factor, rng).filter(|span| *span < timeout),
-        };
-        let result = match (host.mood, span) {
-            (Mood::Dead, _) => ProbeResult::Fail(Failure::Refused),
-            (_, None) => ProbeResult::Fail(Failure::Timeout(timeout)),
-            (_, Some(_)) => ProbeResult::Pass,
-        };
-        let latency = span.unwrap_or(timeout);
         let run = ProbeRun { probe, started: now, latency, result, excerpt: Arc::from(""), stamps: Stamps::default() };
-        self.plan(now + latency, Event::Probed { endpoint, run, scheduled });
+        self.plan(now + latency, Event::Probed { node, run, scheduled });
     }
 
-    fn probed(&mut self, endpoint: usize, mut run: ProbeRun, scheduled: bool) {
-        let probe = run.probe;
-        let within = run.started < self.stalled.1 && run.started + run.latency > self.stalled.0;
-        if within && matches!(run.result, ProbeResult::Fail(Failure::Timeout(_))) {
+    fn probed(&mut self, node: usize, mut run: ProbeRun, scheduled: bool) {
+        let passed = run.result == ProbeResult::Pass;
+        let late = matches!(run.result, ProbeResult::Fail(Failure::Timeout(_)));
+        if late && self.is_excused(&run) {
             run.result = ProbeResult::Void("the proxy itself stalled".to_owned());
         }
-        if run.result == ProbeResult::Pass {
-            run.stamps.boot_id = Some(self.hosts[endpoint].boot.to_string().into());
-        }
-        self.tell(endpoint, Observation::Probe(run));
+        let rounds = &mut self.nodes[node].rounds[run.probe];
         if scheduled {
-            let (slots, under_way) = &mut self.hosts[endpoint].slots[probe];
-            *under_way = false;
-            let next = slots.next().max(self.now);
-            self.plan(next, Event::Probe { endpoint, probe });
+            (rounds.busy, rounds.warm) = (false, passed);
+            let next = if rounds.is_wanted() { rounds.slots.next().min(rounds.patience) } else { rounds.slots.next() };
+            self.plan(next.max(self.now), Event::Slot { node, probe: run.probe });
+        }
+        if passed {
+            self.nodes[node].rounds[run.probe].took(run.latency);
+        }
+        if late {
+            // What traffic shows may outweigh it.
+            self.look();
+        }
+        self.tell(node, Observation::Probe(run));
+    }
+
+    /// Whether we stood still for so long during a run that this may be why nothing came.
+    fn is_excused(&self, run: &ProbeRun) -> bool {
+        let (from, to) = self.stalled;
+        let held = to.min(run.started + run.latency).since(from.max(run.started));
+        held > STALL.max(run.latency / 4)
+    }
+
+    fn confirm(&mut self, node: usize, runs: u32) {
+        for probe in 0..self.arrangement.cluster.probes.len() {
+            let spec = &self.arrangement.cluster.probes[probe];
+            if spec.check != Check::Tcp && spec.address.is_none() {
+                let deadline = self.nodes[node].rounds[probe].deadline(spec.timing.timeout);
+                (0..runs).for_each(|_| self.ask(node, probe, true, deadline, false));
+            }
         }
     }
 
-    fn tell(&mut self, endpoint: usize, observation: Observation) {
-        let id = self.hosts[endpoint].glance.endpoint;
-        let signal = Signal { cluster: ClusterId(0), endpoint: id, at: self.now, observation };
-        let changes = self.cluster.apply(&signal, self.now);
+    // Heartbeats.
+
+    fn period(&self) -> Duration {
+        self.arrangement.cluster.health.heartbeat.map_or(Duration::from_secs(1), |heartbeat| heartbeat.period)
+    }
+
+    fn send_beat(&mut self, node: usize) {
+        self.plan(self.now + self.period(), Event::Send { node });
+        let (now, rng) = (self.now, &mut self.rng);
+        let sender = &mut self.nodes[node];
+        if matches!(sender.mood, Mood::Dead | Mood::Hung) {
+            return;
+        }
+        sender.beats += 1;
+        let calendar = |at: Timestamp, ahead: i64| {
+            let elapsed = i64::try_from(at.since(START).as_millis()).unwrap_or(i64::MAX);
+            u64::try_from(CALENDAR_MS.saturating_add(elapsed).saturating_add(ahead)).ok()
+        };
+        let Some(took) = sender.sky.exchange(now, sender.mood.loss(), 0.0, rng) else { return };
+        let comes = now + took / 2 + sender.stalled(now);
+        let beat = Beat {
+            boot_id: Some(Arc::from("first")),
+            seq: Some(sender.beats),
+            sent_at_ms: calendar(now, sender.ahead_ms),
+            received_at_ms: calendar(comes, 0),
+            ..Beat::default()
+        };
+        self.plan(comes, Event::Beat { node, beat });
+    }
+
+    // What is believed.
+
+    fn look(&mut self) {
+        let glances: Vec<_> = self.nodes.iter_mut().filter_map(Node::glance).collect();
+        let local = Local { stalled_until: self.stalled.1.min(self.now), alive: self.now };
+        let changes = self.engine.look(&glances, local, self.now);
         self.act(changes);
     }
 
-    /// Does what control does: publishes, calls back, confirms, sets the pace.
+    pub(super) fn tell(&mut self, node: usize, observation: Observation) {
+        let signal = Signal { cluster: ClusterId(0), endpoint: self.nodes[node].id, at: self.now, observation };
+        let changes = self.engine.apply(&signal, self.now);
+        self.act(changes);
+    }
+
+    /// Does what control does: publishes, sets the pace, confirms, calls back.
     fn act(&mut self, changes: Changes) {
         if changes.admission_changed {
             self.publish();
@@ -446,58 +431,62 @@ impl Arena {
             self.set_pace(position(*id));
         }
         for (id, runs) in &changes.confirm {
-            let deadline = self.arrangement.timing.timeout.min(Duration::from_millis(50));
-            for probe in 0..self.hosts[position(*id)].slots.len() {
-                (0..*runs).for_each(|_| self.ask(position(*id), probe, deadline, false));
-            }
+            self.confirm(position(*id), *runs);
         }
-        let gone = changes.transitions.iter().filter(|transition| forbids_waiting(transition)).map(|gone| gone.endpoint);
-        let gone: Vec<usize> = gone.chain(changes.recalled.iter().copied()).map(position).collect();
-        self.tally.transitions.extend(changes.transitions);
-        for endpoint in gone {
-            self.hosts[endpoint].stuck.clear();
-            for (_, (_, request)) in std::mem::take(&mut self.hosts[endpoint].waiting) {
-                self.tally.recalled += 1;
-                self.send(request);
-            }
-        }
+        let gone = changes.transitions.iter().filter(|transition| transition.forbids_waiting());
+        let gone = gone.map(|transition| transition.endpoint).chain(changes.recalled.iter().copied());
+        let gone: Vec<usize> = gone.map(position).collect();
+        self.record.transitions.extend(changes.transitions);
+        gone.into_iter().for_each(|node| self.recall(node));
     }
 
-    fn set_pace(&mut self, endpoint: usize) {
-        let pace = self.cluster.pace(self.hosts[endpoint].glance.endpoint);
-        for probe in 0..self.hosts[endpoint].slots.len() {
-            let slots = &mut self.hosts[endpoint].slots[probe].0;
+    fn publish(&mut self) {
+        let admission = self.engine.admission();
+        let weights: Vec<f64> = admission.admitted.iter().map(|(_, weight)| *weight).collect();
+        self.admitted = admission.admitted.iter().map(|(id, _)| position(*id)).collect();
+        self.picker = Picker::new(algorithm(&self.arrangement.cluster.balance), &weights);
+    }
+
+    fn set_pace(&mut self, node: usize) {
+        let pace = self.engine.pace(self.nodes[node].id);
+        for probe in 0..self.nodes[node].rounds.len() {
+            let slots: &mut Slots = &mut self.nodes[node].rounds[probe].slots;
             let before = slots.next();
             slots.set_pace(pace, self.now, &mut self.rng);
             let next = slots.next();
             if next != before {
-                self.plan(next, Event::Probe { endpoint, probe });
+                self.plan(next, Event::Slot { node, probe });
             }
         }
     }
 
-    fn publish(&mut self) {
-        let admission = self.cluster.admission();
-        let weights: Vec<f64> = admission.admitted.iter().map(|(_, weight)| *weight).collect();
-        self.admitted = admission.admitted.iter().map(|(id, _)| position(*id)).collect();
-        self.picker = Picker::new(Algorithm::RoundRobin, &weights);
+    /// Has the machine under an endpoint stand still, if it does now; in a cloud half of the pauses befall all of them.
+    fn pause(&mut self, node: usize) {
+        self.plan(self.now + GUST, Event::Pause { node });
+        let Some(span) = self.nodes[node].sky.pause(GUST, &mut self.rng) else { return };
+        let all = self.arrangement.weather == Weather::Cloud && self.rng.bool();
+        let nodes = if all { &mut self.nodes[..] } else { &mut self.nodes[node..=node] };
+        for node in nodes {
+            node.stalled_until = node.stalled_until.max(self.now + span);
+        }
     }
 
-    fn plan(&mut self, at: Timestamp, event: Event) {
-        let ours = !matches!(event, Event::Turn { .. } | Event::Restart { .. });
-        let at = if ours && at >= self.stalled.0 { at.max(self.stalled.1) } else { at };
+    pub(super) fn plan(&mut self, at: Timestamp, event: Event) {
+        let at = if event.is_elsewhere() || at < self.stalled.0 { at } else { at.max(self.stalled.1) };
         self.events.insert((at, self.planned), event);
         self.planned += 1;
     }
 }
 
+/// Ids are given out in order.
 fn position(id: EndpointId) -> usize {
     usize::try_from(id.0).unwrap_or(usize::MAX)
 }
 
-/// Whether a verdict calls those back who wait.
-fn forbids_waiting(transition: &Transition) -> bool {
-    use crate::health::verdict::{Code, State};
-    let gone = |code: &Code| matches!(code, Code::ProbeTimeout | Code::ProbeRefused | Code::Refused);
-    transition.to == State::Unhealthy && transition.reasons.iter().any(|reason| gone(&reason.code))
+/// How requests are spread. Those with a key are taken for many different keys, which come to the same as turns.
+const fn algorithm(balance: &Balance) -> Algorithm {
+    match balance {
+        Balance::Any(algorithm) => *algorithm,
+        Balance::Hash(_) => Algorithm::RoundRobin,
+    }
 }

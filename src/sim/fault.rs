@@ -1,6 +1,12 @@
-//! What goes wrong in a simulated life, and how an endpoint then treats probes and requests.
+//! What goes wrong in a simulated life, and how endpoints behave by it.
 
 use std::time::Duration;
+
+use crate::base::time::Timestamp;
+use crate::sim::mood::Mood;
+
+/// The endpoint that a fault of one hits, by position.
+pub(super) const SICK: usize = 0;
 
 /// A fault of one endpoint, or of what leads to it.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -82,35 +88,39 @@ impl Fault {
         !matches!(self, Self::None | Self::LossEverywhere(_))
     }
 
-    /// The share of packets lost on the way to the sick endpoint, and to the others.
-    pub(super) const fn loss(self) -> (f64, f64) {
+    /// Whom it hits: one endpoint, or all of so many.
+    pub(super) fn whom(self, endpoints: usize) -> std::ops::Range<usize> {
         match self {
-            Self::Loss(share) => (share, 0.0),
-            Self::LossEverywhere(share) => (share, share),
-            _ => (0.0, 0.0),
+            Self::None => 0..0,
+            Self::LossEverywhere(_) => 0..endpoints,
+            _ => SICK..endpoints.min(SICK + 1),
         }
     }
 
-    /// Whether its endpoint answers nothing, so long after its begin.
-    pub(super) fn hangs(self, since: Duration) -> bool {
-        match self {
-            Self::Hung => true,
-            Self::Flapping(half) => !half.is_zero() && (since.as_nanos() / half.as_nanos()).is_multiple_of(2),
-            _ => false,
-        }
+    /// How those behave that it hits, from its begin to `end`.
+    pub(super) fn moods(self, begin: Timestamp, end: Timestamp) -> Vec<(Timestamp, Mood)> {
+        let mood = match self {
+            Self::None => Mood::Well,
+            Self::Refused => Mood::Dead,
+            Self::Hung => Mood::Hung,
+            Self::Wrong => Mood::Wrong,
+            Self::Limping(times) => Mood::Limping(times),
+            Self::Errors(share) => Mood::Failing(share),
+            Self::Tail(share) => Mood::Slow(share, 100.0),
+            Self::Loss(share) | Self::LossEverywhere(share) => Mood::Lossy(share),
+            Self::Flapping(half) => return flaps(half.max(Duration::from_millis(1)), begin, end),
+        };
+        vec![(begin, mood)]
     }
+}
 
-    /// How many times as long an answer takes.
-    pub(super) fn slower(self, rng: &mut fastrand::Rng) -> f64 {
-        match self {
-            Self::Limping(times) => times,
-            Self::Tail(share) if rng.f64() < share => 100.0,
-            _ => 1.0,
-        }
+fn flaps(half: Duration, begin: Timestamp, end: Timestamp) -> Vec<(Timestamp, Mood)> {
+    let mut moods = Vec::new();
+    let (mut at, mut mood) = (begin, Mood::Hung);
+    while at < end {
+        moods.push((at, mood));
+        mood = if mood == Mood::Hung { Mood::Well } else { Mood::Hung };
+        at = at + half;
     }
-
-    /// Whether an answer to a request is a 503.
-    pub(super) fn fails(self, rng: &mut fastrand::Rng) -> bool {
-        matches!(self, Self::Errors(share) if rng.f64() < share)
-    }
+    moods
 }

@@ -8,19 +8,21 @@
 mod arena;
 mod fault;
 mod host;
-mod life;
 mod link;
+mod mood;
 mod node;
 pub mod plan;
+mod requests;
 mod simulate;
 mod weather;
 mod world;
 
-pub use arena::{Arena, Arrangement, Mood, Tally};
+pub use arena::{Arena, Arrangement, Record};
 pub use fault::Fault;
 pub use host::{Behaviour, Host};
-pub use life::{Done, Life, Record, Scene};
 pub use link::Link;
-pub use simulate::{Outcome, Plot, scene, simulate};
+pub use mood::Mood;
+pub use requests::Done;
+pub use simulate::{Life, Outcome, Plot, arrangement, live, simulate};
 pub use weather::{Sky, Weather};
 pub use world::{Setting, Step, What, World};

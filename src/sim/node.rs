@@ -1,19 +1,19 @@
-//! One endpoint of a life: its probes' slots, who waits for it, and what its traffic has shown since it was last looked at.
+//! One endpoint of an arena: its mood, its probes' slots, who waits for it, and what its traffic has shown since it was last looked at.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use crate::balance::Standing;
 use crate::base::ids::EndpointId;
 use crate::base::sketch;
 use crate::base::time::Timestamp;
 use crate::health::Glance;
-use crate::health::schedule::Slots;
-use crate::sim::life::Scene;
-use crate::sim::link::Link;
+use crate::health::check::ProbeSpec;
+use crate::health::schedule::{Slot, Slots};
+use crate::sim::mood::Mood;
 use crate::sim::weather::Sky;
+use crate::traffic::retry::Ending;
 
-/// How much of a shorter latency is believed at once; a longer one is at its peak.
-const SMOOTH: f64 = 0.1;
 /// Latencies of a probe that are remembered.
 const REMEMBERED: usize = 100;
 /// The shortest deadline of a confirmation.
@@ -21,11 +21,11 @@ const LEAST: Duration = Duration::from_millis(50);
 /// A deadline is so many times the longest latency.
 const TIMES: u32 = 3;
 
-/// A request that waits.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Wait {
+/// One try of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Try {
     pub(super) request: u64,
-    pub(super) sent: Timestamp,
+    pub(super) number: u32,
 }
 
 /// The runs of one probe.
@@ -35,10 +35,45 @@ pub(super) struct Rounds {
     pub(super) busy: bool,
     /// Whether the last run has left a connection.
     pub(super) warm: bool,
+    /// Whether a run at once is wanted, and when the next one that is may start.
+    wanted: bool,
+    pub(super) patience: Timestamp,
     last: VecDeque<Duration>,
 }
 
 impl Rounds {
+    fn new(id: EndpointId, probe: &ProbeSpec, now: Timestamp) -> Self {
+        let slots = Slots::new(probe.timing, id, &probe.name, now);
+        Self { slots, busy: false, warm: false, wanted: false, patience: now, last: VecDeque::new() }
+    }
+
+    /// Asks for a run at once. Returns when it may start.
+    pub(super) fn ask(&mut self, now: Timestamp) -> Timestamp {
+        self.wanted = true;
+        self.patience.max(now)
+    }
+
+    /// Whether a run that was asked for is still to come.
+    pub(super) const fn is_wanted(&self) -> bool {
+        self.wanted
+    }
+
+    /// Takes the turn of a run. Returns whether it needs a fresh connection; `None` if it is nobody's turn.
+    pub(super) fn take(&mut self, spacing: Duration, now: Timestamp, rng: &mut fastrand::Rng) -> Option<bool> {
+        if self.busy {
+            return None;
+        }
+        let slot: Option<Slot> = self.slots.take(now, rng);
+        let asked = self.wanted && (slot.is_some() || now >= self.patience);
+        if asked {
+            self.wanted = false;
+            self.patience = now + spacing;
+        }
+        let fresh = slot.map(|slot| slot.fresh || asked).or(asked.then_some(true))?;
+        self.busy = true;
+        Some(fresh || !self.warm)
+    }
+
     /// A run has passed.
     pub(super) fn took(&mut self, latency: Duration) {
         if self.last.len() == REMEMBERED {
@@ -57,40 +92,44 @@ impl Rounds {
 #[derive(Debug)]
 pub(super) struct Node {
     pub(super) id: EndpointId,
+    pub(super) mood: Mood,
     pub(super) rounds: Vec<Rounds>,
     pub(super) in_flight: u32,
     pub(super) heard: Timestamp,
-    /// What its answers took of late, seconds; 0 before the first.
-    pub(super) latency: f64,
+    /// How it did of late, as a worker sees it.
+    pub(super) standing: Standing,
     pub(super) refused: Option<Timestamp>,
     pub(super) stalled_until: Timestamp,
     pub(super) sky: Sky,
+    /// What it will answer when it goes on.
+    pub(super) stuck: Vec<(Try, Option<Ending>)>,
+    /// The number of its next heartbeat, and by how many milliseconds its clock is ahead.
+    pub(super) beats: u64,
+    pub(super) ahead_ms: i64,
     /// When each idle connection was last used, the newest last.
     idle: Vec<Timestamp>,
     /// Everybody who waits, in the order in which they were sent.
-    waits: BTreeMap<(Timestamp, u64), Wait>,
+    waits: BTreeMap<(Timestamp, Try), ()>,
     /// Up to here an answer has overtaken those who wait.
-    overtaken: Option<(Timestamp, u64)>,
+    overtaken: Option<(Timestamp, Try)>,
     news: Glance,
 }
 
 impl Node {
-    pub(super) fn new(id: EndpointId, scene: &Scene, now: Timestamp) -> Self {
-        let rounds = scene.cluster.probes.iter().map(|probe| Rounds {
-            slots: Slots::new(probe.timing, id, &probe.name, now),
-            busy: false,
-            warm: false,
-            last: VecDeque::new(),
-        });
+    pub(super) fn new(id: EndpointId, sky: Sky, probes: &[ProbeSpec], now: Timestamp) -> Self {
         Self {
             id,
-            rounds: rounds.collect(),
+            mood: Mood::Well,
+            rounds: probes.iter().map(|probe| Rounds::new(id, probe, now)).collect(),
             in_flight: 0,
             heard: Timestamp::ZERO,
-            latency: 0.0,
+            standing: Standing::default(),
             refused: None,
             stalled_until: Timestamp::ZERO,
-            sky: Sky::new(scene.weather, scene.service),
+            sky,
+            stuck: Vec::new(),
+            beats: 0,
+            ahead_ms: 0,
             idle: Vec::new(),
             waits: BTreeMap::new(),
             overtaken: None,
@@ -98,14 +137,9 @@ impl Node {
         }
     }
 
-    /// How long it stands still from now on.
+    /// How long its machine stands still from now on.
     pub(super) fn stalled(&self, now: Timestamp) -> Duration {
         self.stalled_until.since(now)
-    }
-
-    /// What a handshake takes, a share `loss` of packets lost; `None` if it never ends.
-    pub(super) fn connect(&self, loss: f64, rng: &mut fastrand::Rng) -> Option<Duration> {
-        Link { loss, round_trip: self.sky.travel(rng) }.connect(rng)
     }
 
     /// Takes an idle connection, if there is one that is not too old.
@@ -117,22 +151,26 @@ impl Node {
         kept
     }
 
-    /// A request is sent to it.
-    pub(super) fn sent(&mut self, wait: Wait) {
+    /// A try is sent to it.
+    pub(super) fn sent(&mut self, one: Try, now: Timestamp) {
         self.in_flight += 1;
-        self.waits.insert((wait.sent, wait.request), wait);
+        self.waits.insert((now, one), ());
     }
 
-    /// A request waits no more: it was answered with a status, or not.
-    pub(super) fn settled(&mut self, request: u64, sent: Timestamp, status: Option<u16>, now: Timestamp) {
-        if self.waits.remove(&(sent, request)).is_none() {
-            return;
+    /// A try that was sent at `sent` waits no more: it was answered with a status, or not. False if it did not wait.
+    pub(super) fn settled(&mut self, one: Try, sent: Timestamp, status: Option<u16>, usual: f64, now: Timestamp) -> bool {
+        if self.waits.remove(&(sent, one)).is_none() {
+            return false;
         }
         self.in_flight = self.in_flight.saturating_sub(1);
+        let took = now.since(sent);
         let news = &mut self.news;
         news.requests += 1;
         if status.is_none_or(|status| status >= 500) {
             news.errors += 1;
+            self.standing.failed(took, usual, now);
+        } else {
+            self.standing.answered(took, now);
         }
         if status.is_none_or(|status| (502..=504).contains(&status)) {
             news.gateway_errors += 1;
@@ -140,30 +178,41 @@ impl Node {
         } else {
             news.streak = 0;
         }
-        let Some(status) = status else { return };
+        let Some(status) = status else { return true };
         self.idle.push(now);
-        let took = now.since(sent).as_secs_f64();
-        self.latency = if took > self.latency { took } else { self.latency + (took - self.latency) * SMOOTH };
         if status < 500 {
             news.success_sent = news.success_sent.max(sent);
         }
         self.heard = now;
-        self.overtaken = self.overtaken.max(Some((sent, request)));
-        if let Ok(bucket) = u8::try_from(sketch::bucket(now.since(sent))) {
+        self.overtaken = self.overtaken.max(Some((sent, one)));
+        if let Ok(bucket) = u8::try_from(sketch::bucket(took)) {
             news.latencies.push((bucket, 1));
         }
+        true
     }
 
-    /// Everybody who waits, who from now on does not.
-    pub(super) fn recalled(&mut self) -> Vec<Wait> {
+    /// Everybody who waits, who from now on does not. Those who gave up on it say nothing of it.
+    pub(super) fn leave(&mut self) -> Vec<Try> {
         self.in_flight = 0;
-        std::mem::take(&mut self.waits).into_values().collect()
+        self.stuck.clear();
+        std::mem::take(&mut self.waits).into_keys().map(|(_, one)| one).collect()
+    }
+
+    /// Its process has ended: everybody who waits is reset.
+    pub(super) fn die(&mut self, usual: f64, now: Timestamp) -> Vec<Try> {
+        self.idle.clear();
+        let waits: Vec<(Timestamp, Try)> = self.waits.keys().copied().collect();
+        for (sent, one) in &waits {
+            self.settled(*one, *sent, None, usual, now);
+        }
+        self.stuck.clear();
+        waits.into_iter().map(|(_, one)| one).collect()
     }
 
     /// What is new; none if nothing is and nobody waits.
     pub(super) fn glance(&mut self) -> Option<Glance> {
         let after = self.overtaken.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
-        let oldest = self.waits.range((after, std::ops::Bound::Unbounded)).next().map(|((sent, _), _)| *sent);
+        let oldest = self.waits.range((after, std::ops::Bound::Unbounded)).next().map(|((sent, _), ())| *sent);
         if self.news.requests == 0 && oldest.is_none() {
             return None;
         }

@@ -8,8 +8,8 @@ use crate::base::time::Timestamp;
 use crate::config::Config;
 use crate::config::model::Cluster;
 use crate::health::verdict::{State, Transition};
-use crate::sim::fault::Fault;
-use crate::sim::life::{Life, Record, SICK, Scene};
+use crate::sim::arena::{Arena, Arrangement, Record};
+use crate::sim::fault::{Fault, SICK};
 use crate::sim::weather::Weather;
 use crate::traffic::policy::{RetryOn, RetryPolicy};
 
@@ -83,7 +83,7 @@ pub fn simulate(config: &Config, faults: &[Fault], plot: &Plot) -> Vec<Outcome> 
 }
 
 fn outcome(config: &Config, cluster: &Cluster, fault: Fault, plot: &Plot) -> Outcome {
-    let scene = scene(config, cluster, fault, plot);
+    let arrangement = arrangement(config, cluster, plot);
     let mut outcome = Outcome {
         cluster: Arc::clone(&cluster.name),
         fault,
@@ -100,10 +100,10 @@ fn outcome(config: &Config, cluster: &Cluster, fault: Fault, plot: &Plot) -> Out
     };
     let mut answers = (0_u64, 0_u64);
     for seed in 0..plot.seeds {
-        let record = Life::live(scene.clone(), seed);
-        outcome.add(&scene, &record, plot.slow);
-        let half = scene.begin + plot.lasts / 2;
-        for done in record.requests.iter().filter(|done| done.start >= half && done.by.is_some()) {
+        let life = live(arrangement.clone(), fault, plot, seed);
+        outcome.add(&life, cluster.endpoints.len(), plot);
+        let half = life.begin + plot.lasts / 2;
+        for done in life.record.requests.iter().filter(|done| done.start >= half && done.by.is_some()) {
             answers.0 += u64::from(done.by == Some(SICK));
             answers.1 += 1;
         }
@@ -115,31 +115,33 @@ fn outcome(config: &Config, cluster: &Cluster, fault: Fault, plot: &Plot) -> Out
 }
 
 impl Outcome {
-    fn add(&mut self, scene: &Scene, record: &Record, slow: Duration) {
+    #[expect(clippy::cast_precision_loss, reason = "a count of endpoints")]
+    fn add(&mut self, life: &Life, endpoints: usize, plot: &Plot) {
         let sick = EndpointId(u32::try_from(SICK).unwrap_or(0));
-        let later = || record.transitions.iter().filter(|transition| transition.at >= scene.begin);
+        let (begin, record) = (life.begin, &life.record);
+        let later = || record.transitions.iter().filter(|transition| transition.at >= begin);
         let of_it = || later().filter(|transition| transition.endpoint == sick);
         self.transitions += count(of_it().count() as u64);
         if self.fault.is_sick()
             && let Some(first) = of_it().find(|transition| is_against(transition))
         {
-            let after = first.at.since(scene.begin);
+            let after = first.at.since(begin);
             self.found.0 += 1;
             self.mean += after;
             self.worst = self.worst.max(after);
         }
         let falsely = record.transitions.iter().filter(|transition| {
-            let deserved = self.fault.is_sick() && transition.endpoint == sick && transition.at >= scene.begin;
+            let deserved = self.fault.is_sick() && transition.endpoint == sick && transition.at >= begin;
             is_out(transition) && !deserved
         });
         self.false_ejections += falsely.count() as u64;
-        let well = scene.cluster.endpoints.len() as f64 * scene.end.since(Timestamp::ZERO).as_secs_f64();
-        let ill = if self.fault.is_sick() { scene.end.since(scene.begin).as_secs_f64() } else { 0.0 };
+        let well = endpoints as f64 * (plot.before + plot.lasts).as_secs_f64();
+        let ill = if self.fault.is_sick() { plot.lasts.as_secs_f64() } else { 0.0 };
         self.endpoint_days += (well - ill) / 86_400.0;
-        for done in record.requests.iter().filter(|done| done.start >= scene.begin) {
+        for done in record.requests.iter().filter(|done| done.start >= begin) {
             self.requests += 1;
             self.failed += u64::from(!done.well);
-            self.slow += u64::from(done.latency > slow);
+            self.slow += u64::from(done.latency > plot.slow);
         }
     }
 }
@@ -154,9 +156,31 @@ fn is_against(transition: &Transition) -> bool {
     matches!(transition.to, State::Unhealthy | State::Ejected | State::Suspect | State::Degraded)
 }
 
-/// A fault on one cluster of a configuration, as it is played.
+/// One life, and when the fault began in it.
+#[derive(Debug, Clone)]
+pub struct Life {
+    /// When the fault began.
+    pub begin: Timestamp,
+    /// What happened.
+    pub record: Record,
+}
+
+/// Lives one life with a fault. Requests that are under way at its end are not counted.
 #[must_use]
-pub fn scene(config: &Config, cluster: &Cluster, fault: Fault, plot: &Plot) -> Scene {
+pub fn live(arrangement: Arrangement, fault: Fault, plot: &Plot, seed: u64) -> Life {
+    let endpoints = arrangement.cluster.endpoints.len();
+    let mut arena = Arena::new(arrangement, seed);
+    let begin = arena.now() + plot.before;
+    for (at, mood) in fault.moods(begin, begin + plot.lasts) {
+        fault.whom(endpoints).for_each(|endpoint| arena.turn_at(at, endpoint, mood));
+    }
+    arena.run(plot.before + plot.lasts);
+    Life { begin, record: arena.record }
+}
+
+/// One cluster of a configuration, with the retries of the first route that leads to it.
+#[must_use]
+pub fn arrangement(config: &Config, cluster: &Cluster, plot: &Plot) -> Arrangement {
     let mut routes = config.listeners.iter().flat_map(|listener| &listener.routes);
     let route = routes.find(|route| route.action.shares().iter().any(|share| share.cluster == cluster.name));
     let none = RetryPolicy {
@@ -166,17 +190,13 @@ pub fn scene(config: &Config, cluster: &Cluster, fault: Fault, plot: &Plot) -> S
         statuses: Vec::new(),
         budget: crate::base::units::Ratio::ZERO,
     };
-    let begin = Timestamp::ZERO + plot.before;
-    Scene {
+    Arrangement {
         cluster: cluster.clone(),
         retries: route.map_or(none, |route| route.retries.clone()),
         patience: route.and_then(|route| route.timeout).unwrap_or(Duration::from_secs(3600)),
         weather: plot.weather,
-        fault,
         rate: plot.rate,
         service: plot.service,
-        begin,
-        end: begin + plot.lasts,
     }
 }
 

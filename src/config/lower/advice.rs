@@ -5,8 +5,10 @@
 
 use std::time::Duration;
 
+use crate::base::address::EndpointAddress;
 use crate::base::units::{Ratio, format_duration};
 use crate::config::lower::At;
+use crate::config::model::Endpoint;
 use crate::config::raw;
 use crate::health::check::{Check, ProbeSpec};
 use crate::health::policy::{Panic, Policy, Require};
@@ -14,6 +16,9 @@ use crate::traffic::policy::RetryPolicy;
 
 /// TCP sends a lost packet again after 200 ms at the least; a little longer than that is the least that bears one loss.
 const BEARS_A_LOSS: Duration = Duration::from_millis(250);
+
+/// What a machine's own pauses reach every now and then.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// What a health block does against itself.
 pub(super) fn health(at: &At<'_>, raw: &raw::Health, timeout: Duration, policy: &Policy, probes: &[ProbeSpec]) {
@@ -38,9 +43,25 @@ pub(super) fn health(at: &At<'_>, raw: &raw::Health, timeout: Duration, policy: 
     if policy.panic == Panic::Below(Ratio::ONE) {
         at.key("panic").warn("less than 100%", "as it is, one endpoint that is out lets sick ones in".to_owned());
     }
+    if let Some(silence) = policy.silence.filter(|silence| silence.enforce && silence.min < PAUSE) {
+        let hint = format!("every pause of {} makes its endpoint suspect", format_duration(silence.min));
+        at.key("silence").key("min").warn(format!("at least {}", format_duration(PAUSE)), hint);
+    }
+    if policy.outlier.is_some_and(|outlier| outlier.enforce && outlier.consecutive.get() == 1) {
+        let hint = "with 1, a single connection that was reset or a single 503 ejects; error_ratio judges shares".to_owned();
+        at.key("outlier").key("consecutive").warn("at least 2", hint);
+    }
     if raw.max_ejected.is_some() && policy.max_ejected.get() <= 0.0 {
         let hint = "one of several may be ejected all the same; enforce: false in a rule ejects nobody".to_owned();
         at.key("max_ejected").warn("more than 0%", hint);
+    }
+}
+
+/// References that tell nothing: an endpoint is down together with itself.
+pub(super) fn references(at: &At<'_>, references: &[EndpointAddress], endpoints: &[Endpoint]) {
+    if let Some(same) = references.iter().find(|reference| endpoints.iter().any(|endpoint| endpoint.address == **reference)) {
+        let hint = format!("{same} is one of the endpoints: when it is down, so is the reference, and its lost probes are void");
+        at.warn("an address that is no endpoint of this cluster", hint);
     }
 }
 

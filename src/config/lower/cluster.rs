@@ -2,7 +2,6 @@
 
 use crate::base::address::Host;
 use crate::config::defaults;
-use crate::config::lower::At;
 use crate::config::lower::affinity::{balance, sticky};
 use crate::config::lower::discovery::discovery;
 use crate::config::lower::health::health;
@@ -11,6 +10,7 @@ use crate::config::lower::listener::protocol;
 use crate::config::lower::scalar::{WAIT, span_or};
 use crate::config::lower::tls::cluster_tls;
 use crate::config::lower::unique::Given;
+use crate::config::lower::{At, advice};
 use crate::config::model::{Cluster, Endpoint, Pool, Protocol, ProxyVersion};
 use crate::config::raw::{self, CountOrNone, List};
 use crate::health::check::ProbeSpec;
@@ -51,6 +51,7 @@ fn cluster(at: &At<'_>, raw: &raw::Cluster) -> Cluster {
     if let Some(unix) = endpoints.iter().find(|endpoint| matches!(endpoint.address.host(), Host::Unix(_))) {
         check_unix(at, raw, unix, &lowered.probes);
     }
+    advice::references(&at.key("health").key("reference"), &lowered.references, &endpoints);
     Cluster {
         name: raw.name.as_deref().unwrap_or_default().into(),
         endpoints,

@@ -6,10 +6,13 @@
 
 use std::time::Duration;
 
+use crate::balance::Algorithm;
 use crate::config::model::Cluster;
 use crate::health::check::{Check, ProbeSpec};
 use crate::sim::plan::Assumptions;
 use crate::sim::plan::race::{Leg, Span, race, seconds};
+use crate::traffic::affinity::Balance;
+use crate::traffic::policy::RetryPolicy;
 
 /// From one look at live traffic to the next.
 const LOOK: Duration = Duration::from_millis(20);
@@ -24,6 +27,8 @@ pub enum Source {
     Probes,
     /// Requests that it fails.
     Traffic,
+    /// Heartbeats that do not come.
+    Heartbeats,
 }
 
 /// When a fault is found, and by whom.
@@ -70,11 +75,22 @@ impl Fault {
 }
 
 /// When each fault is found.
-pub(super) fn detection(cluster: &Cluster, assumed: &Assumptions) -> Detection {
+pub(super) fn detection(cluster: &Cluster, retries: Option<&RetryPolicy>, assumed: &Assumptions) -> Detection {
     let probed = |fault| by_probes(cluster, fault, assumed).map(|time| Found { time, by: Source::Probes });
-    let traffic = by_refusals(cluster, assumed);
-    let hung = sooner(probed(Fault::Hung), by_silence(cluster, assumed));
-    Detection { refused: sooner(probed(Fault::Refused), traffic), hung, wrong: probed(Fault::Wrong) }
+    let traffic = sooner(by_refusals(cluster, retries, assumed), by_doubt(cluster, assumed));
+    let missed = by_heartbeats(cluster, assumed);
+    let hung = sooner(sooner(probed(Fault::Hung), by_silence(cluster, assumed)), missed);
+    Detection { refused: sooner(sooner(probed(Fault::Refused), traffic), missed), hung, wrong: probed(Fault::Wrong) }
+}
+
+/// `ttl - period/2 + d`, at most `ttl + d`: the time to live runs from the last beat, which came within a period before the fault
+/// or is under way. An accrual detector sends requests elsewhere before that, as soon as its own figures allow.
+fn by_heartbeats(cluster: &Cluster, assumed: &Assumptions) -> Option<Found> {
+    // Where probes may outvote them their absence decides nothing.
+    let heartbeat = cluster.health.heartbeat.filter(|_| !cluster.health.folds_beats())?;
+    let delay = assumed.round_trip / 2;
+    let mean = (heartbeat.ttl + delay).saturating_sub(heartbeat.period / 2);
+    Some(Found { time: Span { mean, worst: heartbeat.ttl + delay }, by: Source::Heartbeats })
 }
 
 fn by_probes(cluster: &Cluster, fault: Fault, assumed: &Assumptions) -> Option<Span> {
@@ -94,13 +110,33 @@ pub(super) fn failing_needed(cluster: &Cluster) -> usize {
     all - cluster.health.require.of(all) + 1
 }
 
-/// `fall` requests must be refused. They come at random, so the time to the last of them is a sum of `fall` waits.
-fn by_refusals(cluster: &Cluster, assumed: &Assumptions) -> Option<Found> {
+/// The first refusal has the probes run at once and hurry; where several must fail, the slowest of so many decides.
+fn by_doubt(cluster: &Cluster, assumed: &Assumptions) -> Option<Found> {
+    let rate = endpoint_rate(cluster, assumed);
+    let fall = cluster.health.thresholds.fall.get();
+    let probes = cluster.probes.iter().filter(|probe| probe.check != Check::Agent && !matches!(probe.check, Check::File(_)));
+    let mut spans: Vec<(f64, f64)> = probes.map(|probe| Leg::hurried(probe.timing, assumed.round_trip, fall)).collect();
+    spans.sort_by(|a, b| a.1.total_cmp(&b.1));
+    let (mean, worst) = *spans.get(failing_needed(cluster).saturating_sub(1))?;
+    let span = Span { mean: seconds(mean + first_wait(cluster) / rate), worst: seconds(worst + 6.9 / rate) };
+    (rate > 0.0).then_some(Found { time: span, by: Source::Traffic })
+}
+
+/// `fall` requests must be refused, each after a wait for it. Where the less loaded of two is asked, one that refuses is asked no
+/// more, and probes must find it.
+fn by_refusals(cluster: &Cluster, retries: Option<&RetryPolicy>, assumed: &Assumptions) -> Option<Found> {
+    if matches!(cluster.balance, Balance::Any(Algorithm::LeastRequest | Algorithm::PeakEwma)) && !cluster.probes.is_empty() {
+        return None;
+    }
     let rate = endpoint_rate(cluster, assumed);
     let fall = f64::from(cluster.health.thresholds.fall.get());
     // A mean plus 3.1 deviations holds in 999 of 1000 cases, and a little more for the skew of such a sum.
     let worst = (fall + 3.1 * fall.sqrt() + 2.0) / rate;
-    let span = Span { mean: seconds(fall / rate), worst: seconds(worst) };
+    // In turns, a request that is refused and tried again takes the turn of another one, so the next comes the sooner.
+    let turns = matches!(cluster.balance, Balance::Any(Algorithm::RoundRobin));
+    let again = retries.is_some_and(|retries| retries.on.connect && retries.attempts > 1);
+    let sooner = if turns && again { 1.0 - 1.0 / primaries(cluster) } else { 1.0 };
+    let span = Span { mean: seconds(((fall - 1.0) * sooner + first_wait(cluster)) / rate), worst: seconds(worst) };
     (rate > 0.0).then_some(Found { time: span, by: Source::Traffic })
 }
 
@@ -115,17 +151,31 @@ fn by_silence(cluster: &Cluster, assumed: &Assumptions) -> Option<Found> {
     let silent = silent.as_secs_f64();
     // The wait for a request is exponential, 6.9 times its mean in one of 1000 cases.
     let span = Span {
-        mean: seconds(silent + 1.0 / rate + LOOK.as_secs_f64() / 2.0),
+        mean: seconds(silent + first_wait(cluster) / rate + LOOK.as_secs_f64() / 2.0),
         worst: seconds(silent + 6.9 / rate + LOOK.as_secs_f64()),
     };
     (rate > 0.0).then_some(Found { time: span, by: Source::Traffic })
 }
 
+/// The mean wait for a next request to an endpoint, in mean gaps between two: one where each goes to anybody, and where all have
+/// their turns as much less as the turns that are over already.
+fn first_wait(cluster: &Cluster) -> f64 {
+    let primaries = primaries(cluster);
+    match cluster.balance {
+        Balance::Any(Algorithm::RoundRobin) => (primaries + 1.0) / (2.0 * primaries),
+        Balance::Any(_) | Balance::Hash(_) => 1.0,
+    }
+}
+
 /// Requests a second to each endpoint, if they are spread evenly.
-#[expect(clippy::cast_precision_loss, reason = "a count of endpoints")]
 pub(super) fn endpoint_rate(cluster: &Cluster, assumed: &Assumptions) -> f64 {
-    let primaries = cluster.endpoints.iter().filter(|endpoint| !endpoint.backup).count();
-    assumed.rate / primaries.max(1) as f64
+    assumed.rate / primaries(cluster)
+}
+
+/// Endpoints that share the requests, at least 1.
+#[expect(clippy::cast_precision_loss, reason = "a count of endpoints")]
+fn primaries(cluster: &Cluster) -> f64 {
+    cluster.endpoints.iter().filter(|endpoint| !endpoint.backup).count().max(1) as f64
 }
 
 /// Two that look for the same fault: whoever is first has found it.

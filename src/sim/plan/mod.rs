@@ -79,8 +79,10 @@ pub fn plan(config: &Config, assumed: &Assumptions) -> Vec<Plan> {
     config.clusters.iter().map(|cluster| of_cluster(cluster, retries(config, cluster), assumed)).collect()
 }
 
-fn of_cluster(cluster: &Cluster, retries: Option<&RetryPolicy>, assumed: &Assumptions) -> Plan {
-    let detection = detection::detection(cluster, assumed);
+/// The plan of one cluster that is reached with these retries, if any route leads to it.
+#[must_use]
+pub fn of_cluster(cluster: &Cluster, retries: Option<&RetryPolicy>, assumed: &Assumptions) -> Plan {
+    let detection = detection::detection(cluster, retries, assumed);
     Plan {
         cluster: Arc::clone(&cluster.name),
         false_ejections: assumed.losses.iter().map(|loss| loss::false_ejections(cluster, *loss, assumed)).collect(),

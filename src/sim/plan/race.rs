@@ -47,6 +47,12 @@ impl Leg {
         }
     }
 
+    /// Mean and worst time of `results` runs of which the first starts at once: `(k-1)·max(F, l) + l`.
+    pub(super) fn hurried(timing: Timing, lasts: Duration, results: u32) -> (f64, f64) {
+        let leg = Self::new(timing, Duration::ZERO, lasts, results);
+        (leg.mean(), leg.worst())
+    }
+
     fn more(self) -> f64 {
         f64::from(self.results.saturating_sub(1))
     }

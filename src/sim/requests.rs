@@ -1,0 +1,200 @@
+//! The requests of an arena: each is sent to whom the picker chooses, waits, ends, and is tried again as the proxy does it.
+
+use std::time::Duration;
+
+use crate::balance::Loads;
+use crate::base::time::Timestamp;
+use crate::health::signal::Observation;
+use crate::sim::arena::{Arena, Event, REFUSED};
+use crate::sim::mood::Mood;
+use crate::sim::node::{Node, Try};
+use crate::sim::weather::exponential;
+use crate::traffic::budget::allows;
+use crate::traffic::retry::{Ending, Exchange, may_retry};
+
+/// What became of one request.
+#[derive(Debug, Clone, Copy)]
+pub struct Done {
+    /// When it came.
+    pub start: Timestamp,
+    /// From then to its end.
+    pub latency: Duration,
+    /// Whether it was answered with less than 500.
+    pub well: bool,
+    /// The endpoint that answered, by position.
+    pub by: Option<usize>,
+}
+
+/// A request under way.
+#[derive(Debug)]
+pub(super) struct Request {
+    start: Timestamp,
+    tries: u32,
+    tried: Vec<usize>,
+    /// Where its current try is, and when it was sent.
+    at: Option<(usize, Timestamp)>,
+}
+
+impl Arena {
+    /// A request comes. One that was due while we stood still has waited since.
+    pub(super) fn arrive(&mut self, due: Timestamp) {
+        let next = due + Duration::from_secs_f64(exponential(&mut self.rng) / self.arrangement.rate);
+        self.plan(next, Event::Arrive { due: next });
+        let request = self.next_request;
+        self.next_request += 1;
+        self.recent.0.inc(self.now);
+        self.requests.insert(request, Request { start: due, tries: 0, tried: Vec::new(), at: None });
+        self.plan(self.now + self.arrangement.patience, Event::GiveUp { request });
+        self.send(request);
+    }
+
+    /// Sends a request to whom the picker chooses, or ends it if there is nobody.
+    fn send(&mut self, request: u64) {
+        let Some(asked) = self.requests.get(&request) else { return };
+        let tried: Vec<usize> =
+            asked.tried.iter().filter_map(|node| self.admitted.iter().position(|other| other == node)).collect();
+        let seen = Seen { nodes: &self.nodes, admitted: &self.admitted, usual: self.usual(), now: self.now };
+        let picked = self.picker.pick(&mut self.cursor, &mut self.rng, &seen, None, &tried);
+        let Some(node) = picked.map(|place| self.admitted[place]) else { return self.finish(request, false, None) };
+        let Some(asked) = self.requests.get_mut(&request) else { return };
+        asked.tries += 1;
+        asked.tried.push(node);
+        asked.at = Some((node, self.now));
+        let one = Try { request, number: asked.tries };
+        self.record.tries[node] += 1;
+        self.nodes[node].sent(one, self.now);
+        self.begin_try(node, one);
+    }
+
+    /// Draws when a try ends and how. Some never end by themselves.
+    fn begin_try(&mut self, node: usize, one: Try) {
+        let (now, rng, cluster) = (self.now, &mut self.rng, &self.arrangement.cluster);
+        let tried = &mut self.nodes[node];
+        match tried.mood {
+            Mood::Dead => return self.plan(now + REFUSED, Event::Ended { one, ending: Some(Ending::Connect) }),
+            Mood::Hung => return tried.stuck.push((one, None)),
+            _ => {}
+        }
+        let (loss, factor) = (tried.mood.loss(), tried.mood.slower(rng));
+        let kept = tried.take_idle(now, cluster.pool.idle_timeout);
+        let shaken = if kept { Some(Duration::ZERO) } else { tried.sky.connect(now, loss, rng) };
+        let Some(shaken) = shaken.filter(|took| *took <= cluster.connect_timeout) else {
+            return self.plan(now + cluster.connect_timeout, Event::Ended { one, ending: Some(Ending::Connect) });
+        };
+        let fails = tried.mood.fails(rng);
+        let Some(took) = tried.sky.exchange(now + shaken, loss, factor, rng) else { return };
+        let ends = now + shaken + took + tried.stalled(now);
+        let ending = fails.then_some(Ending::Status { status: 503, retry_after: false });
+        self.plan(ends, Event::Ended { one, ending });
+    }
+
+    pub(super) fn ended(&mut self, one: Try, ending: Option<Ending>) {
+        let Some(asked) = self.requests.get(&one.request).filter(|asked| asked.tries == one.number) else { return };
+        let Some((node, sent)) = asked.at else { return };
+        if self.nodes[node].mood == Mood::Hung && ending != Some(Ending::Connect) {
+            // It stopped while it was at work on it.
+            return self.nodes[node].stuck.push((one, ending));
+        }
+        let status = match ending {
+            None => Some(200),
+            Some(Ending::Status { status, .. }) => Some(status),
+            Some(_) => None,
+        };
+        let usual = self.usual();
+        if !self.nodes[node].settled(one, sent, status, usual, self.now) {
+            return;
+        }
+        if status.is_some() {
+            self.usual.answered(self.now.since(sent), self.now);
+        }
+        if ending == Some(Ending::Connect) && self.now.since(sent) <= REFUSED {
+            self.refused(node);
+        }
+        match ending {
+            None => self.finish(one.request, true, Some(node)),
+            Some(ending) => self.try_again(one.request, ending, node),
+        }
+    }
+
+    fn refused(&mut self, node: usize) {
+        let last = self.nodes[node].refused.replace(self.now);
+        if last.is_some_and(|last| self.nodes[node].heard > last) {
+            self.tell(node, Observation::Answered);
+        }
+        self.tell(node, Observation::Refused);
+        self.ask_at_once(node);
+    }
+
+    pub(super) fn try_again(&mut self, request: u64, ending: Ending, node: usize) {
+        let Some(asked) = self.requests.get_mut(&request) else { return };
+        asked.at = None;
+        let sent = ending != Ending::Connect;
+        let exchange = Exchange { tries: asked.tries, idempotent: true, body_begun: false, sent };
+        let retries = &self.arrangement.retries;
+        let (requests, retried) = (self.recent.0.sum(self.now), self.recent.1.sum(self.now));
+        if may_retry(retries, exchange, ending) && allows(requests, retried, retries.budget) {
+            self.recent.1.inc(self.now);
+            self.send(request);
+        } else {
+            let answered = matches!(ending, Ending::Status { .. });
+            self.finish(request, false, answered.then_some(node));
+        }
+    }
+
+    pub(super) fn give_up(&mut self, request: u64) {
+        let Some(asked) = self.requests.get(&request) else { return };
+        if let Some((node, sent)) = asked.at {
+            let (one, usual) = (Try { request, number: asked.tries }, self.usual());
+            self.nodes[node].settled(one, sent, None, usual, self.now);
+        }
+        self.finish(request, false, None);
+    }
+
+    fn finish(&mut self, request: u64, well: bool, by: Option<usize>) {
+        if let Some(asked) = self.requests.remove(&request) {
+            let latency = self.now.since(asked.start);
+            self.record.requests.push(Done { start: asked.start, latency, well, by });
+        }
+    }
+
+    /// Calls back everybody who waits for an endpoint.
+    pub(super) fn recall(&mut self, node: usize) {
+        for one in self.nodes[node].leave() {
+            self.record.recalled += 1;
+            self.try_again(one.request, Ending::Silence, node);
+        }
+    }
+
+    /// What an answer usually takes, in seconds.
+    pub(super) fn usual(&self) -> f64 {
+        self.usual.latency(self.now).unwrap_or_default()
+    }
+}
+
+/// What a picker sees of endpoints.
+struct Seen<'a> {
+    nodes: &'a [Node],
+    admitted: &'a [usize],
+    usual: f64,
+    now: Timestamp,
+}
+
+impl Seen<'_> {
+    fn node(&self, candidate: usize) -> &Node {
+        &self.nodes[self.admitted[candidate]]
+    }
+}
+
+impl Loads for Seen<'_> {
+    fn in_flight(&self, candidate: usize) -> u32 {
+        self.node(candidate).in_flight
+    }
+
+    fn strain(&self, candidate: usize) -> f64 {
+        self.node(candidate).standing.strain(self.now)
+    }
+
+    fn latency(&self, candidate: usize) -> f64 {
+        self.node(candidate).standing.latency(self.now).unwrap_or(self.usual)
+    }
+}
