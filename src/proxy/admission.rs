@@ -16,8 +16,9 @@ use crate::cluster::readiness::{self, Readiness};
 use crate::cluster::{Listener, Route, Target, Token};
 use crate::proxy::answer::Local;
 use crate::proxy::context::Context;
+use crate::proxy::door::Sight;
 use crate::proxy::ledger::Ledger;
-use crate::proxy::view::{ClusterView, Roster, View, Wish};
+use crate::proxy::view::{ClusterView, Roster, Wish};
 use crate::proxy::worker::Worker;
 use crate::traffic::added::Added;
 use crate::traffic::added::FORWARDED_PROTO;
@@ -28,13 +29,19 @@ use crate::traffic::{affinity, forward, target};
 
 /// Where a request goes that may pass.
 #[derive(Debug)]
-pub(crate) struct Admitted<'a> {
+pub(crate) struct Way<'a> {
     pub(crate) route: &'a Route,
     pub(crate) target: &'a Target,
+    pub(crate) wish: Wish,
+}
+
+/// A request that may pass.
+#[derive(Debug)]
+pub(crate) struct Admitted<'a> {
+    pub(crate) way: Way<'a>,
     pub(crate) cluster: &'a Rc<ClusterView>,
     /// What the cluster's snapshot was when the request was looked at.
     pub(crate) roster: Rc<Roster>,
-    pub(crate) wish: Wish,
     /// What the endpoint gets beside the request's headers, if it is not among them.
     pub(crate) added: Option<Added>,
 }
@@ -43,10 +50,11 @@ pub(crate) struct Admitted<'a> {
 pub(crate) fn admit<'a>(
     worker: &Worker,
     context: &Context,
-    (view, listener): (&'a View, &'a Listener),
+    sight: &'a Sight,
     parts: &mut Parts,
     ledger: &mut Ledger,
 ) -> Result<Admitted<'a>, Local> {
+    let (view, listener) = (&sight.view, sight.listener());
     let asked = target::check(&parts.method, &parts.uri, &parts.headers, parts.version)
         .map_err(|refusal| Local::new(refusal.status, Token::HttpRequestError, refusal.detail.to_owned()).closing())?;
     // The parser of HTTP/1.1 has counted them itself.
@@ -82,13 +90,11 @@ pub(crate) fn admit<'a>(
     let wish = roster.wish(Asked { headers, path: asked.path, source: || source(context, listener, headers) });
     let host = asked.host_header;
     let prefix = if route.policy.strip_prefix { found.prefix } else { 0 };
-    // Else both are as they are to be sent.
-    let absolute = parts.uri.authority().is_some();
-    if absolute || prefix > 0 {
-        parts.uri = origin_form(&parts.uri, prefix);
-    }
-    if let Some(host) = host.as_ref().filter(|_| absolute) {
+    if let Some(host) = host.as_ref().filter(|_| parts.uri.authority().is_some()) {
         parts.headers.insert(HOST, host.clone());
+    }
+    if prefix > 0 {
+        parts.uri = target::stripped(&parts.uri, prefix).parse().unwrap_or_else(|_| Uri::from_static("/"));
     }
     let (client, rules) = (&context.client, &route.policy.request_headers);
     let mut added = forward::request(&mut parts.headers, client, host.as_ref(), parts.version, &mut worker.rng.borrow_mut());
@@ -99,7 +105,7 @@ pub(crate) fn admit<'a>(
         forward::apply(rules, &mut parts.headers);
     }
     ledger.sent(&parts.headers, added.as_ref());
-    Ok(Admitted { route, target, cluster, roster, wish, added })
+    Ok(Admitted { way: Way { route, target, wish }, cluster, roster, added })
 }
 
 /// The address that a request comes from: the connection's, or what a proxy that is trusted tells.
@@ -169,9 +175,4 @@ pub(crate) fn wanted_protocol(request: &Parts, body: &Incoming) -> Option<Header
 
 fn not_found() -> Local {
     Local::new(StatusCode::NOT_FOUND, Token::DestinationNotFound, "no route of this listener matches the request".to_owned())
-}
-
-/// What is sent as the request's target: path and query as received, less the prefix.
-fn origin_form(uri: &Uri, prefix: usize) -> Uri {
-    target::stripped(uri, prefix).parse().unwrap_or_else(|_| Uri::from_static("/"))
 }

@@ -6,6 +6,7 @@ use std::future::Future;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
 use hyper::ext::ReasonPhrase;
@@ -18,9 +19,10 @@ use crate::proxy::exchange::Exchange;
 use crate::proxy::failure::Failure;
 use crate::proxy::inflow::Inflow;
 use crate::proxy::lines::{Line, Ride};
-use crate::proxy::opening::{self, Opened};
+use crate::proxy::opening::{self, Opened, Wanted};
 use crate::proxy::place::Place;
 use crate::proxy::pool::Connection;
+use crate::proxy::source::Source;
 use crate::proxy::upstream::{Seat, Upstream};
 use crate::runtime::clock;
 
@@ -83,13 +85,24 @@ pub(crate) struct Head {
     pub(crate) reason: Option<ReasonPhrase>,
 }
 
-/// An endpoint's answer, and the lease that lasts until its body has been passed on.
+impl Head {
+    /// What it says, which is nobody else's then.
+    pub(crate) fn take(&mut self) -> (StatusCode, HeaderMap, Option<ReasonPhrase>) {
+        (self.status, std::mem::take(&mut self.headers), self.reason.take())
+    }
+}
+
+/// An endpoint's answer, and the lease that lasts until its body has been passed on. It lives on the heap, for it is handed
+/// on many times.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) head: Head,
     /// A connection in the middle of an exchange is of no further use; dropping this closes it.
     pub(crate) inflow: Inflow,
     pub(crate) lease: Lease,
+    /// The request's body, of which some may still be on its way.
+    pub(crate) source: Option<Rc<Source>>,
+    pub(crate) idle_timeout: Option<Duration>,
 }
 
 /// Tries the exchange on an endpoint.
@@ -98,7 +111,7 @@ pub(crate) async fn run(
     place: Place,
     snapshot: &Snapshot,
     started: Timestamp,
-) -> Result<Answer, Failure> {
+) -> Result<Box<Answer>, Failure> {
     let upstream = &Rc::clone(&place.upstream);
     let mut lease = Lease::new(place, snapshot.upstream, exchange.downstream());
     exchange.begin_try(started);
@@ -119,7 +132,8 @@ pub(crate) async fn run(
     seat.answered();
     exchange.end_wait(now);
     upstream.cells().answered(head.status.as_u16(), started, now);
-    Ok(Answer { head, inflow, lease })
+    let (source, idle_timeout) = (exchange.source().cloned(), exchange.idle_timeout());
+    Ok(Box::new(Answer { head, inflow, lease, source, idle_timeout }))
 }
 
 /// Gets a connection, new or used, and sends the request on it.
@@ -130,10 +144,17 @@ async fn send(
     now: Timestamp,
 ) -> Result<(Head, Inflow), Failure> {
     for _ in 0..UNTAKEN {
-        match opening::get(&lease.upstream, &mut lease.place, snapshot, lease.owner.as_ref(), exchange.idempotent, now).await? {
+        let Lease { upstream, place, owner, .. } = &mut *lease;
+        let wanted = Wanted { snapshot, owner: owner.as_ref(), repeatable: exchange.idempotent, now };
+        let opened = match opening::take(upstream, place, wanted) {
+            Some(opened) => opened,
+            // Every exchange would carry the room for it, and hardly any needs it.
+            None => Box::pin(opening::get(upstream, place, wanted)).await?,
+        };
+        match opened {
             Opened::Http1(connection) => return converse(exchange, lease, connection).await,
             Opened::Http2(_) if exchange.upgrades => return Err(Failure::NoUpgrade),
-            Opened::Http2(line) => match multiplex(exchange, lease, line, snapshot.tls.is_some()).await {
+            Opened::Http2(line) => match Box::pin(multiplex(exchange, lease, line, snapshot.tls.is_some())).await {
                 // The endpoint closes this connection in good order, or has enough to do on it: it says that it has not looked
                 // at the request, so the next connection is as good as this one was.
                 Err(Failure::NotTaken) if !exchange.has_body_begun() => {}

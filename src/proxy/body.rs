@@ -4,18 +4,14 @@
 //! one has gone, the connection to the endpoint returns to its pool and the exchange is settled.
 
 use std::pin::Pin;
-use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
 use crate::cluster::ListenerError;
-use crate::proxy::attempt::Lease;
-use crate::proxy::inflow::Inflow;
+use crate::proxy::attempt::Answer;
 use crate::proxy::ledger::Ledger;
-use crate::proxy::source::Source;
 use crate::runtime::{clock, task};
 use crate::traffic::forward;
 
@@ -34,21 +30,12 @@ pub(crate) struct AnswerBody {
 #[derive(Debug)]
 enum Inner {
     Own(Option<Bytes>),
-    Relayed(Relay),
+    Relayed(Box<Answer>),
     /// There is no body, but the head says how long it would be: as in 304.
     Bodyless,
     /// The endpoint has broken off, which is told with the next look.
     Broken,
     Done,
-}
-
-/// What it takes to pass an endpoint's body on.
-#[derive(Debug)]
-pub(crate) struct Relay {
-    pub(crate) inflow: Inflow,
-    pub(crate) lease: Lease,
-    pub(crate) source: Option<Rc<Source>>,
-    pub(crate) idle_timeout: Option<Duration>,
 }
 
 impl AnswerBody {
@@ -74,9 +61,9 @@ impl AnswerBody {
     }
 
     /// An endpoint's body; `described` if there is none and the head says how long it would be.
-    pub(crate) fn relayed(relay: Relay, ledger: Ledger, described: bool) -> Self {
-        let ended = relay.inflow.is_end_stream();
-        let mut body = Self { inner: Inner::Relayed(relay), ledger };
+    pub(crate) fn relayed(answer: Box<Answer>, ledger: Ledger, described: bool) -> Self {
+        let ended = answer.inflow.is_end_stream();
+        let mut body = Self { inner: Inner::Relayed(answer), ledger };
         if ended {
             body.finish();
             if described {
@@ -88,10 +75,11 @@ impl AnswerBody {
 
     fn finish(&mut self) {
         let now = clock::now();
-        if let Inner::Relayed(relay) = std::mem::replace(&mut self.inner, Inner::Done) {
-            self.ledger.context().handed(relay.idle_timeout, now);
-            relay.lease.finish(relay.inflow, now);
-            if let Some(source) = relay.source.filter(|source| source.lacks_end()) {
+        if let Inner::Relayed(answer) = std::mem::replace(&mut self.inner, Inner::Done) {
+            let Answer { inflow, lease, source, idle_timeout, .. } = *answer;
+            self.ledger.context().handed(idle_timeout, now);
+            lease.finish(inflow, now);
+            if let Some(source) = source.filter(|source| source.lacks_end()) {
                 drop(task::spawn(source.hear_end()));
             }
         }
@@ -116,7 +104,7 @@ impl AnswerBody {
     }
 }
 
-impl Relay {
+impl Answer {
     /// Waits for the idle time-out, counted from the last byte in either direction.
     fn poll_idle(&self, ledger: &Ledger, cx: &mut Context<'_>) -> Poll<()> {
         let Some(limit) = self.idle_timeout else { return Poll::Pending };
@@ -150,18 +138,18 @@ impl Body for AnswerBody {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         let body = &mut *self;
         body.ledger.context().activity.asked();
-        let relay = match &mut body.inner {
-            Inner::Relayed(relay) => relay,
+        let answer = match &mut body.inner {
+            Inner::Relayed(answer) => answer,
             Inner::Broken => return Poll::Ready(Some(Err(Broken))),
             Inner::Own(_) | Inner::Bodyless | Inner::Done => return Poll::Ready(body.poll_own().map(Ok)),
         };
-        match Pin::new(&mut relay.inflow).poll_frame(cx) {
+        match Pin::new(&mut answer.inflow).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 body.ledger.passed(frame.data_ref().map_or(0, Bytes::len));
                 // hyper does not ask again once a body of known length is complete, nor after trailers.
-                if relay.inflow.is_end_stream() {
+                if answer.inflow.is_end_stream() {
                     body.finish();
-                } else if let Some(limit) = relay.idle_timeout {
+                } else if let Some(limit) = answer.idle_timeout {
                     let (context, now) = (body.ledger.context(), clock::now());
                     context.deadline.set(now + limit);
                     context.handed(Some(limit), now);
@@ -181,7 +169,7 @@ impl Body for AnswerBody {
                 Poll::Ready(None)
             }
             Poll::Pending => {
-                ready!(relay.poll_idle(&body.ledger, cx));
+                ready!(answer.poll_idle(&body.ledger, cx));
                 Poll::Ready(Some(Err(body.fail(ListenerError::IdleTimeout))))
             }
         }
@@ -190,7 +178,7 @@ impl Body for AnswerBody {
     fn is_end_stream(&self) -> bool {
         match &self.inner {
             Inner::Own(bytes) => bytes.is_none(),
-            Inner::Relayed(relay) => relay.inflow.is_end_stream(),
+            Inner::Relayed(answer) => answer.inflow.is_end_stream(),
             // hyper writes the length of a body that it knows to be none as 0, or not at all.
             Inner::Bodyless | Inner::Broken => false,
             Inner::Done => true,
@@ -200,7 +188,7 @@ impl Body for AnswerBody {
     fn size_hint(&self) -> SizeHint {
         match &self.inner {
             Inner::Own(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
-            Inner::Relayed(relay) => relay.inflow.size_hint(),
+            Inner::Relayed(answer) => answer.inflow.size_hint(),
             Inner::Bodyless | Inner::Broken => SizeHint::default(),
             Inner::Done => SizeHint::with_exact(0),
         }

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::convert::Infallible;
+use std::future::Future;
 use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
@@ -16,10 +17,10 @@ use hyper::body::Incoming;
 use crate::base::time::Timestamp;
 use crate::cluster::{Endpoint, RetryResult, Route, Target, Token};
 use crate::http1::{self, RequestHead};
-use crate::proxy::admission::{Admitted, admit, wanted_protocol};
+use crate::proxy::admission::{Admitted, Way, admit, wanted_protocol};
 use crate::proxy::answer::Local;
 use crate::proxy::attempt::{self, Answer, Head};
-use crate::proxy::body::{AnswerBody, Relay};
+use crate::proxy::body::AnswerBody;
 use crate::proxy::context::Context;
 use crate::proxy::downstream::Downstream;
 use crate::proxy::failure::{self, Failure};
@@ -51,7 +52,7 @@ pub(crate) struct Exchange<'a> {
     route: &'a Route,
     target: &'a Target,
     wish: Wish,
-    head: Parts,
+    head: &'a mut Parts,
     /// What endpoints get beside its headers.
     added: Option<Added>,
     source: Option<Rc<Source>>,
@@ -66,46 +67,45 @@ pub(crate) struct Exchange<'a> {
 }
 
 /// Serves one request.
-pub(crate) async fn serve(
+///
+/// Not an `async fn`: that keeps its arguments twice, and what this gives is copied whole for every request.
+pub(crate) fn serve(
     worker: Rc<Worker>,
     context: Rc<Context>,
     request: Request<Incoming>,
-) -> Result<Response<AnswerBody>, Infallible> {
-    let started = clock::now();
-    context.activity.busy();
-    let sight = worker.sight(&context.door);
-    let (view, listener) = (&sight.view, sight.listener());
-    let mut ledger = Ledger::open(Rc::clone(&worker), Rc::clone(&context), sight.clone(), started);
-    let is_head = request.method() == Method::HEAD;
+) -> impl Future<Output = Result<Response<AnswerBody>, Infallible>> {
     let (mut parts, incoming) = request.into_parts();
-    ledger.asked(&parts);
-    let protocol = wanted_protocol(&parts, &incoming);
-    let admitted = admit(&worker, &context, (view, listener), &mut parts, &mut ledger);
-    let admitted = match admitted {
-        Ok(admitted) => admitted,
-        Err(local) => {
-            let unread = !incoming.is_end_stream();
-            context.activity.leave_unread(unread);
-            let local = if unread && parts.headers.contains_key(EXPECT) { local.closing() } else { local };
-            return Ok(own(ledger, &local, (&parts.headers, None), is_head));
-        }
-    };
-    if let Some(protocol) = protocol {
-        parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-        parts.headers.insert(UPGRADE, protocol);
+    async move {
+        let started = clock::now();
+        context.activity.busy();
+        let sight = worker.sight(&context.door);
+        let mut ledger = Ledger::open(Rc::clone(&worker), Rc::clone(&context), sight.clone(), started);
+        let is_head = parts.method == Method::HEAD;
+        ledger.asked(&parts);
+        let protocol = wanted_protocol(&parts, &incoming);
+        let (mut exchange, cluster, roster) = match admit(&worker, &context, &sight, &mut parts, &mut ledger) {
+            Ok(Admitted { way, cluster, roster, added }) => {
+                let exchange = Exchange::new((&worker, &context), way, &mut parts, added, (protocol, incoming), started);
+                (exchange, cluster, roster)
+            }
+            Err(local) => {
+                let unread = !incoming.is_end_stream();
+                context.activity.leave_unread(unread);
+                let local = if unread && parts.headers.contains_key(EXPECT) { local.closing() } else { local };
+                return Ok(own(ledger, &local, (&parts.headers, None), is_head));
+            }
+        };
+        let outcome = exchange.run(cluster, roster, &mut ledger).await;
+        exchange.note_unread();
+        ledger.tried(exchange.tried.len(), outcome.as_ref().ok().map(|answer| &*answer.lease.upstream.endpoint));
+        Ok(match outcome {
+            Ok(answer) => exchange.relay(answer, ledger),
+            Err(local) => {
+                let local = if exchange.holds_body_back() { local.closing() } else { local };
+                own(ledger, &local, (&exchange.head.headers, exchange.added.as_ref()), is_head)
+            }
+        })
     }
-    let (cluster, roster) = (Rc::clone(admitted.cluster), Rc::clone(&admitted.roster));
-    let mut exchange = Exchange::new(&worker, &context, admitted, parts, incoming, started);
-    let outcome = exchange.run(&cluster, roster, &mut ledger).await;
-    exchange.note_unread();
-    ledger.tried(exchange.tried.len(), outcome.as_ref().ok().map(|answer| &*answer.lease.upstream.endpoint));
-    Ok(match outcome {
-        Ok(answer) => exchange.relay(answer, ledger),
-        Err(local) => {
-            let local = if exchange.holds_body_back() { local.closing() } else { local };
-            own(ledger, &local, (&exchange.head.headers, exchange.added.as_ref()), is_head)
-        }
-    })
 }
 
 /// An answer of our own.
@@ -135,14 +135,19 @@ fn close_if_leaving<B>(context: &Context, response: &mut Response<B>) {
 
 impl<'a> Exchange<'a> {
     fn new(
-        worker: &'a Rc<Worker>,
-        context: &'a Rc<Context>,
-        admitted: Admitted<'a>,
-        mut head: Parts,
-        incoming: Incoming,
+        (worker, context): (&'a Rc<Worker>, &'a Rc<Context>),
+        Way { route, target, wish }: Way<'a>,
+        head: &'a mut Parts,
+        added: Option<Added>,
+        (protocol, incoming): (Option<HeaderValue>, Incoming),
         started: Timestamp,
     ) -> Self {
-        let Admitted { route, target, wish, added, .. } = admitted;
+        // Nothing else leaves this header in.
+        let upgrades = protocol.is_some();
+        if let Some(protocol) = protocol {
+            head.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+            head.headers.insert(UPGRADE, protocol);
+        }
         let source = (!incoming.is_end_stream()).then(|| {
             let expects = head.headers.get(EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
             Rc::new(Source::new(incoming, expects, route.policy.idle_timeout, started))
@@ -151,8 +156,6 @@ impl<'a> Exchange<'a> {
         head.version = Version::HTTP_11;
         context.activity.body_limit.set(route.policy.idle_timeout);
         let idempotent = retry::is_idempotent(&head.method);
-        // Nothing else leaves this header in.
-        let upgrades = head.headers.contains_key(UPGRADE);
         let (sent, tried) = (Cell::new(false), Vec::new());
         Self {
             worker,
@@ -173,7 +176,12 @@ impl<'a> Exchange<'a> {
     }
 
     /// Picks and tries until there is an answer to pass on, or nothing more to try.
-    async fn run(&mut self, cluster: &Rc<ClusterView>, mut roster: Rc<Roster>, ledger: &mut Ledger) -> Result<Answer, Local> {
+    async fn run(
+        &mut self,
+        cluster: &Rc<ClusterView>,
+        mut roster: Rc<Roster>,
+        ledger: &mut Ledger,
+    ) -> Result<Box<Answer>, Local> {
         self.cells().recent_requests.inc(self.started);
         let mut last_answer = None;
         let mut again_until = None;
@@ -259,7 +267,7 @@ impl<'a> Exchange<'a> {
             Some(Err(_)) => None,
             seat_or_nobody => Some(seat_or_nobody),
         });
-        found.await.unwrap_or_else(|limit| Some(Err(limit)))
+        Box::pin(found).await.unwrap_or_else(|limit| Some(Err(limit)))
     }
 
     /// The leave to open a connection was gone again when it was needed: waits a moment, unless that has gone on too long.
@@ -280,7 +288,7 @@ impl<'a> Exchange<'a> {
     }
 
     /// Refuses an answer that ends HTTP on its connection, if nobody asked for that.
-    fn check_answer(&self, answer: Answer) -> Result<Answer, Failure> {
+    fn check_answer(&self, answer: Box<Answer>) -> Result<Box<Answer>, Failure> {
         let unasked = answer.head.status == StatusCode::SWITCHING_PROTOCOLS && !self.upgrades;
         if unasked { Err(Failure::Upgrade) } else { Ok(answer) }
     }
@@ -302,7 +310,7 @@ impl<'a> Exchange<'a> {
     }
 
     /// Whether policy, method and budget allow another try after this one.
-    fn is_tried_again(&self, ended: &Result<Answer, Failure>, ledger: &Ledger) -> bool {
+    fn is_tried_again(&self, ended: &Result<Box<Answer>, Failure>, ledger: &Ledger) -> bool {
         let ending = match ended {
             Ok(answer) => Some(Ending::Status {
                 status: answer.head.status.as_u16(),
@@ -447,6 +455,11 @@ impl<'a> Exchange<'a> {
         self.source.as_ref()
     }
 
+    /// How long a body may stand still.
+    pub(crate) const fn idle_timeout(&self) -> Option<Duration> {
+        self.route.policy.idle_timeout
+    }
+
     /// The client's connection.
     pub(crate) fn downstream(&self) -> &Rc<Downstream> {
         &self.context.downstream
@@ -499,8 +512,8 @@ impl<'a> Exchange<'a> {
     }
 
     /// Passes on that another protocol is spoken from here on. Its bytes are the connection's.
-    fn switch(self, answer: Answer, mut ledger: Ledger) -> Response<AnswerBody> {
-        let Answer { head: Head { status, mut headers, .. }, inflow, lease } = answer;
+    fn switch(&self, answer: Answer, mut ledger: Ledger) -> Response<AnswerBody> {
+        let Answer { head: Head { status, mut headers, .. }, inflow, lease, .. } = answer;
         ledger.answered(status.as_u16(), None);
         let protocol = headers.remove(UPGRADE);
         drop(forward::response(&mut headers));
@@ -520,14 +533,14 @@ impl<'a> Exchange<'a> {
     }
 
     /// Passes an endpoint's answer on.
-    fn relay(self, answer: Answer, mut ledger: Ledger) -> Response<AnswerBody> {
+    fn relay(&mut self, mut answer: Box<Answer>, mut ledger: Ledger) -> Response<AnswerBody> {
         if answer.head.status == StatusCode::SWITCHING_PROTOCOLS {
-            return self.switch(answer, ledger);
+            return self.switch(*answer, ledger);
         }
-        let Answer { head: Head { status, mut headers, reason }, inflow, lease } = answer;
+        let (status, mut headers, reason) = answer.head.take();
         ledger.answered(status.as_u16(), None);
         if let Some(report) = forward::response(&mut headers) {
-            lease.upstream.report_load(&self.worker.reporter, &report, clock::now());
+            answer.lease.upstream.report_load(&self.worker.reporter, &report, clock::now());
         }
         if status == StatusCode::NO_CONTENT {
             headers.remove(CONTENT_LENGTH);
@@ -542,16 +555,14 @@ impl<'a> Exchange<'a> {
             headers.append(SET_COOKIE, cookie);
         }
         let described = status == StatusCode::NOT_MODIFIED && headers.contains_key(CONTENT_LENGTH);
-        let idle_timeout = self.route.policy.idle_timeout;
-        let relay = Relay { inflow, lease, source: self.source, idle_timeout };
-        let mut response = Response::new(AnswerBody::relayed(relay, ledger, described));
+        let mut response = Response::new(AnswerBody::relayed(answer, ledger, described));
         *response.status_mut() = status;
         *response.headers_mut() = headers;
         if let Some(reason) = reason {
             response.extensions_mut().insert(reason);
         }
         close_if_leaving(self.context, &mut response);
-        http1::recycle(self.head.headers);
+        http1::recycle(std::mem::take(&mut self.head.headers));
         response
     }
 }

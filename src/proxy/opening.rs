@@ -48,49 +48,56 @@ pub(crate) struct Dialling {
     task: RefCell<Option<task::Owned>>,
 }
 
-/// A connection for an exchange that begins now: one that is there, or a new one. It is that of an `owner` if connections name
-/// clients.
-pub(crate) async fn get(
-    upstream: &Rc<Upstream>,
-    place: &mut Place,
-    snapshot: &Snapshot,
-    owner: Option<&Rc<Downstream>>,
-    repeatable: bool,
-    now: Timestamp,
-) -> Result<Opened, Failure> {
-    let settings = snapshot.upstream;
-    upstream.adopt(settings, snapshot.tls.as_ref());
-    if owner.is_some() || settings.protocol == Protocol::Http1 {
-        return own(upstream, place, snapshot, owner, repeatable, now).await;
+/// What an exchange that begins `now` wants of a connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) snapshot: &'a Snapshot,
+    /// Whose the connection is, if connections name clients.
+    pub(crate) owner: Option<&'a Rc<Downstream>>,
+    /// Whether the request may be sent again, so that a connection will do that the endpoint may just be closing.
+    pub(crate) repeatable: bool,
+    pub(crate) now: Timestamp,
+}
+
+impl Wanted<'_> {
+    /// Whether it is a connection of its own, as far as is known.
+    fn is_for_one(&self, upstream: &Upstream) -> bool {
+        let protocol = self.snapshot.upstream.protocol;
+        self.owner.is_some() || protocol == Protocol::Http1 || (protocol == Protocol::Auto && !upstream.speaks_http2())
     }
+}
+
+/// A connection that is there.
+pub(crate) fn take(upstream: &Upstream, place: &mut Place, wanted: Wanted<'_>) -> Option<Opened> {
+    upstream.adopt(wanted.snapshot.upstream, wanted.snapshot.tls.as_ref());
+    let shared = || (wanted.owner.is_none()).then(|| upstream.lines.take()).flatten().map(Opened::Http2);
+    let own = || upstream.pool.take(wanted.owner, wanted.repeatable, wanted.now, upstream.cells()).map(Opened::Http1);
+    let taken = match wanted.snapshot.upstream.protocol {
+        Protocol::Http1 => own(),
+        _ => shared().or_else(|| if wanted.is_for_one(upstream) { own() } else { None }),
+    };
+    if taken.is_some() {
+        place.needs_no_permit();
+    }
+    taken
+}
+
+/// A connection that is there, or a new one.
+pub(crate) async fn get(upstream: &Rc<Upstream>, place: &mut Place, wanted: Wanted<'_>) -> Result<Opened, Failure> {
+    let snapshot = wanted.snapshot;
     for _ in 0..ROUNDS {
-        if let Some(line) = upstream.lines.take() {
-            place.needs_no_permit();
-            return Ok(Opened::Http2(line));
+        if let Some(opened) = take(upstream, place, wanted) {
+            return Ok(opened);
         }
-        if settings.protocol == Protocol::Auto && !upstream.speaks_http2() {
-            return own(upstream, place, snapshot, owner, repeatable, now).await;
+        if wanted.is_for_one(upstream) {
+            let permit = place.permit(&snapshot.limits).map_err(Failure::Limit)?;
+            let opened = open(upstream, snapshot.upstream, snapshot.tls.as_ref(), wanted.owner, permit).await;
+            return opened.map_err(Failure::Dial);
         }
         dialled(upstream, place, snapshot).map_err(Failure::Limit)?.wait().await.map_err(Failure::Dial)?;
     }
     let why = std::io::Error::other("the endpoint allows no exchange on its connections");
     Err(Failure::Dial(DialError::Other(why)))
-}
-
-async fn own(
-    upstream: &Rc<Upstream>,
-    place: &mut Place,
-    snapshot: &Snapshot,
-    owner: Option<&Rc<Downstream>>,
-    repeatable: bool,
-    now: Timestamp,
-) -> Result<Opened, Failure> {
-    if let Some(connection) = upstream.pool.take(owner, repeatable, now, upstream.cells()) {
-        place.needs_no_permit();
-        return Ok(Opened::Http1(connection));
-    }
-    let permit = place.permit(&snapshot.limits).map_err(Failure::Limit)?;
-    open(upstream, snapshot.upstream, snapshot.tls.as_ref(), owner, permit).await.map_err(Failure::Dial)
 }
 
 /// The connection that is being made, or a new one.

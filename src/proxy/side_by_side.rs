@@ -122,17 +122,20 @@ async fn leave(door: &Door) -> Duration {
 }
 
 /// Serves one request, which from here on looks like any other.
-async fn serve(
+fn serve(
     worker: Rc<Worker>,
     context: Rc<Context>,
     mut request: Request<Incoming>,
-) -> Result<Response<AnswerBody>, std::convert::Infallible> {
+) -> impl Future<Output = Result<Response<AnswerBody>, std::convert::Infallible>> {
     join_cookies(request.headers_mut());
-    let mut answer = exchange::serve(worker, context, request).await;
-    if let Ok(answer) = &mut answer {
-        answer.headers_mut().remove(CONNECTION);
+    let answered = exchange::serve(worker, context, request);
+    async move {
+        let mut answer = answered.await;
+        if let Ok(answer) = &mut answer {
+            answer.headers_mut().remove(CONNECTION);
+        }
+        answer
     }
-    answer
 }
 
 /// HTTP/2 allows a Cookie in pieces; everybody else wants one line (RFC 9113, section 8.2.3).
