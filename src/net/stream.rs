@@ -3,6 +3,7 @@
 //! An enum and not a trait object: reading and writing stay direct calls, and who adds a kind of stream is told by the
 //! compiler where it matters.
 
+use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -12,6 +13,28 @@ use tokio_rustls::TlsStream;
 
 use crate::net::shared::Waiting;
 use crate::net::socket::Socket;
+
+/// Up to so many bytes, in several pieces, are copied into one: the system takes one piece by a shorter way than several.
+const SMALL: usize = 4096;
+
+thread_local! {
+    /// Where that is done.
+    static ROOM: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// All pieces in one, if they are small.
+fn gathered(pieces: &[io::IoSlice<'_>]) -> Option<Vec<u8>> {
+    let length: usize = pieces.iter().map(|piece| piece.len()).sum();
+    if length > SMALL || length == 0 {
+        return None;
+    }
+    let mut room = ROOM.take();
+    room.clear();
+    for piece in pieces {
+        room.extend_from_slice(piece);
+    }
+    Some(room)
+}
 
 /// A connected stream.
 #[derive(Debug)]
@@ -70,7 +93,14 @@ impl AsyncWrite for Stream {
 
     fn poll_write_vectored(self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Self::Plain(stream) => match gathered(bufs) {
+                Some(small) => {
+                    let written = Pin::new(stream).poll_write(cx, &small);
+                    ROOM.set(small);
+                    written
+                }
+                None => Pin::new(stream).poll_write_vectored(cx, bufs),
+            },
             Self::Tls(stream) => Pin::new(&mut **stream).poll_write_vectored(cx, bufs),
         }
     }

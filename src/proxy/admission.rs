@@ -93,7 +93,9 @@ pub(crate) fn admit<'a>(
     if let Some(host) = host.as_ref().filter(|_| parts.uri.authority().is_some()) {
         parts.headers.insert(HOST, host.clone());
     }
-    if prefix > 0 {
+    // The target may be whole and have no path: `http://shop?x`.
+    let pathless = parts.uri.path_and_query().is_some_and(|both| both.as_str().starts_with('?'));
+    if prefix > 0 || pathless {
         parts.uri = target::stripped(&parts.uri, prefix).parse().unwrap_or_else(|_| Uri::from_static("/"));
     }
     let (client, rules) = (&context.client, &route.policy.request_headers);
