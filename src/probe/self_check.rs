@@ -1,15 +1,20 @@
-//! A check of ourselves: a byte that goes through the system and the same event queue that every probe goes through.
+//! A check of ourselves: a byte to a listener of our own and back, over the loopback, by the connector and the timer of every probe.
 //!
-//! When this does not come back, what else does not come back says nothing about anybody.
+//! When this does not come back, what else does not come back says nothing about anybody: we have no descriptors, no ports, no way
+//! out of the machine's own network, or no time. As with probes a connection is kept, and one in five checks takes a fresh one.
+//! The listener is there for as long as that takes, and who else finds it is turned away.
 
 use std::cell::Cell;
+use std::io;
+use std::net::Ipv4Addr;
 use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::UnixStream;
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::base::time::Timestamp;
+use crate::net::dial;
 use crate::probe::vigil;
 use crate::runtime::clock;
 use crate::runtime::task::Owned;
@@ -18,6 +23,10 @@ use crate::runtime::task::Owned;
 const INTERVAL: Duration = Duration::from_millis(250);
 /// How long a check may take.
 const TIMEOUT: Duration = Duration::from_secs(1);
+/// One check in so many takes a fresh connection.
+const FRESH_EVERY: u32 = 5;
+/// Strangers that are turned away before a check has failed.
+const STRANGERS: usize = 8;
 
 /// A check that goes on for as long as this lives.
 #[derive(Debug)]
@@ -44,37 +53,77 @@ impl SelfCheck {
 }
 
 async fn check(alive: Rc<Cell<Timestamp>>) {
-    loop {
-        if let Ok((mut here, there)) = UnixStream::pair() {
-            let _echo = Owned::spawn(echo(there));
-            while let Some(began) = ask(&mut here).await {
-                alive.set(began);
-                tokio::time::sleep(INTERVAL).await;
-            }
+    let mut line = None;
+    for number in (0..FRESH_EVERY).cycle() {
+        let kept = line.take().filter(|_| number > 0);
+        let began = clock::now();
+        line = vigil::within(TIMEOUT, Box::pin(Line::check(kept))).await.output.and_then(Result::ok);
+        if line.is_some() {
+            alive.set(began);
         }
         tokio::time::sleep(INTERVAL).await;
     }
 }
 
-async fn echo(mut there: UnixStream) {
-    let mut byte = [0];
-    while there.read_exact(&mut byte).await.is_ok() && there.write_all(&byte).await.is_ok() {}
+/// Both ends of a connection to ourselves.
+#[derive(Debug)]
+struct Line {
+    near: TcpStream,
+    far: TcpStream,
 }
 
-/// Sends a byte there and back. Returns when it was sent, if it came back.
-async fn ask(here: &mut UnixStream) -> Option<Timestamp> {
-    let began = clock::now();
-    let work = async {
-        here.write_all(&[1]).await?;
-        here.read_exact(&mut [0]).await
-    };
-    vigil::within(TIMEOUT, work).await.output?.ok().map(|_| began)
+impl Line {
+    /// Sends a byte there and back, over a fresh connection if none is kept.
+    async fn check(kept: Option<Self>) -> io::Result<Self> {
+        let mut line = match kept {
+            Some(line) => line,
+            None => Self::open().await?,
+        };
+        let mut byte = [1];
+        line.near.write_all(&byte).await?;
+        line.far.read_exact(&mut byte).await?;
+        line.far.write_all(&byte).await?;
+        line.near.read_exact(&mut byte).await?;
+        Ok(line)
+    }
+
+    async fn open() -> io::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let near = dial::connect_any(&[listener.local_addr()?]).await.map_err(io::Error::other)?;
+        for _ in 0..STRANGERS {
+            let (far, from) = listener.accept().await?;
+            if from == near.local_addr()? {
+                return Ok(Self { near, far });
+            }
+        }
+        Err(io::ErrorKind::ConnectionRefused.into())
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::runtime::thread::block_on;
+
+    #[test]
+    fn a_connection_is_kept_and_a_fresh_one_is_another() {
+        block_on(async {
+            let first = Line::check(None).await.unwrap();
+            let port = first.near.local_addr().unwrap().port();
+            let kept = Line::check(Some(first)).await.unwrap();
+            assert_eq!(kept.near.local_addr().unwrap().port(), port);
+            let fresh = Line::check(None).await.unwrap();
+            assert_ne!(fresh.near.local_addr().unwrap().port(), port);
+            // Whose other end is gone is no way to us.
+            let Line { near, far } = fresh;
+            drop(far);
+            let there = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+            let far = TcpStream::connect(there.local_addr().unwrap()).await.unwrap();
+            drop(there);
+            assert!(Line::check(Some(Line { near, far })).await.is_err());
+        })
+        .unwrap();
+    }
 
     #[test]
     fn it_passes_while_this_thread_runs() {

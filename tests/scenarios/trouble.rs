@@ -191,7 +191,7 @@ fn turns(events: &[Event], since: Timestamp) -> f64 {
 }
 
 fn stopped(stage: Stage) -> Facts {
-    let mut rig = Rig::start(&Stage { rate: stage.rate / 10.0, ..stage.clone() });
+    let mut rig = Rig::start(&stage);
     let begun = rig.go_on(1.0);
     let mut rng = fastrand::Rng::with_seed(stage.seed);
     // A smoke is content with one.
@@ -209,7 +209,7 @@ fn stopped(stage: Stage) -> Facts {
 }
 
 fn starved(stage: Stage) -> Facts {
-    let mut rig = Rig::start(&Stage { rate: stage.rate / 10.0, ..stage.clone() });
+    let mut rig = Rig::start(&stage);
     let begun = rig.go_on(1.0);
     rig.system.process.starve(stage.time(20.0));
     pass(Duration::from_millis(1000));
