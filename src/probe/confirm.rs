@@ -62,7 +62,7 @@ impl Usual {
 #[derive(Debug)]
 pub(super) struct Confirmer {
     pub(super) endpoint: Arc<Endpoint>,
-    pub(super) spec: ProbeSpec,
+    pub(super) spec: Arc<ProbeSpec>,
     /// Its position among the cluster's probes.
     pub(super) position: usize,
     pub(super) usual: Usual,
@@ -73,13 +73,13 @@ impl Confirmer {
     /// One for a probe that asks the endpoint itself for an answer.
     pub(super) fn of(
         endpoint: &Arc<Endpoint>,
-        spec: &ProbeSpec,
+        spec: &Arc<ProbeSpec>,
         position: usize,
         usual: Usual,
         approach: &Approach,
     ) -> Option<Self> {
         let asks = spec.check != Check::Tcp && spec.address.is_none();
-        asks.then(|| Self { endpoint: Arc::clone(endpoint), spec: spec.clone(), position, usual, approach: approach.clone() })
+        asks.then(|| Self { endpoint: Arc::clone(endpoint), spec: Arc::clone(spec), position, usual, approach: approach.clone() })
     }
 
     /// Starts so many runs.
@@ -88,7 +88,7 @@ impl Confirmer {
     }
 
     fn probe(&self) -> Probe {
-        let mut spec = self.spec.clone();
+        let mut spec = ProbeSpec::clone(&self.spec);
         spec.timing.timeout = self.usual.deadline(spec.timing.timeout);
         let target = Target::of(&spec, &self.endpoint).approached(&spec, &self.approach);
         Probe::new(spec, target, None)

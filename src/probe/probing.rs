@@ -73,7 +73,7 @@ pub fn start(plan: Plan, signals: mpsc::Sender<Signal>, lag: Arc<ProbeLag>) -> P
             let first = places.place(now);
             openings.set(places);
             let rounds = Rounds::new(endpoint, probe, purpose, first, Arc::clone(&lag), usual);
-            Owned::spawn(rounds.go(orders.subscribe(), signals.clone()))
+            Owned::spawn(Box::new(rounds).go(orders.subscribe(), signals.clone()))
         })
         .collect();
     Probing { orders, signals, confirmers, confirming: Vec::new(), _tasks: tasks }

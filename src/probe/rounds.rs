@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 
 use crate::base::time::Timestamp;
@@ -84,19 +85,33 @@ impl Rounds {
     }
 
     /// Runs the probe until nobody listens any more.
-    pub(super) async fn go(mut self, mut orders: watch::Receiver<Orders>, signals: mpsc::Sender<Signal>) {
+    pub(super) async fn go(mut self: Box<Self>, mut orders: watch::Receiver<Orders>, signals: mpsc::Sender<Signal>) {
         self.probe.target.looked_up().await;
         while let Some(fresh) = self.turn(&mut orders).await {
             let state = self.endpoint.view().state.as_str();
-            let outcome = self.probe.run(state, fresh).await;
-            for observation in self.observations(outcome).into_iter().flatten() {
-                let signal =
-                    Signal { cluster: self.endpoint.cluster_id, endpoint: self.endpoint.id, at: clock::now(), observation };
-                if signals.send(signal).await.is_err() {
+            // On the heap, as is all that is not needed between runs: thousands of probes wait most of the time.
+            let outcome = Box::pin(self.probe.run(state, fresh)).await;
+            for signal in self.tell(outcome, &signals) {
+                if Box::pin(signals.send(signal)).await.is_err() {
                     return;
                 }
             }
         }
+    }
+
+    /// Tells what a run found, and returns what there is no room for now.
+    fn tell(&self, outcome: Outcome, signals: &mpsc::Sender<Signal>) -> Vec<Signal> {
+        let mut left = Vec::new();
+        for observation in self.observations(outcome).into_iter().flatten() {
+            let (cluster, endpoint) = (self.endpoint.cluster_id, self.endpoint.id);
+            let signal = Signal { cluster, endpoint, at: clock::now(), observation };
+            if !left.is_empty() {
+                left.push(signal);
+            } else if let Err(TrySendError::Full(signal) | TrySendError::Closed(signal)) = signals.try_send(signal) {
+                left.push(signal);
+            }
+        }
+        left
     }
 
     /// Waits for the next run's turn: its slot, or an order. Returns whether it takes a fresh connection; `None` if nobody

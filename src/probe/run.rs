@@ -1,5 +1,6 @@
 //! One run of one probe: ask, wait until the deadline, judge.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ use crate::runtime::clock;
 /// A probe of one endpoint, ready to run.
 #[derive(Debug)]
 pub(super) struct Probe {
-    pub(super) spec: ProbeSpec,
+    pub(super) spec: Arc<ProbeSpec>,
     pub(super) target: Target,
     /// What is read from its answers, if reports are.
     pub(super) reads: Option<Arc<Spec>>,
@@ -99,7 +100,8 @@ impl Means {
 }
 
 impl Probe {
-    pub(super) fn new(spec: ProbeSpec, target: Target, reads: Option<Arc<Spec>>) -> Self {
+    pub(super) fn new(spec: impl Into<Arc<ProbeSpec>>, target: Target, reads: Option<Arc<Spec>>) -> Self {
+        let spec = spec.into();
         let format = reads.as_ref().map_or(Format::None, |reads| reads.format);
         let means = Means::new(&spec, &target, format);
         Self { spec, target, reads, words: false, means, counters: Counters::default(), nonces: fastrand::Rng::new(), runs: 0 }
@@ -114,8 +116,10 @@ impl Probe {
     pub(super) async fn run(&mut self, state: &'static str, fresh: bool) -> Outcome {
         let started = clock::now();
         let timeout = self.spec.timing.timeout;
-        // On the heap: between runs a probe should weigh little.
-        let ended = vigil::within(timeout, Box::pin(self.look(state, fresh))).await;
+        let ended = {
+            let look = pin!(self.look(state, fresh));
+            vigil::within(timeout, look).await
+        };
         let latency = clock::now().since(started);
         let stall = ended.stall();
         let stamps = Stamps::default();
