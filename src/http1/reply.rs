@@ -55,10 +55,10 @@ impl Reply {
         };
         let status = head.code.and_then(|code| StatusCode::from_u16(code).ok());
         let status = status.ok_or(Fault::Malformed("the status is none"))?;
-        let (headers, stays) = collect(bytes, head.headers)?;
+        let (headers, seen) = collect(bytes, head.headers)?;
         let reason = head.reason.filter(|reason| Some(*reason) != status.canonical_reason());
         let reason = reason.map(|reason| bytes.slice_ref(reason.as_bytes()));
-        let reply = Self::checked(status, reason, headers, head.version == Some(1), stays)?;
+        let reply = Self::checked(status, reason, headers, head.version == Some(1), seen)?;
         Ok(Some((reply, length)))
     }
 
@@ -67,16 +67,17 @@ impl Reply {
         reason: Option<Bytes>,
         mut headers: HeaderMap,
         modern: bool,
-        stays: Option<bool>,
+        seen: Seen,
     ) -> Result<Self, Fault> {
-        let framing = framing(&mut headers)?;
+        let framing = if seen.framed { framing(&mut headers)? } else { Framing::None };
         if framing == Framing::Chunked && !modern {
             return Err(Fault::Malformed("an answer of HTTP/1.0 has a transfer coding"));
         }
         if status.is_informational() && !matches!(framing, Framing::None | Framing::Length(0)) {
             return Err(Fault::Malformed("an interim answer has a body"));
         }
-        let keep_alive = stays != Some(false) && keeps_alive(&headers, modern || stays == Some(true));
+        let stays = modern || seen.stays == Some(true);
+        let keep_alive = seen.stays != Some(false) && if seen.connection { keeps_alive(&headers, stays) } else { stays };
         Ok(Self { status, reason, headers, keep_alive, framing })
     }
 
@@ -104,22 +105,35 @@ const fn words(error: Error) -> &'static str {
     }
 }
 
-/// The headers, which go on to share the bytes they came in, and whether a plain Connection says that this one stays.
-fn collect(bytes: &Bytes, lines: &[httparse::Header<'_>]) -> Result<(HeaderMap, Option<bool>), Fault> {
+/// Which lines have come that matter here: one look at each costs less than looking each of them up.
+#[derive(Debug, Clone, Copy, Default)]
+struct Seen {
+    /// Whether a plain Connection says that this one stays.
+    stays: Option<bool>,
+    /// One that says more.
+    connection: bool,
+    /// Content-Length or Transfer-Encoding.
+    framed: bool,
+}
+
+/// The headers, which go on to share the bytes they came in.
+fn collect(bytes: &Bytes, lines: &[httparse::Header<'_>]) -> Result<(HeaderMap, Seen), Fault> {
     let mut headers = spare::take(lines.len());
-    let mut stays = None;
+    let mut seen = Seen::default();
     for line in lines {
         if line.name.eq_ignore_ascii_case("connection")
             && let Some(stay) = plain_stay(line.value)
         {
-            stays = Some(stay && stays != Some(false));
+            seen.stays = Some(stay && seen.stays != Some(false));
             continue;
         }
         let name = HeaderName::from_bytes(line.name.as_bytes()).map_err(|_| Fault::Malformed(words(Error::HeaderName)))?;
+        seen.connection |= name == CONNECTION;
+        seen.framed |= name == CONTENT_LENGTH || name == TRANSFER_ENCODING;
         let value = HeaderValue::from_maybe_shared(bytes.slice_ref(line.value));
         headers.append(name, value.map_err(|_| Fault::Malformed(words(Error::HeaderValue)))?);
     }
-    Ok((headers, stays))
+    Ok((headers, seen))
 }
 
 fn plain_stay(value: &[u8]) -> Option<bool> {

@@ -276,7 +276,8 @@ fn admit(worker: &Rc<Worker>, door: &Rc<Door>, stream: Socket, peer: Option<Sock
         return worker.count(door, ListenerError::ConnectionLimit);
     }
     match connection::Accepted::new(Rc::clone(door), listener, peer) {
-        Ok(accepted) => drop(task::spawn(connection::serve(Rc::clone(worker), accepted, stream, place))),
+        // In a box, for a task is copied whole when it is made and when it ends.
+        Ok(accepted) => drop(task::spawn(Box::pin(connection::serve(Rc::clone(worker), accepted, stream, place)))),
         Err(reason) => worker.count(door, reason),
     }
 }

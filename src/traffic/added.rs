@@ -21,6 +21,9 @@ pub static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Whose trace a request belongs to (W3C Trace Context).
 pub static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
+/// Room for a client's lines, in bytes; a certificate's subject may need more.
+const LINES: usize = 128;
+
 /// Our name in Via.
 pub(super) const PSEUDONYM: &str = "pulsegate";
 
@@ -44,7 +47,7 @@ impl Client {
     #[must_use]
     pub fn new(ip: Option<IpAddr>, trusted: bool, secure: bool, certificate: Option<HeaderValue>) -> Self {
         let address = ip.map(|ip| HeaderValue::from_str(&ip.to_string()).expect("an IP address is a header value"));
-        let mut lines = Vec::new();
+        let mut lines = Vec::with_capacity(LINES);
         if let Some(address) = &address {
             line(&FORWARDED_FOR, address.as_bytes(), &mut lines);
         }
