@@ -10,6 +10,7 @@
 mod access_log;
 mod affinity;
 mod balancing;
+mod changes;
 mod dialects;
 mod discovery;
 mod drains;

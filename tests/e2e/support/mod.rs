@@ -9,7 +9,7 @@
 //! | `misbehaving` | endpoints that do what no real service can be made to do |
 //! | `proxy` | the program under test and its command line |
 //! | `client` | HTTP as a client speaks it |
-//! | `load` | requests at a rate, and what became of them |
+//! | `load`, `streams` | requests at a rate, over HTTP/1.1 and HTTP/2, and what became of them |
 //! | `network` | hosts of our own, and cables between them that can be cut |
 //! | `page` | the metrics page |
 
@@ -24,6 +24,7 @@ mod port;
 mod process;
 mod proxy;
 mod service;
+mod streams;
 
 pub(crate) use client::{Answer, Client, ask, get, post};
 pub(crate) use folder::Folder;
@@ -35,3 +36,4 @@ pub(crate) use port::Port;
 pub(crate) use process::Process;
 pub(crate) use proxy::{Proxy, one_listener};
 pub(crate) use service::{Kind, Service, three};
+pub(crate) use streams::Streams;

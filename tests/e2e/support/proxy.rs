@@ -35,7 +35,13 @@ pub(crate) fn one_listener(more: &str) -> String {
 impl Proxy {
     /// Starts it with a configuration in which LISTENER and ADMIN stand for its addresses, and waits until it is ready.
     pub(crate) fn start(config: &str) -> Self {
+        Self::start_with(config, &[])
+    }
+
+    /// The same, with these files beside the configuration.
+    pub(crate) fn start_with(config: &str, files: &[(&str, &str)]) -> Self {
         let (folder, listener, admin) = (Folder::new(), Port::free(), Port::free());
+        files.iter().for_each(|(name, text)| folder.write(name, text));
         let mut command = Command::new(env!("CARGO_BIN_EXE_pulsegate"));
         command.args(["run", "-c", &folder.file("pulsegate.yaml")]);
         folder.write("pulsegate.yaml", &filled(config, &listener, &admin));
