@@ -3,6 +3,9 @@
 //! Times are the calendar's here, since a file outlasts the clock of the process that wrote it. An order about an endpoint
 //! that is not there is kept: it may come back with the next reload.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::base::time::{Timestamp, WallTime};
@@ -18,8 +21,19 @@ const MOST: usize = 100_000;
 pub(super) struct Orders {
     /// In no order of meaning.
     pub(super) endpoints: Vec<Standing>,
+    /// Those about whole clusters, which hold for whoever joins later too.
+    clusters: Vec<Whole>,
     /// The clusters whose verdicts are frozen.
     pub(super) frozen: Vec<String>,
+}
+
+/// A whole cluster's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Whole {
+    /// As it stands for every endpoint; the address is empty.
+    order: Standing,
+    /// The endpoints that it has reached. What was ordered of one of them later is not undone.
+    reached: BTreeSet<String>,
 }
 
 /// One endpoint's.
@@ -84,6 +98,57 @@ impl Orders {
         }
     }
 
+    /// An order about a whole cluster has been carried out on these endpoints.
+    pub(super) fn note_whole(
+        &mut self,
+        cluster: &str,
+        endpoints: &[Arc<str>],
+        state: OperatorState,
+        until: Option<Timestamp>,
+        reason: Option<&str>,
+    ) {
+        for endpoint in endpoints {
+            self.note(cluster, endpoint, state, until, reason);
+        }
+        let now = clock::wall().unix_millis();
+        self.clusters.retain(|whole| whole.order.cluster != cluster || state == OperatorState::Ready);
+        self.clusters.retain(|whole| whole.order.until_unix_ms.is_none_or(|until| until > now));
+        let until_unix_ms = until.map(|until| clock::wall_at(until).unix_millis());
+        if state != OperatorState::Ready {
+            let order = Standing {
+                cluster: cluster.to_owned(),
+                endpoint: String::new(),
+                state: state.as_str().to_owned(),
+                reason: reason.map(str::to_owned),
+                since_unix_ms: now,
+                until_unix_ms,
+                ready_until_unix_ms: None,
+            };
+            self.clusters.push(Whole { order, reached: endpoints.iter().map(ToString::to_string).collect() });
+        } else if until_unix_ms.is_none() {
+            self.clusters.retain(|whole| whole.order.cluster != cluster);
+        } else if let Some(whole) = self.clusters.iter_mut().find(|whole| whole.order.cluster == cluster) {
+            whole.order.ready_until_unix_ms = until_unix_ms;
+        }
+    }
+
+    /// Has orders about whole clusters stand for those who have joined since; `endpoints` gives the addresses of a cluster. Whether
+    /// there are any.
+    pub(super) fn reach(&mut self, endpoints: impl Fn(&str) -> Vec<Arc<str>>) -> bool {
+        let (now, before) = (clock::wall().unix_millis(), self.endpoints.len());
+        let known: BTreeSet<_> = self.endpoints.iter().map(|one| (one.cluster.clone(), one.endpoint.clone())).collect();
+        for Whole { order, reached } in &mut self.clusters {
+            let stands = order.until_unix_ms.is_none_or(|until| until > now);
+            let joined = endpoints(&order.cluster).into_iter().map(|endpoint| endpoint.to_string());
+            for endpoint in joined.filter(|_| stands && reached.len() < MOST).collect::<Vec<_>>() {
+                if reached.insert(endpoint.clone()) && !known.contains(&(order.cluster.clone(), endpoint.clone())) {
+                    self.endpoints.push(Standing { endpoint, ..order.clone() });
+                }
+            }
+        }
+        self.endpoints.len() > before
+    }
+
     /// A cluster has been frozen or thawed.
     pub(super) fn note_frozen(&mut self, cluster: &str, frozen: bool) {
         self.frozen.retain(|name| name != cluster);
@@ -141,6 +206,27 @@ mod tests {
         orders.note("app", "a:1", OperatorState::Ready, None, None);
         orders.note_frozen("app", false);
         assert_eq!(orders, Orders::default());
+    }
+
+    #[test]
+    fn an_order_about_a_cluster_reaches_who_joins_and_undoes_nothing() {
+        let mut orders = Orders::default();
+        let addresses = |all: &[&str]| all.iter().map(|address| Arc::from(*address)).collect::<Vec<Arc<str>>>();
+        let standing = |orders: &Orders| orders.endpoints.iter().map(|one| one.endpoint.clone()).collect::<BTreeSet<_>>();
+        orders.note_whole("app", &addresses(&["a:1", "b:1"]), OperatorState::Draining, None, Some("rack"));
+        orders.note("app", "b:1", OperatorState::Ready, None, None);
+        let mut orders = Orders::read(&orders.text()).unwrap();
+        let now_there = |cluster: &str| if cluster == "app" { addresses(&["a:1", "b:1", "c:1"]) } else { Vec::new() };
+        assert!(orders.reach(now_there));
+        assert_eq!(standing(&orders), BTreeSet::from(["a:1".to_owned(), "c:1".to_owned()]), "b was let back in by its own name");
+        assert_eq!(orders.endpoints[1].reason.as_deref(), Some("rack"));
+        assert!(!orders.reach(now_there));
+        orders.note_whole("app", &addresses(&["a:1", "b:1", "c:1"]), OperatorState::Ready, None, None);
+        assert!(!orders.reach(|_| addresses(&["d:1"])));
+        assert_eq!(orders, Orders::default());
+        // An order that has run out reaches nobody.
+        orders.note_whole("app", &[], OperatorState::Maintenance, Some(clock::now()), None);
+        assert!(!orders.reach(|_| addresses(&["d:1"])));
     }
 
     #[test]

@@ -31,6 +31,7 @@ use crate::control::pulse::Pulse;
 use crate::control::reload::{Comparison, Reloads, Request, compare};
 use crate::control::source::{Read, Source};
 use crate::control::tallies::Tallies;
+use crate::control::ward::Ward;
 use crate::control::wards::Wards;
 use crate::control::watched::Watcher;
 use crate::control::world::world;
@@ -237,8 +238,19 @@ impl Control {
         self.wards.retake_votes(clock::now());
     }
 
+    /// Gives up our seat: another process sits there, and one of us must not be two.
+    fn leave_fleet(&mut self) {
+        self.fleet = Fleet::default();
+        self.wards.announcer.shared.fleet.store(None);
+        self.wards.retake_votes(clock::now());
+    }
+
     /// Has orders that stand carried out where they are not: for endpoints that are new here.
     fn renew_orders(&mut self, now: Timestamp) {
+        let addresses = |ward: &Ward| ward.endpoints().iter().map(|endpoint| endpoint.address.text()).collect();
+        if self.orders_kept.reach(|cluster| self.wards.find(cluster).map(addresses).unwrap_or_default()) {
+            self.when_kept(|| {});
+        }
         for standing in &self.orders_kept.endpoints {
             let (cluster, endpoint) = (&*standing.cluster, &*standing.endpoint);
             let Some(state) = standing.state().filter(|_| self.wards.is_ready(cluster, endpoint)) else { continue };
@@ -279,8 +291,10 @@ impl Control {
     ) -> Result<(), NotFound> {
         let until = span.map(|span| now + span);
         let order = Observation::Operator { state, until, reason: reason.map(Into::into) };
-        for address in self.wards.operate(cluster, endpoint, &order, now, now)? {
-            self.orders_kept.note(cluster, &address, state, until, reason);
+        let addresses = self.wards.operate(cluster, endpoint, &order, now, now)?;
+        match endpoint {
+            Some(endpoint) => self.orders_kept.note(cluster, endpoint, state, until, reason),
+            None => self.orders_kept.note_whole(cluster, &addresses, state, until, reason),
         }
         Ok(())
     }
@@ -488,6 +502,9 @@ impl Control {
             Some(Order::Reload { dry_run, answer }) => self.reloads.ask(Request { dry_run, answer }),
             Some(Order::Heartbeats { hear, answer }) => {
                 self.hear_heartbeats(hear);
+                if !hear {
+                    self.leave_fleet();
+                }
                 // Who asked may have left.
                 let _ = answer.send(());
             }
