@@ -1,8 +1,12 @@
 //! One client connection: how it is opened, which protocol it speaks, and a close that lets the client read what we said last.
 
+use std::cell::Cell;
+use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -115,10 +119,13 @@ pub(crate) async fn serve(worker: Rc<Worker>, accepted: Accepted, stream: Socket
         return tracing::debug!("a client's connection ended at once: {error}");
     }
     let door = Rc::clone(&accepted.door);
-    tokio::select! {
-        () = speak(worker, accepted, stream) => {}
-        () = door.ended() => {}
-    }
+    let (mut speaking, mut ended) = (pin!(speak(worker, accepted, stream)), pin!(door.ended()));
+    let looked = Cell::new(false);
+    std::future::poll_fn(|cx| {
+        let over = speaking.as_mut().poll(cx).is_ready() || (door.is_worth_a_look(&looked) && ended.as_mut().poll(cx).is_ready());
+        if over { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
     drop(place);
 }
 

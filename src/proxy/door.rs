@@ -51,6 +51,8 @@ pub(crate) struct Door {
     pub(crate) id: u32,
     pub(crate) name: Arc<str>,
     stage: watch::Sender<Stage>,
+    /// Whether the stage is the first one; connections look at this whenever they are polled.
+    serving: Cell<bool>,
     /// Whether connections are to be closed; a copy of the stage that every answer can look at for nothing.
     closing: Cell<bool>,
     sight: RefCell<Sight>,
@@ -82,6 +84,7 @@ impl Door {
             id: opening.id,
             name: Arc::clone(&opening.listener),
             stage: watch::Sender::new(Stage::Serving),
+            serving: Cell::new(true),
             closing: Cell::new(false),
             sight: RefCell::new(sight),
         }
@@ -106,7 +109,14 @@ impl Door {
 
     /// Tells the connections what to do.
     pub(crate) fn enter(&self, stage: Stage) {
+        self.serving.set(stage == Stage::Serving);
         self.stage.send_replace(stage);
+    }
+
+    /// Whether a connection that waits for a stage has to look: at first, so that it will be woken, and once the stage has
+    /// changed. It is polled with every byte, and looking costs more than asking here.
+    pub(crate) fn is_worth_a_look(&self, looked: &Cell<bool>) -> bool {
+        !looked.replace(true) || !self.serving.get()
     }
 
     /// What its connections are to do.

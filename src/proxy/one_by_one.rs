@@ -1,5 +1,6 @@
 //! Serves a connection on which exchanges come one by one: HTTP/1.
 
+use std::cell::Cell;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
@@ -67,7 +68,7 @@ async fn serve(
     };
     let mut connection = parser(&context.limits).serve_connection(TokioIo::new(io), service);
     let mut leaving = pin!(leave(&context.door));
-    let mut left = false;
+    let (mut left, looked) = (false, Cell::new(false));
     let activity = &context.activity;
     let stopped = std::future::poll_fn(|cx| {
         if let Poll::Ready(result) = Pin::new(&mut connection).poll(cx) {
@@ -86,7 +87,7 @@ async fn serve(
                 Idling::Parked | Idling::Attended => {}
             }
         }
-        if !left && leaving.as_mut().poll(cx).is_ready() {
+        if !left && context.door.is_worth_a_look(&looked) && leaving.as_mut().poll(cx).is_ready() {
             left = true;
             // A request that has arrived already is still answered.
             if socket.waiting() == Waiting::Nothing || activity.state() != State::Idle {

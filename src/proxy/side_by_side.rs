@@ -4,7 +4,7 @@
 //! client that takes nothing would hold its exchange, and the endpoint's connection, for ever: the task that carries the
 //! exchange watches for that.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -57,7 +57,7 @@ pub(crate) async fn drive(worker: &Rc<Worker>, context: &Rc<Context>, socket: Sh
     let tasks = Tasks { worker: Rc::clone(worker), born };
     let mut connection = pin!(builder(tasks, &context.limits).serve_connection(io, service));
     let mut leaving = pin!(leave(&context.door));
-    let mut left = false;
+    let (mut left, looked) = (false, Cell::new(false));
     std::future::poll_fn(|cx| {
         let result = connection.as_mut().poll(cx);
         if streams.is_flooded() {
@@ -72,7 +72,10 @@ pub(crate) async fn drive(worker: &Rc<Worker>, context: &Rc<Context>, socket: Sh
         if streams.idle.poll_reached(cx).is_ready() {
             return Poll::Ready(Ended::Overdue(None));
         }
-        if !left && let Poll::Ready(idle_grace) = leaving.as_mut().poll(cx) {
+        if !left
+            && context.door.is_worth_a_look(&looked)
+            && let Poll::Ready(idle_grace) = leaving.as_mut().poll(cx)
+        {
             left = true;
             // The client is told at once which requests are still answered (RFC 9113, section 6.8), and need not listen.
             connection.as_mut().graceful_shutdown();
