@@ -15,6 +15,11 @@ use crate::support::{Client, Folder, Kind, PATIENCE, Port, Process, Proxy, Servi
 const PERIOD: Duration = Duration::from_millis(500);
 const TTL: Duration = Duration::from_millis(1750);
 
+/// How often the proxy is stopped for longer than the ttl: a few times, or as often as `STALLS` says.
+fn stalls() -> u32 {
+    std::env::var("STALLS").map_or(3, |text| text.parse().expect("STALLS is a number"))
+}
+
 /// A cluster `app` of these endpoints that push to `port`, with the tokens of a file.
 fn pushed(port: &Port, endpoints: &str, tokens: &str) -> String {
     one_listener(&format!(
@@ -170,7 +175,7 @@ fn a_stopped_sender_is_out_when_its_time_is_over_and_no_clock_or_stall_matters()
     }
     let steps = proxy.page().sum("heartbeats_total", &[("endpoint", name.as_str()), ("result", "clock_step")]);
     assert!((2..=4).contains(&steps), "{steps} steps of the clock are told");
-    for _ in 0..3 {
+    for _ in 0..stalls() {
         proxy.signal("STOP");
         std::thread::sleep(TTL + PERIOD / 2);
         proxy.signal("CONT");
@@ -216,6 +221,44 @@ fn who_sends_stays_in_over_an_upgrade_and_over_a_reload_that_moves_the_socket() 
         let states = status["clusters"][0]["endpoints"].as_array()?.iter().map(|one| one["state"].clone());
         (states.collect::<Vec<_>>() == ["healthy", "healthy"]).then_some(())
     });
+}
+
+#[test]
+fn a_network_that_fails_alone_is_told_and_takes_nobody_out() {
+    let name = "127.0.0.1:1";
+    let (ports, (_folder, file)) = ([Port::free(), Port::free()], tokens(name));
+    let [one, two] = ports.each_ref().map(Port::address);
+    let proxy = Proxy::start(&one_listener(&format!(
+        "heartbeats: [{{ address: {one} }}, {{ address: {two} }}]
+clusters:
+  - name: app
+    endpoints: [{name}]
+    health: {{ heartbeat: {{ period: 100ms, ttl: 500ms, token_file: {file} }} }}
+"
+    )));
+    let mut clients = [one, two].map(|at| Client::connect(at).unwrap());
+    let mut seq = 0;
+    let mut send = |ways: usize| {
+        seq += 1;
+        for client in &mut clients[..ways] {
+            let beat = json!({ "cluster": "app", "endpoint": name, "boot_id": "b", "seq": seq });
+            assert_eq!(post(client, "t0", &beat).unwrap().0, 200);
+        }
+    };
+    let paths = || proxy.endpoint(name)["heartbeat"]["paths"].as_array().unwrap().clone();
+    send(2);
+    proxy.wait_for_state(PATIENCE, name, "healthy");
+    assert!(paths().iter().all(|path| path["reason"].is_null()), "{:?}", paths());
+    until(PATIENCE, "the silent one is told", || {
+        send(1);
+        paths().iter().find(|path| path["address"] == two.to_string())?["reason"]["code"].as_str().map(str::to_owned)
+    });
+    let endpoint = proxy.endpoint(name);
+    assert_eq!((&endpoint["state"], &endpoint["reasons"]), (&json!("healthy"), &json!([])));
+    let explained = proxy.succeed(&["explain", "app", name]);
+    assert!(explained.contains(&format!("by {two}")) && explained.contains("heartbeat_expired"), "{explained}");
+    send(2);
+    assert!(paths().iter().all(|path| path["reason"].is_null()), "it is back: {:?}", paths());
 }
 
 #[test]
