@@ -22,7 +22,7 @@ pub(super) const FRESHER: Duration = Duration::from_secs(1);
 /// Answers that are many.
 pub(super) const MANY: u32 = 300;
 /// In so many looks slow answers must have come to count at once.
-pub(super) const LOOKS: usize = 4;
+pub(super) const LOOKS: usize = 3;
 
 /// A difference in seconds below which nobody is slow.
 const SLIGHT: f64 = 0.005;
@@ -30,7 +30,7 @@ const SLIGHT: f64 = 0.005;
 const WELL: f64 = 1.5;
 /// How sure a difference is, in standard errors; what is judged fifty times a second must be surer.
 const SURE: f64 = 2.0;
-const SURER: f64 = 3.0;
+const SURER: f64 = 2.5;
 /// The least weight.
 const LEAST: f64 = 0.01;
 /// The weight of one that nothing has been heard of for a whole window.

@@ -20,7 +20,7 @@ const ENOUGH: u32 = 20;
 const MANY: u32 = 4000;
 
 /// What counts as the latest, for what must be found at once.
-const LATEST: Duration = Duration::from_millis(300);
+const LATEST: Duration = Duration::from_millis(160);
 
 /// Requests and how many of them failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -122,14 +122,14 @@ impl Recent {
         sum
     }
 
-    /// The latencies of the last 300 ms.
+    /// The latencies of the last 160 ms.
     pub(super) fn latest(&self) -> Sketch {
         let mut sum = Sketch::default();
         self.looks.iter().flat_map(|(_, latencies)| latencies).for_each(|(bucket, n)| sum.add(usize::from(*bucket), *n));
         sum
     }
 
-    /// In how many looks of the last 300 ms an answer was longer than this bucket.
+    /// In how many looks of the last 160 ms an answer was longer than this bucket.
     pub(super) fn slow_looks(&self, over: usize) -> usize {
         self.looks.iter().filter(|(_, latencies)| latencies.iter().any(|(bucket, _)| usize::from(*bucket) > over)).count()
     }
