@@ -42,3 +42,22 @@ fn few_connections_serve_many_clients_of_both_workers() {
     assert!(open <= 2, "{open}");
     load.end(true).assert_all_answered(400);
 }
+
+#[test]
+fn limits_of_requests_hold_over_http2_where_all_share_a_connection() {
+    let hung = Misbehaving::start(Misbehaviour::Hangs);
+    // It speaks both, and answers nothing as long as nobody behind it does.
+    let inner = Proxy::start(&one_listener(&format!("clusters: [{{ name: app, endpoints: [{}] }}]\n", hung.name())));
+    let name = inner.address().to_string();
+    for limit in ["requests: 3", "endpoint_requests: 3"] {
+        let proxy = Proxy::start(&one_listener(&format!(
+            "clusters: [{{ name: app, endpoints: [{name}], protocol: http2, limits: {{ {limit}, pending: 4, queue_timeout: 20s }} }}]\n"
+        )));
+        let _clients = send(&proxy, 12);
+        let rejected = || proxy.page().sum("requests_rejected_total", &[("cluster", "app"), ("limit", "pending")]);
+        until(PATIENCE, "five of twelve are turned away", || (rejected() == 5).then_some(()));
+        assert_eq!(proxy.endpoint(&name)["in_flight"], 3, "{limit}");
+        let open = proxy.page().sum("upstream_connections", &[]);
+        assert!(open <= 2, "one for each worker, not {open}");
+    }
+}
