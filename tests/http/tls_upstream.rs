@@ -157,8 +157,9 @@ clusters: [{{ name: app, endpoints: [\"{}\", \"{}\"], protocol: http2, health: {
     assert!(said.contains("4000 succeeded, 0 failed, 0 errored"), "{said}\n{}", proxy.said());
 }
 
-/// An endpoint that reads a request's head by HTTP/2, and then does this with the connection of that number, from 0.
-fn refusing(then: impl Fn(usize, &mut std::net::TcpStream) + Send + Sync + 'static) -> (Origin, Arc<AtomicUsize>) {
+/// An endpoint that reads requests' heads by HTTP/2, and then does this: with the number of the request, from 0, and the four
+/// bytes of its stream.
+fn refusing(then: impl Fn(usize, &[u8], &mut std::net::TcpStream) + Send + Sync + 'static) -> (Origin, Arc<AtomicUsize>) {
     let requests = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&requests);
     let origin = Origin::serving(move |mut peer: Peer| {
@@ -173,7 +174,7 @@ fn refusing(then: impl Fn(usize, &mut std::net::TcpStream) + Send + Sync + 'stat
             let Ok(()) = peer.reader().read_exact(&mut payload) else { return };
             if head[3] == 1 {
                 let number = counted.fetch_add(1, SeqCst);
-                then(number, &mut socket);
+                then(number, &head[5..], &mut socket);
             }
         }
     });
@@ -183,19 +184,18 @@ fn refusing(then: impl Fn(usize, &mut std::net::TcpStream) + Send + Sync + 'stat
 const GOAWAY: &[u8] = &[0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 const REFUSED: &[u8] = &[0, 0, 4, 3, 0, 0, 0, 0, 1, 0, 0, 0, 7];
 const RESET: &[u8] = &[0, 0, 4, 3, 0, 0, 0, 0, 1, 0, 0, 0, 2];
-const OK: &[u8] = &[0, 0, 1, 1, 5, 0, 0, 0, 1, 0x88];
+/// An answer of 200 without a body, but for the number of its stream and what follows that.
+const OK: &[u8] = &[0, 0, 1, 1, 5];
+const STATUS_200: u8 = 0x88;
 
 #[test]
 fn what_an_endpoint_refuses_unseen_is_sent_again_and_nothing_else_is() {
     let cases: [(&str, &[u8], bool); 3] = [("goaway", GOAWAY, true), ("refused", REFUSED, true), ("reset", RESET, false)];
     for (name, refusal, again) in cases {
-        let (origin, requests) = refusing(move |number, socket| {
-            let answer = if number == 0 { refusal } else { OK };
-            drop(socket.write_all(answer));
-            // A stream on the same connection would have another number than these frames.
-            if number == 0 {
-                drop(socket.shutdown(std::net::Shutdown::Write));
-            }
+        let (origin, requests) = refusing(move |number, stream, socket| {
+            // The second try may come on the same connection, if that has not been taken back.
+            let answer = if number == 0 { refusal.to_vec() } else { [OK, stream, &[STATUS_200]].concat() };
+            drop(socket.write_all(&answer));
         });
         let proxy = Proxy::start(&format!(
             "workers: 1
