@@ -9,6 +9,9 @@ use crate::traffic::grpc;
 
 static PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 
+/// When to come back after a 503, in seconds: about as long as a probe takes to notice that somebody is back.
+const RETRY_AFTER_SECONDS: u32 = 1;
+
 /// An answer of our own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Local {
@@ -17,20 +20,20 @@ pub(crate) struct Local {
     pub(crate) token: Option<Token>,
     detail: String,
     location: Option<HeaderValue>,
-    retry_after: Option<u32>,
+    retry: bool,
     close: bool,
 }
 
 impl Local {
     /// An answer; `detail` names the setting that caused it, if one did.
     pub(crate) const fn new(status: StatusCode, token: Token, detail: String) -> Self {
-        Self { status, token: Some(token), detail, location: None, retry_after: None, close: false }
+        Self { status, token: Some(token), detail, location: None, retry: false, close: false }
     }
 
     /// Sends the client elsewhere.
     pub(crate) const fn redirect(location: HeaderValue) -> Self {
         let status = StatusCode::PERMANENT_REDIRECT;
-        Self { status, token: None, detail: String::new(), location: Some(location), retry_after: None, close: false }
+        Self { status, token: None, detail: String::new(), location: Some(location), retry: false, close: false }
     }
 
     /// Says whether traffic is wanted here: `why_not` in words, if it is not.
@@ -39,12 +42,12 @@ impl Local {
             None => (StatusCode::OK, "ready".to_owned()),
             Some(why) => (StatusCode::SERVICE_UNAVAILABLE, why),
         };
-        Self { status, token: None, detail, location: None, retry_after: None, close: false }
+        Self { status, token: None, detail, location: None, retry: false, close: false }
     }
 
-    /// Says when to come back, in seconds.
-    pub(crate) const fn retry_after(mut self, seconds: u32) -> Self {
-        self.retry_after = Some(seconds);
+    /// Says when to come back.
+    pub(crate) const fn retry_later(mut self) -> Self {
+        self.retry = true;
         self
     }
 
@@ -98,8 +101,8 @@ impl Local {
         if let Some(location) = &self.location {
             headers.insert(LOCATION, location.clone());
         }
-        if let Some(seconds) = self.retry_after {
-            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        if self.retry {
+            headers.insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
         }
         if self.close {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
@@ -127,7 +130,7 @@ mod tests {
     #[test]
     fn our_own_answers_say_whose_they_are() {
         let local =
-            Local::new(StatusCode::SERVICE_UNAVAILABLE, Token::DestinationUnavailable, "panic is off".to_owned()).retry_after(1);
+            Local::new(StatusCode::SERVICE_UNAVAILABLE, Token::DestinationUnavailable, "panic is off".to_owned()).retry_later();
         let (response, body) = local.response(Some(&HeaderValue::from_static("r-1")));
         assert_eq!(response.headers()["content-type"], "application/problem+json");
         assert_eq!(response.headers()["proxy-status"], "pulsegate; error=destination_unavailable");

@@ -32,7 +32,6 @@ const UNTAKEN: usize = 3;
 /// A try that has been begun: its place among those in flight, and among those with a connection once it has one.
 #[derive(Debug)]
 pub(crate) struct Lease {
-    pub(crate) upstream: Rc<Upstream>,
     settings: Settings,
     /// The client's connection that the one to the endpoint belongs to, if it belongs to one.
     owner: Option<Rc<Downstream>>,
@@ -46,11 +45,16 @@ pub(crate) struct Lease {
 impl Lease {
     fn new(place: Place, settings: Settings, downstream: &Rc<Downstream>) -> Self {
         let owner = settings.proxy_protocol.map(|_| Rc::clone(downstream));
-        Self { upstream: Rc::clone(&place.upstream), settings, owner, connected: false, ride: None, place }
+        Self { settings, owner, connected: false, ride: None, place }
+    }
+
+    /// The endpoint that is tried, as this worker uses it.
+    pub(crate) const fn upstream(&self) -> &Rc<Upstream> {
+        &self.place.upstream
     }
 
     fn connect(&mut self) {
-        self.upstream.cells().active.inc();
+        self.upstream().cells().active.inc();
         self.connected = true;
     }
 
@@ -59,10 +63,11 @@ impl Lease {
         if let Some(connection) = inflow.finish()
             && self.place.cluster.keeps_connection()
         {
+            let upstream = self.upstream();
             if let Some(owner) = &self.owner {
-                owner.held_by(&self.upstream);
+                owner.held_by(upstream);
             }
-            self.upstream.pool.put(connection, self.owner.as_ref(), self.settings, now, self.upstream.cells());
+            upstream.pool.put(connection, self.owner.as_ref(), self.settings, now, upstream.cells());
             self.place.cluster.pooled();
         }
     }
@@ -71,7 +76,7 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         if self.connected {
-            self.upstream.cells().active.dec();
+            self.upstream().cells().active.dec();
         }
     }
 }
@@ -144,12 +149,12 @@ async fn send(
     now: Timestamp,
 ) -> Result<(Head, Inflow), Failure> {
     for _ in 0..UNTAKEN {
-        let Lease { upstream, place, owner, .. } = &mut *lease;
+        let Lease { place, owner, .. } = &mut *lease;
         let wanted = Wanted { snapshot, owner: owner.as_ref(), repeatable: exchange.idempotent, now };
-        let opened = match opening::take(upstream, place, wanted) {
+        let opened = match opening::take(place, wanted) {
             Some(opened) => opened,
             // Every exchange would carry the room for it, and hardly any needs it.
-            None => Box::pin(opening::get(upstream, place, wanted)).await?,
+            None => Box::pin(opening::get(place, wanted)).await?,
         };
         match opened {
             Opened::Http1(connection) => return converse(exchange, lease, connection).await,
@@ -167,8 +172,8 @@ async fn send(
 
 /// Sends the request on a connection that is shared with others.
 async fn multiplex(exchange: &Exchange<'_>, lease: &mut Lease, line: Rc<Line>, secure: bool) -> Result<(Head, Inflow), Failure> {
-    let request = exchange.request(&lease.upstream.endpoint, secure);
-    let ride = lease.ride.insert(line.ride(&lease.upstream));
+    let request = exchange.request(&lease.upstream().endpoint, secure);
+    let ride = lease.ride.insert(line.ride(&lease.place.upstream));
     exchange.sent.set(true);
     match ride.sender().try_send_request(request).await {
         Ok(response) => {
@@ -207,7 +212,7 @@ fn classify_shared(exchange: &Exchange<'_>, error: &hyper::Error) -> Failure {
 async fn converse(exchange: &Exchange<'_>, lease: &mut Lease, connection: Connection) -> Result<(Head, Inflow), Failure> {
     // On the heap, for an answer is handed on many times.
     let begin = |head: RequestHead<'_>| Box::new(Conversation::new(connection, head, exchange.request_body()));
-    let mut conversation = exchange.with_head(&lease.upstream.endpoint, begin);
+    let mut conversation = exchange.with_head(&lease.upstream().endpoint, begin);
     lease.connect();
     exchange.sent.set(true);
     let reply = std::future::poll_fn(|cx| {

@@ -15,6 +15,7 @@ use crate::cluster::Listener;
 use crate::net::listen::ListenSocket;
 use crate::proxy::view::View;
 use crate::proxy::worker::Stage;
+use crate::runtime::timer;
 
 /// A socket that a worker is to accept on.
 #[derive(Debug, Clone)]
@@ -122,6 +123,22 @@ impl Door {
     /// What its connections are to do.
     pub(crate) fn stage(&self) -> watch::Receiver<Stage> {
         self.stage.subscribe()
+    }
+
+    /// Waits until its connections are to be closed; gives how long those without an exchange may stay.
+    pub(crate) async fn leaving(&self) -> Duration {
+        let mut stage = self.stage();
+        let stage = stage.wait_for(|stage| *stage != Stage::Serving).await.map(|stage| *stage);
+        match stage {
+            Ok(Stage::Closing(leave)) => leave.idle_grace,
+            // Everything is cut off, or who could say so is gone.
+            Ok(Stage::Serving | Stage::Ended) | Err(_) => Duration::ZERO,
+        }
+    }
+
+    /// Waits until its connections without an exchange are to be closed.
+    pub(crate) async fn left(&self) {
+        timer::sleep(self.leaving().await).await;
     }
 
     /// Waits until its connections are to be cut off.

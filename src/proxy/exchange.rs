@@ -38,9 +38,6 @@ use crate::traffic::limits::Limit;
 use crate::traffic::retry::{self, Ending};
 use crate::traffic::{budget, forward, grpc};
 
-/// When to come back after a 503, in seconds: about as long as a probe takes to notice that somebody is back.
-const RETRY_AFTER_SECONDS: u32 = 1;
-
 /// How long an exchange waits that has lost its leave to open a connection to somebody else.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
@@ -97,7 +94,7 @@ pub(crate) fn serve(
         };
         let outcome = exchange.run(cluster, roster, &mut ledger).await;
         exchange.note_unread();
-        ledger.tried(exchange.tried.len(), outcome.as_ref().ok().map(|answer| &*answer.lease.upstream.endpoint));
+        ledger.tried(exchange.tried.len(), outcome.as_ref().ok().map(|answer| &*answer.lease.upstream().endpoint));
         Ok(match outcome {
             Ok(answer) => exchange.relay(answer, ledger),
             Err(local) => {
@@ -369,7 +366,7 @@ impl<'a> Exchange<'a> {
             cluster.cluster.name,
             roster.snapshot.endpoints.len()
         );
-        Local::new(StatusCode::SERVICE_UNAVAILABLE, Token::DestinationUnavailable, detail).retry_after(RETRY_AFTER_SECONDS)
+        Local::new(StatusCode::SERVICE_UNAVAILABLE, Token::DestinationUnavailable, detail).retry_later()
     }
 
     /// A new try begins.
@@ -540,7 +537,7 @@ impl<'a> Exchange<'a> {
         let (status, mut headers, reason) = answer.head.take();
         ledger.answered(status.as_u16(), None);
         if let Some(report) = forward::response(&mut headers) {
-            answer.lease.upstream.report_load(&self.worker.reporter, &report, clock::now());
+            answer.lease.upstream().report_load(&self.worker.reporter, &report, clock::now());
         }
         if status == StatusCode::NO_CONTENT {
             headers.remove(CONTENT_LENGTH);

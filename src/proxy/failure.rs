@@ -93,7 +93,7 @@ impl Failure {
             }
             Self::Dial(DialError::Local(_)) => {
                 Local::new(StatusCode::SERVICE_UNAVAILABLE, Token::ProxyInternalError, "no connection could be tried".to_owned())
-                    .retry_after(1)
+                    .retry_later()
             }
             // What exactly is wrong with it is for the log: clients need not learn who our endpoints are.
             Self::Dial(DialError::Certificate(_)) => {
@@ -127,7 +127,7 @@ impl Failure {
             }
             Self::Recalled => {
                 Local::new(StatusCode::SERVICE_UNAVAILABLE, Token::DestinationUnavailable, "the endpoint went away".to_owned())
-                    .retry_after(1)
+                    .retry_later()
             }
             Self::Limit(limit) => limit_reached(*limit, None),
             Self::Body(Fault::Gone) => {
@@ -164,5 +164,5 @@ pub(crate) fn limit_reached(limit: Limit, limits: Option<&Limits>) -> Local {
     let number = number.map(|n| format!(", {n}")).unwrap_or_default();
     let or = if asked { ", or what its agents ask for" } else { "" };
     let detail = format!("the cluster is at its limit: limits.{key}{number}{or}");
-    Local::new(StatusCode::SERVICE_UNAVAILABLE, Token::ConnectionLimitReached, detail).retry_after(1)
+    Local::new(StatusCode::SERVICE_UNAVAILABLE, Token::ConnectionLimitReached, detail).retry_later()
 }

@@ -15,11 +15,9 @@ use crate::net::shared::{Shared, Waiting};
 use crate::proxy::client_socket::{ClientSocket, Guess};
 use crate::proxy::connection::Ended;
 use crate::proxy::context::{Context, Idling, State};
-use crate::proxy::door::{Door, Leave};
 use crate::proxy::exchange;
 use crate::proxy::parked;
-use crate::proxy::worker::{Stage, Worker};
-use crate::runtime::timer;
+use crate::proxy::worker::Worker;
 
 /// hyper's own bound of header lines: a table of that size is part of its parser, any other is allocated for every head.
 const DEFAULT_HEAD_COUNT: usize = 100;
@@ -67,7 +65,7 @@ async fn serve(
         service_fn(move |request| exchange::serve(Rc::clone(&worker), Rc::clone(&context), request))
     };
     let mut connection = parser(&context.limits).serve_connection(TokioIo::new(io), service);
-    let mut leaving = pin!(leave(&context.door));
+    let mut leaving = pin!(context.door.left());
     let (mut left, looked) = (false, Cell::new(false));
     let activity = &context.activity;
     let stopped = std::future::poll_fn(|cx| {
@@ -113,13 +111,4 @@ fn parser(limits: &ListenerLimits) -> http1::Builder {
         builder.max_headers(limits.head_count);
     }
     builder
-}
-
-/// Ends when connections without an exchange are to be closed.
-pub(super) async fn leave(door: &Door) {
-    let mut stage = door.stage();
-    let stage = stage.wait_for(|stage| *stage != Stage::Serving).await.map(|stage| *stage);
-    if let Ok(Stage::Closing(Leave { idle_grace, .. })) = stage {
-        timer::sleep(idle_grace).await;
-    }
 }

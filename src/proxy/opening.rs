@@ -68,7 +68,8 @@ impl Wanted<'_> {
 }
 
 /// A connection that is there.
-pub(crate) fn take(upstream: &Upstream, place: &mut Place, wanted: Wanted<'_>) -> Option<Opened> {
+pub(crate) fn take(place: &mut Place, wanted: Wanted<'_>) -> Option<Opened> {
+    let upstream = &place.upstream;
     upstream.adopt(wanted.snapshot.upstream, wanted.snapshot.tls.as_ref());
     let shared = || (wanted.owner.is_none()).then(|| upstream.lines.take()).flatten().map(Opened::Http2);
     let own = || upstream.pool.take(wanted.owner, wanted.repeatable, wanted.now, upstream.cells()).map(Opened::Http1);
@@ -83,10 +84,10 @@ pub(crate) fn take(upstream: &Upstream, place: &mut Place, wanted: Wanted<'_>) -
 }
 
 /// A connection that is there, or a new one.
-pub(crate) async fn get(upstream: &Rc<Upstream>, place: &mut Place, wanted: Wanted<'_>) -> Result<Opened, Failure> {
-    let snapshot = wanted.snapshot;
+pub(crate) async fn get(place: &mut Place, wanted: Wanted<'_>) -> Result<Opened, Failure> {
+    let (snapshot, upstream) = (wanted.snapshot, &Rc::clone(&place.upstream));
     for _ in 0..ROUNDS {
-        if let Some(opened) = take(upstream, place, wanted) {
+        if let Some(opened) = take(place, wanted) {
             return Ok(opened);
         }
         if wanted.is_for_one(upstream) {

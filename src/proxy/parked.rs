@@ -11,14 +11,13 @@ use std::time::Duration;
 use crate::net::shared::{Shared, Waiting};
 use crate::proxy::connection::Ended;
 use crate::proxy::context::Context;
-use crate::proxy::one_by_one::leave;
 
 /// How long a connection idles before it is parked: longer than the pauses of a client that is at work.
 pub(super) const AFTER: Duration = if cfg!(test) { Duration::from_millis(40) } else { Duration::from_secs(5) };
 
 /// Waits until something has come, or for the end of the connection, which is then told.
 pub(crate) async fn wait(context: &Context, socket: &Shared) -> Option<Ended> {
-    let mut leaving = pin!(leave(&context.door));
+    let mut leaving = pin!(context.door.left());
     let activity = &context.activity;
     #[cfg(test)]
     seen::note(context.downstream.ends);

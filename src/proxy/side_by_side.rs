@@ -9,7 +9,6 @@ use std::future::Future;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll};
-use std::time::Duration;
 
 use http::header::{CONNECTION, COOKIE};
 use http::{HeaderMap, HeaderValue, Request, Response};
@@ -26,10 +25,9 @@ use crate::proxy::body::AnswerBody;
 use crate::proxy::client_socket::ClientSocket;
 use crate::proxy::connection::Ended;
 use crate::proxy::context::Context;
-use crate::proxy::door::Door;
 use crate::proxy::exchange;
 use crate::proxy::streams::Streams;
-use crate::proxy::worker::{Stage, Worker};
+use crate::proxy::worker::Worker;
 use crate::runtime::task;
 
 /// How much of one request's body waits for the endpoint, and of all bodies of a connection, in bytes. The client stops when
@@ -56,7 +54,7 @@ pub(crate) async fn drive(worker: &Rc<Worker>, context: &Rc<Context>, socket: Sh
     let io = TokioIo::new(ClientSocket::new(socket, Rc::clone(&streams), first));
     let tasks = Tasks { worker: Rc::clone(worker), born };
     let mut connection = pin!(builder(tasks, &context.limits).serve_connection(io, service));
-    let mut leaving = pin!(leave(&context.door));
+    let mut leaving = pin!(context.door.leaving());
     let (mut left, looked) = (false, Cell::new(false));
     std::future::poll_fn(|cx| {
         let result = connection.as_mut().poll(cx);
@@ -110,17 +108,6 @@ fn ended(error: &hyper::Error) -> Ended {
         Some(cause) if cause.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM) => Ended::Flooded,
         Some(cause) if cause.is_library() => Ended::Refused,
         _ => Ended::Closed,
-    }
-}
-
-/// Ends when connections are to be closed; gives how long those without an exchange may stay.
-async fn leave(door: &Door) -> Duration {
-    let mut stage = door.stage();
-    let stage = stage.wait_for(|stage| *stage != Stage::Serving).await.map(|stage| *stage);
-    match stage {
-        Ok(Stage::Closing(leave)) => leave.idle_grace,
-        // Everything is cut off, or who could say so is gone.
-        Ok(Stage::Serving | Stage::Ended) | Err(_) => Duration::ZERO,
     }
 }
 

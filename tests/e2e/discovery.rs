@@ -99,17 +99,19 @@ fn a_name_whose_answers_change_under_load_costs_no_request() {
     becomes(&proxy, &[second]);
 }
 
+/// Replaces the list that a cluster's endpoints are read from.
+fn list(folder: &Folder, services: &[&Service]) {
+    let names: Vec<String> = services.iter().map(|service| service.name()).collect();
+    folder.write("endpoints.json", &serde_json::to_string(&names).unwrap());
+}
+
 #[test]
 fn a_list_that_is_replaced_under_load_costs_no_request() {
     let _alone = alone();
     let services = [Kind::Nginx; 3].map(Service::start);
     let [first, second, third] = services.each_ref();
     let folder = Folder::new();
-    let write = |services: &[&Service]| {
-        let names: Vec<String> = services.iter().map(|service| service.name()).collect();
-        folder.write("next", &serde_json::to_string(&names).unwrap());
-        std::fs::rename(folder.file("next"), folder.file("endpoints.json")).unwrap();
-    };
+    let write = |services: &[&Service]| list(&folder, services);
     write(&[first]);
     let proxy = Proxy::start(&one_listener(&format!(
         "clusters:
@@ -147,11 +149,7 @@ fn an_order_outlasts_the_endpoint_that_it_is_for() {
     let services = [Kind::Python, Kind::Node].map(Service::start);
     let [first, second] = services.each_ref();
     let folder = Folder::new();
-    let write = |services: &[&Service]| {
-        let names: Vec<String> = services.iter().map(|service| service.name()).collect();
-        folder.write("next", &serde_json::to_string(&names).unwrap());
-        std::fs::rename(folder.file("next"), folder.file("endpoints.json")).unwrap();
-    };
+    let write = |services: &[&Service]| list(&folder, services);
     write(&[first, second]);
     let proxy = Proxy::start(&one_listener(&format!(
         "clusters:

@@ -114,15 +114,18 @@ clusters:
 
     /// Waits until a metric has a value.
     pub(crate) fn until_metric(&self, name: &str, labels: &[&str], wanted: u64) {
-        let mut last = u64::MAX;
+        self.until(&format!("{name} {labels:?} is {wanted}"), || self.metric(name, labels) == wanted);
+    }
+
+    /// Waits until something holds.
+    pub(crate) fn until(&self, what: &str, holds: impl Fn() -> bool) {
         for _ in 0..LOOKS {
-            last = self.metric(name, labels);
-            if last == wanted {
+            if holds() {
                 return;
             }
             std::thread::sleep(BETWEEN_LOOKS);
         }
-        panic!("{name} {labels:?} is {last}, not {wanted}\n{}", self.said());
+        panic!("it never came to be that {what}\n{}", self.said());
     }
 
     /// Has it drain, as an operator would.

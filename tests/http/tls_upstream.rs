@@ -237,9 +237,7 @@ clusters:
     };
     assert_eq!(state(), "unhealthy", "probes do not believe it either");
     std::fs::copy(certificates.file("ca.crt"), &trust).unwrap();
-    while state() != "healthy" {
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
+    proxy.until("probes believe it", || state() == "healthy");
     let subject = || {
         let got = curl(&[&proxy.url("/")]);
         assert_eq!(got.status(), 200, "{got:?}");
@@ -248,13 +246,9 @@ clusters:
     assert_eq!(subject(), "CN=first");
     // A broken file changes nothing but the log.
     std::fs::write(&trust, "no certificate\n").unwrap();
-    while !proxy.said().contains("cannot be used; the old ones stay") {
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
+    proxy.until("the broken file is told", || proxy.said().contains("cannot be used; the old ones stay"));
     assert_eq!(subject(), "CN=first");
     std::fs::copy(certificates.file("ca.crt"), &trust).unwrap();
     certificates.sign("edge", "second", &[]);
-    while subject() != "CN=second" {
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
+    proxy.until("the new certificate is shown", || subject() == "CN=second");
 }
