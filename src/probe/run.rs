@@ -14,7 +14,7 @@ use crate::probe::grpc::{self, GrpcLine};
 use crate::probe::line::Line;
 use crate::probe::reading;
 use crate::probe::request::{self, Stamp};
-use crate::probe::target::Target;
+use crate::probe::target::{Target, host_name};
 use crate::probe::trouble::Trouble;
 use crate::probe::vigil;
 use crate::report::spec::{Format, Spec};
@@ -94,7 +94,7 @@ impl Means {
             Check::Tcp => Self::Tcp,
             Check::Agent => Self::Agent(Agent::default()),
             Check::Grpc(_) => Self::Grpc(GrpcLine::default()),
-            Check::File(check) => Self::File(File::new(check, &target.name, target.port)),
+            Check::File(check) => Self::File(File::new(check, &host_name(&target.endpoint), target.endpoint.port())),
         }
     }
 }

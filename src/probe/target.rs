@@ -41,9 +41,8 @@ pub struct Approach {
 pub(super) struct Target {
     /// The Host header of those requests that have no other.
     pub(super) host: Arc<str>,
-    /// The endpoint's own host and port, whatever the probe asks.
-    pub(super) name: String,
-    pub(super) port: u16,
+    /// The endpoint's own address, whatever the probe asks.
+    pub(super) endpoint: EndpointAddress,
     /// The address of ours that connections are made from.
     source: Option<IpAddr>,
     place: Place,
@@ -84,17 +83,17 @@ impl Approach {
 impl Target {
     /// Where `spec` goes when it probes `endpoint`. A name of its own begins to be looked up.
     pub(super) fn of(spec: &ProbeSpec, endpoint: &Arc<Endpoint>) -> Self {
-        let (name, port, source) = (host_name(&endpoint.address), endpoint.address.port(), spec.source);
+        let (own, source) = (endpoint.address.clone(), spec.source);
         let Some(address) = &spec.address else {
             let host = host_header(&endpoint.address, spec.port);
             let place = Place::Endpoint(Arc::clone(endpoint), spec.port);
-            return Self { host, name, port, source, place, tls: None, header: None, protocol: Protocol::Http1 };
+            return Self { host, endpoint: own, source, place, tls: None, header: None, protocol: Protocol::Http1 };
         };
         let place = match address.site() {
             Some(site) => Place::Fixed(vec![site]),
             None => Place::Named(Names::look_up(address.clone())),
         };
-        Self { host: address.authority(), name, port, source, place, tls: None, header: None, protocol: Protocol::Http1 }
+        Self { host: address.authority(), endpoint: own, source, place, tls: None, header: None, protocol: Protocol::Http1 }
     }
 
     /// The same for an endpoint that only has an address: its name is looked up now, once. Without an answer the target
@@ -108,8 +107,7 @@ impl Target {
         set_port(&mut found, spec.port.filter(|_| spec.address.is_none()));
         Self {
             host,
-            name: host_name(endpoint),
-            port: endpoint.port(),
+            endpoint: endpoint.clone(),
             source: spec.source,
             place: Place::Fixed(found),
             tls: None,
@@ -128,7 +126,7 @@ impl Target {
             (None, Place::Fixed(_) | Place::Named(_)) => without_port(&self.host).to_owned(),
         };
         self.tls = approach.tls.as_ref().filter(|_| spec.tls).map(|tls| (Arc::clone(tls), host.into()));
-        let elsewhere = spec.address.is_some() || spec.port.is_some_and(|port| port != self.port);
+        let elsewhere = spec.address.is_some() || spec.port.is_some_and(|port| port != self.endpoint.port());
         self.header = approach.proxy_protocol.filter(|_| !elsewhere);
         self.protocol = if elsewhere && approach.protocol == Protocol::Http2 { Protocol::Auto } else { approach.protocol };
         self
@@ -239,7 +237,7 @@ fn set_port(addresses: &mut Vec<Site>, port: Option<u16>) {
 
 /// What stands for the endpoint in the path of a file. That of a socket in the file system is its path, less what would lead to
 /// another folder.
-fn host_name(address: &EndpointAddress) -> String {
+pub(super) fn host_name(address: &EndpointAddress) -> String {
     match address.host() {
         Host::Unix(path) => path.path().to_string_lossy().trim_matches('/').replace('/', "-"),
         host => host.to_string(),

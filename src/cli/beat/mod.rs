@@ -16,7 +16,7 @@ mod report;
 mod tally;
 mod trust;
 
-use std::path::{Path as FilePath, PathBuf};
+use std::path::Path as FilePath;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -235,7 +235,7 @@ async fn all<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
 /// The token to send: of a file with one, or of a proxy's own, where lines may name the endpoints that they are for.
 fn token(file: &FilePath, endpoint: &str) -> Result<String, Failure> {
     let said = |what: String| Failure::new(format!("--token-file {}: {what}", file.display()));
-    let text = std::fs::read_to_string(PathBuf::from(file)).map_err(|error| said(error.to_string()))?;
+    let text = std::fs::read_to_string(file).map_err(|error| said(error.to_string()))?;
     pick(&text, endpoint).ok_or_else(|| said("no token in it for this endpoint".to_owned()))
 }
 

@@ -12,9 +12,9 @@ use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 
 use crate::cli::origin::Origin;
+use crate::net::beginning::Beginning;
+use crate::net::dial;
 use crate::net::socket::Socket;
-use crate::net::stream::Stream;
-use crate::net::{dial, secure};
 use crate::runtime::task;
 use crate::tls::{Application, Towards};
 
@@ -90,14 +90,9 @@ impl Path {
     async fn connect(&self) -> Result<(SendRequest<Full<Bytes>>, task::Owned), String> {
         let found = tokio::net::lookup_host((self.url.host(), self.url.port())).await;
         let addresses: Vec<_> = found.map_err(|error| format!("the name does not resolve: {error}"))?.collect();
-        let stream = Socket::Tcp(dial::connect_any(&addresses).await.map_err(|error| error.to_string())?);
-        let stream: Stream = match &self.towards {
-            None => stream.into(),
-            Some(towards) => {
-                let secured = secure::secure(stream, towards, Application::Http1, self.url.host()).await;
-                secured.map_err(|error| error.to_string())?.into()
-            }
-        };
+        let socket = Socket::Tcp(dial::connect_any(&addresses).await.map_err(|error| error.to_string())?);
+        let tls = self.towards.as_deref().map(|towards| (towards, self.url.host()));
+        let stream = Beginning { header: None, tls }.on(socket, Application::Http1).await.map_err(|error| error.to_string())?;
         let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
         let (sender, connection) = handshake.map_err(|error| error.to_string())?;
         Ok((sender, task::Owned::spawn(async move { drop(connection.await) })))

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::config::file::reason;
 use crate::config::lower::At;
 use crate::config::lower::host::{listen_address, network_address};
+use crate::config::lower::secret::secret_file;
 use crate::config::lower::unique::Given;
 use crate::config::model::{Fleet, Secret};
 use crate::config::raw::{self, OrOff};
@@ -60,14 +60,7 @@ pub(super) fn needed(top: &At<'_>, root: &raw::Root) {
 }
 
 fn keys(at: &At<'_>, file: &str) -> Option<Arc<[Secret]>> {
-    let page = at.page();
-    let text = match (page.read)(&page.folder.join(file)) {
-        Ok(text) => text,
-        Err(error) => {
-            at.wrong("a file that can be read", reason(&error));
-            return None;
-        }
-    };
+    let text = secret_file(at, file)?;
     let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     // What stands in the file is never shown.
     let wanted = "a file with 1 to 16 keys of 16 to 1024 characters, a line each";

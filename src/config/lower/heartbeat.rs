@@ -1,17 +1,15 @@
 //! Owns the lowering of heartbeats: where they are received, what a cluster expects of them, and who may send them.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::base::address::ListenAddress;
 use crate::base::units::format_duration;
 use crate::config::defaults;
-use crate::config::file::reason;
 use crate::config::lower::At;
 use crate::config::lower::host::listen_address;
 use crate::config::lower::process::MAX_TOKEN;
 use crate::config::lower::scalar::{PACE, WAIT, span, span_or};
+use crate::config::lower::secret::secret_file;
 use crate::config::lower::tls::listener_tls;
 use crate::config::lower::unique::Given;
 use crate::config::model::{HeartbeatToken, HeartbeatTokens, Heartbeats, Secret};
@@ -51,7 +49,7 @@ pub(super) fn heartbeat(at: &At<'_>, raw: &raw::Heartbeat) -> (HeartbeatPolicy, 
         None | Some(raw::Detector::Ttl) => Detector::Ttl,
         Some(raw::Detector::Accrual) => Detector::Accrual { phi: phi(&at.key("phi"), raw.phi) },
     };
-    if raw.phi.is_some() && raw.detector.is_none_or(|detector| matches!(detector, raw::Detector::Ttl)) {
+    if raw.phi.is_some() && matches!(detector, Detector::Ttl) {
         at.key("phi").warn("detector: accrual beside it", "phi means nothing to the detector ttl".to_owned());
     }
     let tokens = raw.token_file.as_deref().and_then(|file| tokens(&at.key("token_file"), file));
@@ -76,14 +74,7 @@ fn phi(at: &At<'_>, raw: Option<f64>) -> f64 {
 }
 
 fn tokens(at: &At<'_>, file: &str) -> Option<HeartbeatTokens> {
-    let page = at.page();
-    let text = match (page.read)(&page.folder.join(Path::new(file))) {
-        Ok(text) => text,
-        Err(error) => {
-            at.wrong("a file that can be read", reason(&error));
-            return None;
-        }
-    };
+    let text = secret_file(at, file)?;
     let mut all = Vec::new();
     for (number, line) in text.lines().enumerate() {
         let mut words = line.split_ascii_whitespace();
@@ -117,12 +108,8 @@ pub(super) fn needs(top: &At<'_>, raw: &raw::Root, listeners: &[Heartbeats]) {
             at.wrong_key("heartbeat without a socket to come in by", "an address for heartbeats", hint);
         }
         if let Some(listener) = reachable.filter(|_| heartbeat.token_file.is_none() && !at.has("token_file")) {
-            let wanted = format!("a token_file in it, since {} can be reached from elsewhere", shown(listener.address));
+            let wanted = format!("a token_file in it, since {} can be reached from elsewhere", listener.address);
             at.wrong_key("heartbeat without token_file", wanted, "or receive them on loopback".to_owned());
         }
     }
-}
-
-fn shown(address: ListenAddress) -> String {
-    address.to_string()
 }
