@@ -123,15 +123,17 @@ pub(super) fn signals(pushed: &mut Pushed) -> impl Iterator<Item = Signal> {
     [Some(beat), report].into_iter().flatten().map(move |observation| Signal { cluster, endpoint, at, observation })
 }
 
-/// Counts a beat that has been taken in.
-pub(super) fn count(pushed: &Pushed, announcer: &Announcer) {
+/// Counts a beat that has just been taken in, and returns what it was taken for. Only now: the next one of the same endpoint may
+/// wait already.
+pub(super) fn count(pushed: &Pushed, announcer: &Announcer) -> BeatResult {
     let endpoint = &pushed.endpoint;
     let view = endpoint.view();
-    let Some(heartbeat) = &view.heartbeat else { return };
+    let Some(heartbeat) = &view.heartbeat else { return BeatResult::Ok };
     let tallies = &announcer.shared.tallies;
     tallies.heartbeats().count(&endpoint.cluster, endpoint.address.as_str(), heartbeat.last.as_str());
     let counts = matches!(heartbeat.last, BeatResult::Ok | BeatResult::Restarted | BeatResult::ClockStep);
     if counts && pushed.beat.sent_at_ms.is_some() {
         tallies.delayed(&endpoint.cluster, heartbeat.delay);
     }
+    heartbeat.last
 }

@@ -21,7 +21,7 @@ use crate::control::wards::Wards;
 use crate::discovery::Found;
 use crate::health::signal::BeatState;
 use crate::health::verdict::{Code, EndpointView};
-use crate::heartbeat::{FirstBeat, Pushed};
+use crate::heartbeat::{FirstBeat, Joined, Pushed};
 
 /// The most endpoints of one cluster that may have joined by heartbeats.
 pub(super) const MOST_JOINED: usize = 4096;
@@ -133,7 +133,7 @@ fn has_left(view: &EndpointView, ttl: Duration, now: Timestamp) -> bool {
 }
 
 /// A first beat with the endpoint that it has become, and who waits for the answer.
-pub(super) fn join(first: FirstBeat, moves: &Moves, wards: &Wards) -> Option<(Pushed, oneshot::Sender<Option<Arc<Endpoint>>>)> {
+pub(super) fn join(first: FirstBeat, moves: &Moves, wards: &Wards) -> Option<(Pushed, oneshot::Sender<Option<Joined>>)> {
     let ward = wards.find(&first.cluster)?;
     let address = first.address.as_str();
     let endpoint = Arc::clone(ward.find(address).or_else(|| moves.find(ward.cluster.id, address))?);

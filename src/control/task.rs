@@ -403,9 +403,9 @@ impl Control {
             self.list_senders(now);
         }
         for (beat, answer) in joined {
-            beats::count(&beat, &self.wards.announcer);
+            let result = beats::count(&beat, &self.wards.announcer);
             // Who asked may have left.
-            drop(answer.send(Some(beat.endpoint)));
+            drop(answer.send(Some((beat.endpoint, result))));
         }
     }
 
@@ -444,10 +444,10 @@ impl Control {
         for signal in beats::signals(&mut beat) {
             self.hear(signal);
         }
-        beats::count(&beat, &self.wards.announcer);
+        let result = beats::count(&beat, &self.wards.announcer);
         self.joins.said(&beat, clock::now());
         // Who asked may have left.
-        let _ = beat.taken.send(());
+        let _ = beat.taken.send(result);
     }
 
     /// Tells who may be spoken for by heartbeats: who is in force, and who joins by the draft under way.

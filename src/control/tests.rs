@@ -24,7 +24,7 @@ use crate::control::watched::Watcher;
 use crate::control::world::world;
 use crate::health::signal::{Beat, BeatState, Failure, Observation, OperatorState, ProbeResult, ProbeRun, Signal, Stamps};
 use crate::health::verdict::State;
-use crate::heartbeat::FirstBeat;
+use crate::heartbeat::{FirstBeat, Joined};
 use crate::runtime::thread::block_on;
 
 const fn at(millis: u64) -> Timestamp {
@@ -346,7 +346,7 @@ clusters:
     }
 
     /// A beat of somebody unknown; who is answered if it is refused.
-    fn knock(&mut self, address: &str, now: Timestamp) -> oneshot::Receiver<Option<Arc<Endpoint>>> {
+    fn knock(&mut self, address: &str, now: Timestamp) -> oneshot::Receiver<Option<Joined>> {
         let (taken, answer) = oneshot::channel();
         let address = EndpointAddress::parse(address).unwrap();
         let first = FirstBeat { cluster: "app".into(), address, at: now, beat: Beat::default(), report: None, taken };

@@ -27,4 +27,4 @@ pub use directory::{Directory, Gate};
 pub use message::{Identity, MAX_BEAT};
 pub use refusal::Counts;
 pub use serve::serve;
-pub use service::{FirstBeat, Pushed, Service};
+pub use service::{FirstBeat, Joined, Pushed, Service};

@@ -38,9 +38,12 @@ pub struct Pushed {
     pub beat: Beat,
     /// The report in it.
     pub report: Option<ReportReading>,
-    /// To be answered when it has been taken in and what follows is shown.
-    pub taken: oneshot::Sender<()>,
+    /// To be answered with what it was taken for, when what follows is shown.
+    pub taken: oneshot::Sender<BeatResult>,
 }
+
+/// An endpoint that its first beat has made, and what that beat was taken for.
+pub type Joined = (Arc<Endpoint>, BeatResult);
 
 /// The beat of an endpoint that is not there yet, on its way to control.
 #[derive(Debug)]
@@ -55,8 +58,8 @@ pub struct FirstBeat {
     pub beat: Beat,
     /// The report in it.
     pub report: Option<ReportReading>,
-    /// To be answered with the endpoint that it has become, or with nothing if there is no room.
-    pub taken: oneshot::Sender<Option<Arc<Endpoint>>>,
+    /// To be answered with the endpoint that it has become and what it was taken for, or with nothing if there is no room.
+    pub taken: oneshot::Sender<Option<Joined>>,
 }
 
 /// What takes beats in.
@@ -158,30 +161,27 @@ impl Service {
             ttl: gate.policy.ttl,
             next_in: beat.period.unwrap_or(gate.policy.period).min(gate.policy.ttl),
         };
-        let endpoint = match speaker {
+        let (endpoint, result) = match speaker {
             Speaker::Known(sender) => {
                 let (taken, is_taken) = oneshot::channel();
                 let pushed = Pushed { endpoint: Arc::clone(&sender.endpoint), at, beat, report, taken };
-                let sent = self.control.send(pushed).await.is_ok();
-                if !sent || is_taken.await.is_err() {
-                    return Err(Refused::by(Refusal::Stopping, &gate, sender));
-                }
-                Arc::clone(&sender.endpoint)
+                // It is gone only when everything ends; then there is no answer either.
+                drop(self.control.send(pushed).await);
+                let result = is_taken.await.map_err(|_| Refused::by(Refusal::Stopping, &gate, sender))?;
+                (Arc::clone(&sender.endpoint), result)
             }
             Speaker::Newcomer(address) => {
                 let (taken, is_taken) = oneshot::channel();
                 let first = FirstBeat { cluster: Arc::clone(&gate.name), address, at, beat, report, taken };
-                // It is gone only when everything ends; then there is no answer either.
                 drop(self.newcomers.send(first).await);
                 let joined = is_taken.await.map_err(|_| Refused::of(Refusal::Stopping, &gate))?;
                 joined.ok_or_else(|| Refused::of(Refusal::ClusterFull, &gate))?
             }
         };
-        let view = endpoint.view();
-        if view.heartbeat.as_ref().is_some_and(|heartbeat| heartbeat.last == BeatResult::Zombie) {
+        if result == BeatResult::Zombie {
             return Err(Refused { endpoint: endpoint.address.text(), ..Refused::of(Refusal::Zombie, &gate) });
         }
-        Ok(message::ack(&acked, &view, &self.proxy))
+        Ok(message::ack(&acked, &endpoint.view(), &self.proxy))
     }
 
     fn refuse(&self, refused: &Refused) -> Answer {

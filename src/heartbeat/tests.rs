@@ -15,7 +15,7 @@ use crate::base::ids::{ClusterId, EndpointId};
 use crate::cluster::Endpoint;
 use crate::config::model::{HeartbeatToken, HeartbeatTokens, Secret};
 use crate::health::policy::{Detector, HeartbeatPolicy};
-use crate::health::signal::ReportReading;
+use crate::health::signal::{BeatResult, ReportReading};
 use crate::health::verdict::{EndpointView, State};
 use crate::heartbeat::{Counts, Directory, FirstBeat, Gate, Identity, MAX_BEAT, Pushed, Service, serve};
 use crate::report::spec::Spec;
@@ -65,7 +65,7 @@ fn rig() -> Rig {
         while let Some(FirstBeat { address, taken, .. }) = newcomers.recv().await {
             let full = address.port() == 1;
             let endpoint = Arc::new(Endpoint::new(EndpointId(2), ClusterId(2), "open".into(), address, now));
-            drop(taken.send((!full).then_some(endpoint)));
+            drop(taken.send((!full).then_some((endpoint, BeatResult::Ok))));
         }
     }));
     let heard = Rc::clone(&pushed);
@@ -75,7 +75,8 @@ fn rig() -> Rig {
             beat.endpoint.show(view);
             let taken = std::mem::replace(&mut beat.taken, tokio::sync::oneshot::channel().0);
             heard.borrow_mut().push(beat);
-            let _ = taken.send(());
+            let from_before = heard.borrow().last().is_some_and(|beat| beat.beat.boot_id.as_deref() == Some("before"));
+            let _ = taken.send(if from_before { BeatResult::Zombie } else { BeatResult::Ok });
         }
     }));
     let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -178,6 +179,19 @@ fn what_may_not_be_said_is_refused_and_counted() {
         }
         assert!(rig.pushed.borrow().is_empty());
         assert!(rig.post("only-one", one).await.starts_with("HTTP/1.1 200"));
+    });
+}
+
+#[test]
+fn who_has_been_followed_is_refused_and_no_other_whatever_came_last() {
+    run(async {
+        let rig = rig();
+        // What is shown of the endpoint says nothing of either.
+        for (boot_id, status) in [("before", "409"), ("now", "200"), ("before", "409")] {
+            let body = format!(r#"{{"cluster":"app","endpoint":"10.0.0.1:9000","boot_id":"{boot_id}"}}"#);
+            let answer = rig.post(TOKEN, &body).await;
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{boot_id}: {answer}");
+        }
     });
 }
 
