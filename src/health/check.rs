@@ -109,6 +109,13 @@ impl Check {
             Self::File(_) => "file",
         }
     }
+
+    /// Whether each run by itself shows that somebody works. The kernel accepts connections for a process that hangs, an agent
+    /// speaks for another process and says by most of its lines nothing of health, and a file tells of the time it was written.
+    #[must_use]
+    pub const fn asks(&self) -> bool {
+        matches!(self, Self::Http(_) | Self::Grpc(_))
+    }
 }
 
 /// A file probe.
@@ -137,6 +144,14 @@ pub struct ProbeSpec {
     pub source: Option<IpAddr>,
     /// Its pace.
     pub timing: Timing,
+}
+
+impl ProbeSpec {
+    /// Whether each run by itself shows that the endpoint works, and not somebody at another address.
+    #[must_use]
+    pub const fn asks(&self) -> bool {
+        self.check.asks() && self.address.is_none()
+    }
 }
 
 impl HttpCheck {
@@ -169,6 +184,7 @@ fn contains(body: &[u8], wanted: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::units::Ratio;
 
     fn check(status: &[(u16, u16)], body_contains: Option<&str>) -> HttpCheck {
         HttpCheck {
@@ -203,6 +219,34 @@ mod tests {
         ] {
             let got = [Acknowledge::Off, Acknowledge::Optional, Acknowledge::Required].map(|one| unacknowledged(one, answered));
             assert_eq!(got, wanted, "{answered:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_request_for_an_answer_shows_that_the_endpoint_works() {
+        let second = Duration::from_secs(1);
+        let timing =
+            Timing { interval: second, timeout: second, fast_interval: second, down_interval: second, jitter: Ratio::ZERO };
+        let spec = |check, address: Option<&str>| ProbeSpec {
+            name: "ready".into(),
+            check,
+            address: address.map(|text| EndpointAddress::parse(text).unwrap()),
+            port: Some(9100),
+            tls: true,
+            source: None,
+            timing,
+        };
+        let grpc = || Check::Grpc(GrpcCheck { service: "a".into(), unimplemented_passes: false });
+        let file = Check::File(FileCheck { path: "/run/beat".into(), max_age: second });
+        for (spec, asks) in [
+            (spec(Check::Http(check(&[(200, 299)], None)), None), true),
+            (spec(grpc(), None), true),
+            (spec(Check::Tcp, None), false),
+            (spec(Check::Agent, None), false),
+            (spec(file, None), false),
+            (spec(grpc(), Some("10.0.0.9:80")), false),
+        ] {
+            assert_eq!(spec.asks(), asks, "{spec:?}");
         }
     }
 

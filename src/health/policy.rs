@@ -250,7 +250,7 @@ pub struct Policy {
     /// The names of its probes, in order; none means that endpoints start healthy and only traffic judges them, unless
     /// heartbeats do.
     pub probes: Vec<Arc<str>>,
-    /// Whether each of them asks for an answer, as http ones do, and not for a connection alone.
+    /// Whether each of them shows by every run that the endpoint works, as http and grpc ones do.
     pub asking: Vec<bool>,
     /// Those of them that have no vote beside others until they have spoken.
     pub advisers: Vec<Arc<str>>,

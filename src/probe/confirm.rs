@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use crate::cluster::Endpoint;
-use crate::health::check::{Check, ProbeSpec};
+use crate::health::check::ProbeSpec;
 use crate::health::signal::{Observation, ProbeRun, Signal};
 use crate::probe::run::Probe;
 use crate::probe::target::{Approach, Target};
@@ -78,8 +78,13 @@ impl Confirmer {
         usual: Usual,
         approach: &Approach,
     ) -> Option<Self> {
-        let asks = spec.check != Check::Tcp && spec.address.is_none();
-        asks.then(|| Self { endpoint: Arc::clone(endpoint), spec: Arc::clone(spec), position, usual, approach: approach.clone() })
+        spec.asks().then(|| Self {
+            endpoint: Arc::clone(endpoint),
+            spec: Arc::clone(spec),
+            position,
+            usual,
+            approach: approach.clone(),
+        })
     }
 
     /// Starts so many runs.

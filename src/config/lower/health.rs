@@ -85,7 +85,7 @@ pub(super) fn health(at: &At<'_>, raw: Option<&OrOff<raw::Health>>) -> Health {
     let Judged { spec, rules, max_age, weight_by } = judged;
     let policy = Policy {
         probes: probes.iter().map(|probe| probe.name.clone()).collect(),
-        asking: probes.iter().map(|probe| probe.check != Check::Tcp).collect(),
+        asking: probes.iter().map(ProbeSpec::asks).collect(),
         advisers: probes.iter().filter(|probe| probe.check == Check::Agent).map(|probe| probe.name.clone()).collect(),
         require: require(at, raw.require.as_ref(), probes.len(), heartbeat.is_some()),
         thresholds: thresholds(raw),

@@ -145,7 +145,7 @@ fn by_refusals(cluster: &Cluster, retries: Option<&RetryPolicy>, assumed: &Assum
 fn by_silence(cluster: &Cluster, assumed: &Assumptions) -> Option<Found> {
     let silence = cluster.health.silence.filter(|silence| silence.enforce)?;
     let rate = endpoint_rate(cluster, assumed);
-    let asking = cluster.probes.iter().filter(|probe| probe.check != Check::Tcp && probe.address.is_none());
+    let asking = cluster.probes.iter().filter(|probe| probe.asks());
     let deadline = asking.map(|probe| probe.timing.timeout.min(DEADLINE.max(assumed.round_trip * DEADLINES))).min();
     let silent = silence.min.max(assumed.latency * 2) + deadline.unwrap_or_default();
     let silent = silent.as_secs_f64();
