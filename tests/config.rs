@@ -49,6 +49,7 @@ fn file(path: &Path) -> io::Result<String> {
         Some("route.keys") => Ok("the-key-in-use-0123456789\nthe-key-before-0123456789\n".to_owned()),
         Some("short.keys") => Ok("too-short\n".to_owned()),
         Some("beat.tokens") => Ok("# everybody\nfirst-token\n\nsecond-token 10.0.0.11:9000 [fd00::1]:9000\n".to_owned()),
+        Some("twice.tokens") => Ok("one a:1\n# again\ntwo a:2\none a:2\none\n".to_owned()),
         Some("bad.tokens") => Ok("# nobody\nto\u{1}ken\ntok\u{e9}n a:1\n".to_owned()),
         Some("two.token") => Ok("one two\n".to_owned()),
         Some("site.crt" | "ca.crt") => Ok(site().0.clone()),

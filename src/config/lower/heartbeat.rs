@@ -1,5 +1,6 @@
 //! Owns the lowering of heartbeats: where they are received, what a cluster expects of them, and who may send them.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,6 @@ use crate::config::lower::process::MAX_TOKEN;
 use crate::config::lower::scalar::{PACE, WAIT, span, span_or};
 use crate::config::lower::secret::secret_file;
 use crate::config::lower::tls::listener_tls;
-use crate::config::lower::unique::Given;
 use crate::config::model::{HeartbeatToken, HeartbeatTokens, Heartbeats, Secret};
 use crate::config::raw::{self, OneOrMany, OrOff};
 use crate::config::tree::quote;
@@ -22,18 +22,12 @@ const MAX_TOKENS: usize = 100_000;
 
 /// The sockets that heartbeats come in by.
 pub(super) fn listeners(at: &At<'_>, raw: Option<&OneOrMany<raw::Heartbeats>>) -> Vec<Heartbeats> {
-    let mut given = Given::new();
     let mut all = Vec::new();
     for (index, raw) in raw.into_iter().flat_map(OneOrMany::iter) {
         let item = at.maybe_item(index);
-        let at = item.key("address");
-        let address = raw.address.as_deref().and_then(|text| listen_address(&at, text));
+        let address = raw.address.as_deref().and_then(|text| listen_address(&item.key("address"), text));
         let tls = raw.tls.as_ref().and_then(|tls| listener_tls(&item.key("tls"), tls));
-        let Some(address) = address else { continue };
-        if address.socket().port() != 0 {
-            given.give(&at, address.socket(), "an address that no other item of the list has");
-        }
-        all.push(Heartbeats { address, tls });
+        all.extend(address.map(|address| Heartbeats { address, tls }));
     }
     all
 }
@@ -76,6 +70,7 @@ fn phi(at: &At<'_>, raw: Option<f64>) -> f64 {
 fn tokens(at: &At<'_>, file: &str) -> Option<HeartbeatTokens> {
     let text = secret_file(at, file)?;
     let mut all = Vec::new();
+    let mut lines = HashMap::new();
     for (number, line) in text.lines().enumerate() {
         let mut words = line.split_ascii_whitespace();
         let Some(token) = words.next().filter(|word| !word.starts_with('#')) else { continue };
@@ -83,6 +78,12 @@ fn tokens(at: &At<'_>, file: &str) -> Option<HeartbeatTokens> {
         if token.len() > MAX_TOKEN || !token.bytes().all(|b| b.is_ascii_graphic()) {
             let said = format!("{}, line {}: no token", quote(file), number + 1);
             at.wrong_as(said, "a token of 1 to 4096 visible ASCII characters, and the endpoints that it speaks for", None);
+            continue;
+        }
+        // It could not be told which of the lines is meant.
+        if let Some(first) = lines.insert(token, number + 1) {
+            let said = format!("{}, line {}: the token of line {first} once more", quote(file), number + 1);
+            at.wrong_as(said, "every token on one line, with all endpoints that it speaks for", None);
             continue;
         }
         let endpoints = words.map(Arc::from).collect();

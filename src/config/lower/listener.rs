@@ -15,7 +15,7 @@ use crate::config::lower::scalar::{WAIT, span_or};
 use crate::config::lower::tls::listener_tls;
 use crate::config::lower::unique::{ClusterNames, Given};
 use crate::config::model::{Listener, ListenerLimits, Protocol, UNIX};
-use crate::config::raw::{self, List, Root, Size};
+use crate::config::raw::{self, List, OneOrMany, Root, Size};
 use crate::traffic::policy::{Action, RoutePolicy};
 
 /// The port that https has by default.
@@ -182,7 +182,7 @@ fn head_bytes(at: &At<'_>, raw: Option<&Size>) -> usize {
     usize::try_from(bytes.unwrap_or_else(default)).unwrap_or(usize::MAX)
 }
 
-/// Puts down a problem for every listener, admin and metrics included, that wants an address which another one has.
+/// Puts down a problem for every socket of ours that wants an address which another one has.
 pub(super) fn clashes(top: &At<'_>, root: &Root) {
     let admin = root.admin.as_ref().and_then(|admin| admin.address.as_deref());
     let default = admin.is_none() && !top.key("admin").has("address");
@@ -198,6 +198,13 @@ pub(super) fn clashes(top: &At<'_>, root: &Root) {
     take(top.key("admin").key("address"), if default { Some(defaults::ADMIN_ADDRESS) } else { admin }, owner.to_owned());
     let metrics = root.metrics.as_ref().and_then(|metrics| metrics.address.as_deref());
     take(top.key("metrics").key("address"), metrics, "metrics".to_owned());
+    for (index, heartbeats) in root.heartbeats.iter().flat_map(OneOrMany::iter) {
+        let at = top.key("heartbeats").maybe_item(index);
+        let owner = at.to_string();
+        take(at.key("address"), heartbeats.address.as_deref(), owner);
+    }
+    let fleet = root.fleet.as_ref().and_then(|fleet| fleet.address.as_deref());
+    take(top.key("fleet").key("address"), fleet, "fleet".to_owned());
     for (index, text) in addresses(root.listeners.as_ref()) {
         let at = top.key("listeners").item(index);
         let owner = at.to_string();
