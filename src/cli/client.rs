@@ -112,13 +112,16 @@ impl Target {
             return Err(said(format!("empty; {wanted}")));
         }
         // Not that it could not be sent: no admin interface has such a token.
-        if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(said(format!("no single token; {wanted}")));
-        }
-        let mut value = HeaderValue::from_str(&format!("Bearer {token}")).map_err(|error| said(error.to_string()))?;
-        value.set_sensitive(true);
-        Ok(Some(value))
+        bearer(token).map(Some).ok_or_else(|| said(format!("no single token; {wanted}")))
     }
+}
+
+/// What goes with each request to whoever wants this token; nothing if no header can carry it.
+pub(super) fn bearer(token: &str) -> Option<HeaderValue> {
+    let good = token.bytes().all(|byte| byte.is_ascii_graphic());
+    let mut value = HeaderValue::from_str(&format!("Bearer {token}")).ok().filter(|_| good)?;
+    value.set_sensitive(true);
+    Some(value)
 }
 
 impl Client<'_> {

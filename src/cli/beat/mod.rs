@@ -22,6 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use http::HeaderValue;
 use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -31,7 +32,7 @@ use crate::cli::beat::path::{Ack, Path};
 use crate::cli::beat::report::Reporter;
 use crate::cli::beat::tally::Tally;
 use crate::cli::beat::trust::{ProxyUrl, Trust};
-use crate::cli::client::{Target, online};
+use crate::cli::client::{Target, bearer, online};
 use crate::cli::failure::Failure;
 use crate::cli::output::plain;
 use crate::runtime::clock;
@@ -96,7 +97,7 @@ impl Beat {
         online(self.beat(token, towards))
     }
 
-    async fn beat(&self, token: Option<String>, towards: Option<Arc<Towards>>) -> Result<ExitCode, Failure> {
+    async fn beat(&self, token: Option<HeaderValue>, towards: Option<Arc<Towards>>) -> Result<ExitCode, Failure> {
         let system = |error: std::io::Error| Failure::new(format!("the system refuses a signal handler: {error}"));
         let mut terminate = signal(SignalKind::terminate()).map_err(system)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(system)?;
@@ -111,9 +112,9 @@ impl Beat {
         };
         let period = self.period.unwrap_or(FIRST_PERIOD);
         let tally = Tally::new(paths.len(), needed, period.mul_f64(FIRST_TTL_PERIODS).max(ANSWER_TIMEOUT), clock::now());
-        let reporter = self.report_command.as_deref().map(|command| Reporter::start(command.to_owned(), period));
-        let mut beats =
-            Beats { beat: self, boot_id: format!("{:016x}", fastrand::Rng::new().u64(..)), seq: 0, period, paths, tally };
+        let reporter = self.report_command.as_deref().map(|command| Reporter::start(command.to_owned()));
+        let (boot_id, asked) = (format!("{:016x}", fastrand::Rng::new().u64(..)), vec![None; paths.len()]);
+        let mut beats = Beats { beat: self, boot_id, seq: 0, period, asked, paths, tally };
         tokio::select! {
             cut_off = beats.go(reporter.as_ref()) => Err(cut_off),
             _ = terminate.recv() => Ok(beats.leave().await),
@@ -128,6 +129,8 @@ struct Beats<'a> {
     boot_id: String,
     seq: u64,
     period: Duration,
+    /// When each proxy wanted the next beat, as it said last.
+    asked: Vec<Option<Duration>>,
     paths: Vec<Path>,
     tally: Tally,
 }
@@ -141,6 +144,9 @@ impl Beats<'_> {
         let mut next = clock::now();
         loop {
             let (state, report) = reporter.map_or(("ready", None), Reporter::said);
+            if let Some(reporter) = reporter {
+                reporter.again();
+            }
             self.send(state, report, self.period.min(ANSWER_TIMEOUT)).await;
             let now = clock::now();
             if self.tally.is_cut_off(now) {
@@ -190,9 +196,8 @@ impl Beats<'_> {
         match ack {
             Ok(ack) => {
                 self.tally.acknowledged(place, sent, ack.ttl);
-                if self.beat.period.is_none() {
-                    self.period = ack.next_in;
-                }
+                self.asked[place] = Some(ack.next_in);
+                self.period = pace(self.beat.period, &self.asked);
                 if self.paths[place].learns(&format!("{} {}", ack.state, ack.available)) {
                     let traffic = if ack.available { "available" } else { "not available" };
                     eprintln!("{url} sees {} as {}, {traffic}", self.beat.endpoint, plain(&ack.state));
@@ -211,6 +216,11 @@ impl Beats<'_> {
         self.send("bye", None, BYE_TIMEOUT).await;
         ExitCode::SUCCESS
     }
+}
+
+/// From one beat to the next: the sender's own, or the shortest that any proxy wants.
+fn pace(own: Option<Duration>, asked: &[Option<Duration>]) -> Duration {
+    own.or_else(|| asked.iter().flatten().copied().min()).unwrap_or(FIRST_PERIOD)
 }
 
 /// Waits for all of them at once; there are as many as there are proxies.
@@ -232,18 +242,19 @@ async fn all<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
     pending.into_iter().filter_map(|(_, output)| output).collect()
 }
 
-/// The token to send: of a file with one, or of a proxy's own, where lines may name the endpoints that they are for.
-fn token(file: &FilePath, endpoint: &str) -> Result<String, Failure> {
+/// What a proxy is shown: the token of a file with one, or of a proxy's own, where lines may name the endpoints that they are for.
+fn token(file: &FilePath, endpoint: &str) -> Result<HeaderValue, Failure> {
     let said = |what: String| Failure::new(format!("--token-file {}: {what}", file.display()));
     let text = std::fs::read_to_string(file).map_err(|error| said(error.to_string()))?;
-    pick(&text, endpoint).ok_or_else(|| said("no token in it for this endpoint".to_owned()))
+    let token = pick(&text, endpoint).ok_or_else(|| said("no token in it for this endpoint".to_owned()))?;
+    bearer(token).ok_or_else(|| said("the token for this endpoint is not of visible ASCII characters alone".to_owned()))
 }
 
-fn pick(text: &str, endpoint: &str) -> Option<String> {
+fn pick<'a>(text: &'a str, endpoint: &str) -> Option<&'a str> {
     let lines = || text.lines().map(|line| line.split_ascii_whitespace().collect::<Vec<_>>());
     let tokens = || lines().filter(|words| words.first().is_some_and(|word| !word.starts_with('#')));
     let own = tokens().find(|words| words[1..].iter().any(|word| word.eq_ignore_ascii_case(endpoint)));
-    own.or_else(|| tokens().find(|words| words.len() == 1)).map(|words| words[0].to_owned())
+    own.or_else(|| tokens().find(|words| words.len() == 1)).map(|words| words[0])
 }
 
 #[cfg(test)]
@@ -253,11 +264,35 @@ mod tests {
     #[test]
     fn the_token_is_the_endpoints_own_or_one_for_all() {
         let file = "# tokens\n\nall\none 10.0.0.1:80 10.0.0.2:80\n";
-        assert_eq!(pick(file, "10.0.0.2:80").as_deref(), Some("one"));
-        assert_eq!(pick(file, "10.0.0.3:80").as_deref(), Some("all"));
+        assert_eq!(pick(file, "10.0.0.2:80"), Some("one"));
+        assert_eq!(pick(file, "10.0.0.3:80"), Some("all"));
         assert_eq!(pick("one 10.0.0.1:80", "10.0.0.3:80"), None);
-        assert_eq!(pick(" lonely \n", "a:1").as_deref(), Some("lonely"));
+        assert_eq!(pick(" lonely \n", "a:1"), Some("lonely"));
         assert_eq!(pick("", "a:1"), None);
+    }
+
+    #[test]
+    fn the_shortest_period_that_a_proxy_wants_counts_unless_there_is_an_own_one() {
+        let ms = Duration::from_millis;
+        assert_eq!(pace(None, &[None, None]), FIRST_PERIOD);
+        assert_eq!(pace(None, &[Some(ms(2000)), None]), ms(2000));
+        assert_eq!(pace(None, &[Some(ms(300)), Some(ms(2000))]), ms(300));
+        assert_eq!(pace(None, &[Some(ms(2000)), Some(ms(300))]), ms(300));
+        assert_eq!(pace(Some(ms(700)), &[Some(ms(300))]), ms(700));
+    }
+
+    #[test]
+    fn a_token_that_no_proxy_can_have_is_told_at_once() {
+        let file = std::env::temp_dir().join(format!("pulsegate-tokens-{}", std::process::id()));
+        std::fs::write(&file, "tok\u{e9}n a:1\nto\u{1}ken a:2\ngood a:3\n").unwrap();
+        let read = |endpoint| token(&file, endpoint).map_err(|failure| failure.to_string());
+        for endpoint in ["a:1", "a:2"] {
+            let said = read(endpoint).unwrap_err();
+            assert!(said.ends_with("the token for this endpoint is not of visible ASCII characters alone"), "{said}");
+        }
+        assert!(read("a:4").unwrap_err().ends_with("no token in it for this endpoint"));
+        assert_eq!(read("a:3").unwrap(), "Bearer good");
+        std::fs::remove_file(&file).unwrap();
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
-use http::{Method, Request, StatusCode};
+use http::{HeaderValue, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
@@ -27,7 +27,7 @@ pub(super) struct Path {
     url: Origin,
     /// TLS, if it is spoken.
     towards: Option<Arc<Towards>>,
-    token: Option<String>,
+    token: Option<HeaderValue>,
     open: Option<(SendRequest<Full<Bytes>>, task::Owned)>,
     /// What was last told about it.
     told: String,
@@ -51,7 +51,7 @@ struct Answered {
 }
 
 impl Path {
-    pub(super) const fn new(url: Origin, towards: Option<Arc<Towards>>, token: Option<String>) -> Self {
+    pub(super) const fn new(url: Origin, towards: Option<Arc<Towards>>, token: Option<HeaderValue>) -> Self {
         Self { url, towards, token, open: None, told: String::new() }
     }
 
@@ -107,7 +107,7 @@ impl Path {
         let mut request = Request::builder().method(Method::POST).uri("/v1/heartbeats");
         request = request.header(HOST, self.url.authority()).header(CONTENT_TYPE, "application/json");
         if let Some(token) = &self.token {
-            request = request.header(AUTHORIZATION, format!("Bearer {token}"));
+            request = request.header(AUTHORIZATION, token);
         }
         let request = request.body(Full::from(body.to_owned())).map_err(|error| error.to_string())?;
         let response = sender.send_request(request).await.map_err(|error| format!("no answer: {error}"))?;

@@ -1,4 +1,4 @@
-//! What the report command says: run again and again beside the beats, so that one that hangs does not hold them up.
+//! What the report command says: run once for every beat, beside them, so that one that hangs does not hold them up.
 
 use std::cell::RefCell;
 use std::process::Stdio;
@@ -28,11 +28,12 @@ struct Said {
     /// The state, and the report if there is one; none before the first run has ended.
     last: RefCell<Option<(&'static str, Option<Value>)>>,
     first: Notify,
+    again: Notify,
 }
 
 impl Reporter {
-    /// Runs the command now, and a period after the end of every run.
-    pub(super) fn start(command: String, period: Duration) -> Self {
+    /// Runs the command now, and then whenever it is wanted.
+    pub(super) fn start(command: String) -> Self {
         let said = Rc::<Said>::default();
         let theirs = Rc::clone(&said);
         let running = async move {
@@ -40,7 +41,7 @@ impl Reporter {
                 let found = run(&command).await;
                 theirs.last.replace(Some(found));
                 theirs.first.notify_waiters();
-                tokio::time::sleep(period).await;
+                theirs.again.notified().await;
             }
         };
         Self { said, _running: task::Owned::spawn(running) }
@@ -51,6 +52,11 @@ impl Reporter {
         while self.said.last.borrow().is_none() {
             self.said.first.notified().await;
         }
+    }
+
+    /// Wants another run: now, or right after the one that is under way, whose end may be told by the next beat only.
+    pub(super) fn again(&self) {
+        self.said.again.notify_one();
     }
 
     /// The state and the report of the last run.
@@ -85,6 +91,29 @@ mod tests {
             assert_eq!(run("echo all is well").await, ("ready", None));
             assert_eq!(run("echo '[1]'").await, ("ready", None));
             assert_eq!(run("echo '{}'; exit 3").await, ("failing", None));
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn the_command_runs_once_for_every_beat() {
+        block_on(async {
+            let file = std::env::temp_dir().join(format!("pulsegate-report-{}", std::process::id()));
+            let command = format!("echo run >> {0}; echo \"{{\\\"runs\\\": $(wc -l < {0})}}\"", file.display());
+            let reporter = Reporter::start(command);
+            reporter.first().await;
+            for runs in 1..4 {
+                let wanted = serde_json::json!({ "runs": runs });
+                while reporter.said() != ("ready", Some(wanted.clone())) {
+                    tokio::task::yield_now().await;
+                }
+                reporter.again();
+            }
+            while std::fs::read_to_string(&file).unwrap().lines().count() < 4 {
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(std::fs::read_to_string(&file).unwrap().lines().count(), 4);
+            std::fs::remove_file(&file).unwrap();
         })
         .unwrap();
     }
