@@ -125,7 +125,9 @@ fn members<'a>(
 /// Whether an endpoint has said bye, is over after it announced its end, or has been silent for long.
 fn has_left(view: &EndpointView, ttl: Duration, now: Timestamp) -> bool {
     let Some(heartbeat) = &view.heartbeat else { return false };
-    let expired = view.reasons.iter().find(|reason| reason.code == Code::HeartbeatExpired);
+    // Probes that reach it may outvote its silence; then that stands on the heartbeat alone.
+    let mut reasons = view.reasons.iter().chain(&heartbeat.reason);
+    let expired = reasons.find(|reason| reason.code == Code::HeartbeatExpired);
     heartbeat.state == BeatState::Bye
         || expired.is_some_and(|reason| {
             heartbeat.state == BeatState::Draining || now >= reason.since + ttl.saturating_mul(FORGOTTEN_TTLS)

@@ -334,14 +334,19 @@ struct Open {
 
 impl Open {
     fn new() -> Self {
-        let bed = Bed::new(parse(
-            "heartbeats: { address: 127.0.0.1:9901 }
+        Self::with("")
+    }
+
+    /// With more in the health block.
+    fn with(more: &str) -> Self {
+        let bed = Bed::new(parse(&format!(
+            "heartbeats: {{ address: 127.0.0.1:9901 }}
 listeners:
-  - { address: 127.0.0.1:8080, cluster: app }
+  - {{ address: 127.0.0.1:8080, cluster: app }}
 clusters:
-  - { name: app, discovery: { heartbeat: true }, health: { heartbeat: { period: 200ms, ttl: 1s } } }
+  - {{ name: app, discovery: {{ heartbeat: true }}, health: {{ heartbeat: {{ period: 200ms, ttl: 1s }}{more} }} }}
 ",
-        ));
+        )));
         Self { bed, joins: Joins::default(), moves: Moves::new(mpsc::channel(1).0) }
     }
 
@@ -396,6 +401,28 @@ fn the_first_beat_lets_in_and_long_silence_lets_go() {
         assert_eq!(open.states(), [left("10.0.0.3:80", State::Unhealthy)], "a drained one is not waited for");
         open.pass(at(11_900));
         assert_eq!(open.states().len(), 1, "not before ten more ttls");
+        open.pass(at(13_000));
+        assert_eq!(open.states(), []);
+    })
+    .unwrap();
+}
+
+#[test]
+fn long_silence_lets_go_even_who_is_well_by_its_probes() {
+    block_on(async {
+        let mut open = Open::with(", path: /health, require: any");
+        let _answer = open.knock("10.0.0.1:80", at(1000));
+        open.pass(at(1000));
+        for now in (1000..11_500).step_by(500).map(at) {
+            let endpoint = open.bed.endpoint("app", "10.0.0.1:80");
+            open.bed.tell(&endpoint, run(ProbeResult::Pass, now), now);
+            open.pass(now);
+            if now > at(2500) {
+                let view = endpoint.view();
+                assert_eq!((view.state, view.reasons.len()), (State::Healthy, 0), "{now:?}: its probe reaches it");
+            }
+        }
+        open.pass(at(12_000));
         open.pass(at(13_000));
         assert_eq!(open.states(), []);
     })

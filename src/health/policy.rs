@@ -244,6 +244,16 @@ pub struct HeartbeatPolicy {
     pub detector: Detector,
 }
 
+impl HeartbeatPolicy {
+    /// When a sender with this period of its own, if it has one, should beat again: never so late that a beat which comes a
+    /// little later than the one before finds its time to live over.
+    #[must_use]
+    pub fn next_in(&self, own: Option<Duration>) -> Duration {
+        let latest = self.ttl / 4 * 3;
+        own.filter(|own| *own < self.ttl).unwrap_or(self.period).min(latest)
+    }
+}
+
 /// The whole policy of a cluster's health.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
@@ -286,4 +296,27 @@ pub struct Policy {
     pub panic: Panic,
     /// Whether an ejection for a time-out or a soft reason needs a majority of the fleet.
     pub quorum: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_beat_is_due_well_before_the_time_to_live_is_over() {
+        for (period, ttl, own, wanted) in [
+            (2000, 7000, None, 2000),
+            (2000, 7000, Some(500), 500),
+            (2000, 7000, Some(5000), 5000),
+            (2000, 7000, Some(6999), 5250),
+            (2000, 7000, Some(7000), 2000),
+            (2000, 7000, Some(86_400_000), 2000),
+            (2000, 2400, None, 1800),
+            (2000, 2400, Some(1900), 1800),
+        ] {
+            let ms = Duration::from_millis;
+            let policy = HeartbeatPolicy { period: ms(period), ttl: ms(ttl), detector: Detector::Ttl };
+            assert_eq!(policy.next_in(own.map(ms)), ms(wanted), "{own:?} with {period} and {ttl}");
+        }
+    }
 }

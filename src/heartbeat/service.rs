@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ALLOW, AUTHORIZATION, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Body;
 use serde_json::json;
@@ -21,6 +21,7 @@ use crate::heartbeat::refusal::{Counts, Refusal, Teller};
 use crate::report::spec::{Format, Spec};
 use crate::report::{self, Said};
 use crate::runtime::clock;
+use crate::traffic::bearer;
 
 /// Where beats are posted to.
 const PATH: &str = "/v1/heartbeats";
@@ -140,7 +141,7 @@ impl Service {
         let body = read(body).await?;
         let at = clock::now();
         let message = Message::read(&body).map_err(|detail| Refused { detail, ..Refused::new(Refusal::Malformed) })?;
-        let token = bearer(&parts.headers);
+        let token = bearer::given(&parts.headers);
         let Some(gate) = self.directory.gate(&message.cluster) else {
             // Only who has a token learns which clusters there are.
             let known = self.directory.knows(token);
@@ -155,12 +156,7 @@ impl Service {
         let received_at_ms = clock::wall().unix_millis();
         let report = message.report.zip(gate.report.as_ref()).map(|(text, spec)| reading(spec, text));
         let beat = Beat { received_at_ms: Some(received_at_ms), way: Some(Arc::clone(way)), ..message.beat };
-        let acked = Acked {
-            seq: beat.seq,
-            received_at_ms,
-            ttl: gate.policy.ttl,
-            next_in: beat.period.unwrap_or(gate.policy.period).min(gate.policy.ttl),
-        };
+        let acked = Acked { seq: beat.seq, received_at_ms, ttl: gate.policy.ttl, next_in: gate.policy.next_in(beat.period) };
         let (endpoint, result) = match speaker {
             Speaker::Known(sender) => {
                 let (taken, is_taken) = oneshot::channel();
@@ -278,11 +274,6 @@ where
         Ok(Err(error)) => Err(Refused { detail: format!("cut short: {error}"), ..Refused::new(Refusal::Malformed) }),
         Err(_) => Err(Refused { detail: "its body did not come in time".to_owned(), ..Refused::new(Refusal::Malformed) }),
     }
-}
-
-fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
-    let (scheme, token) = headers.get(AUTHORIZATION)?.as_bytes().split_at_checked("Bearer ".len())?;
-    scheme.eq_ignore_ascii_case(b"Bearer ").then(|| token.trim_ascii())
 }
 
 fn problem(status: StatusCode, detail: &str) -> Answer {

@@ -2,6 +2,7 @@
 
 pub mod added;
 pub mod affinity;
+pub mod bearer;
 pub mod budget;
 pub mod forward;
 pub mod grpc;
