@@ -164,6 +164,7 @@ fn policy(rng: &mut fastrand::Rng) -> Policy {
         max_ejected: tenths(rng),
         panic: if rng.bool() { Panic::Off } else { Panic::Below(tenths(rng)) },
         quorum: false,
+        leader: None,
     }
 }
 

@@ -53,6 +53,7 @@ pub(super) fn view(state: State, now: Timestamp) -> EndpointView {
         report_at: Some(now),
         probes: vec![probe],
         heartbeat: None,
+        role: None,
         most_requests: None,
         next_change: None,
     }

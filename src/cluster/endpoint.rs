@@ -146,6 +146,7 @@ fn unknown(now: Timestamp) -> EndpointView {
         report_at: None,
         probes: Vec::new(),
         heartbeat: None,
+        role: None,
         most_requests: None,
         next_change: None,
     }

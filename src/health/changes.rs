@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use crate::base::ids::EndpointId;
-use crate::health::verdict::{Code, Transition};
+use crate::health::verdict::{Code, Succession, Transition};
 
 /// One endpoint as the configuration has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,9 +32,12 @@ pub struct Changes {
     pub confirm: Vec<(EndpointId, u32)>,
     /// Endpoints whose answer nobody should wait for any longer.
     pub recalled: Vec<EndpointId>,
+    /// Changes of who leads, in their order.
+    pub successions: Vec<Succession>,
     /// Whether the references should be asked at once.
     pub ask_references: bool,
-    /// Whether [`Cluster::admission`](crate::health::Cluster::admission) differs from before.
+    /// Whether [`Cluster::admission`](crate::health::Cluster::admission) or [`Cluster::leader`](crate::health::Cluster::leader)
+    /// differs from before.
     pub admission_changed: bool,
     /// Endpoints whose [`Cluster::view`](crate::health::Cluster::view) may differ from before, each once.
     pub touched: Vec<EndpointId>,
@@ -47,6 +50,7 @@ impl Changes {
         self.withheld.extend(later.withheld);
         self.confirm.extend(later.confirm);
         self.recalled.extend(later.recalled);
+        self.successions.extend(later.successions);
         self.touched.extend(later.touched);
         self.ask_references |= later.ask_references;
         self.admission_changed |= later.admission_changed;

@@ -20,6 +20,7 @@ use crate::health::electorate::Vote;
 use crate::health::endpoint::{Context, Endpoint};
 use crate::health::fold::Soft;
 use crate::health::history::{Entry, Kind};
+use crate::health::leader::Leadership;
 use crate::health::policy::Policy;
 use crate::health::references::References;
 use crate::health::schedule::Pace;
@@ -50,6 +51,8 @@ pub struct Cluster {
     /// Since when so many endpoints fail their requests that the cause is likely shared.
     pub(super) shared_since: Option<Timestamp>,
     references: References,
+    /// Who leads, where anybody may.
+    pub(super) leadership: Option<Leadership>,
 }
 
 impl Cluster {
@@ -74,7 +77,9 @@ impl Cluster {
             pool: Pool::default(),
             shared_since: None,
             references: References::default(),
+            leadership: None,
         };
+        cluster.begin_leadership(now);
         cluster.endpoints = members.into_iter().map(|member| Endpoint::new(member, &cluster.policy, now)).collect();
         cluster.recount(now, &mut Changes::default());
         cluster
@@ -102,6 +107,7 @@ impl Cluster {
             };
             self.endpoints.push(endpoint);
         }
+        self.keep_leadership(before.leader.as_ref(), now);
         let mut changes = Changes { admission_changed: true, ..Changes::default() };
         changes.touched.extend(self.endpoints.iter().map(Endpoint::id));
         self.pool = Pool::default();
@@ -162,7 +168,7 @@ impl Cluster {
         }
         self.recall(index, signal, &mut changes);
         self.settle(index, now, &mut changes);
-        self.level(&mut changes);
+        self.level(now, &mut changes);
         changes.finish()
     }
 
@@ -189,7 +195,7 @@ impl Cluster {
             }
             self.settle(index, now, &mut changes);
         }
-        self.level(&mut changes);
+        self.level(now, &mut changes);
         changes.finish()
     }
 
@@ -241,6 +247,17 @@ impl Cluster {
         }
     }
 
+    /// Who would get traffic if one endpoint were not there, with their effective weights.
+    pub(super) fn without(&self, id: EndpointId) -> Vec<(EndpointId, f64)> {
+        let mut tally = self.tally;
+        if let Some(index) = self.index.get(&id) {
+            tally.count(self.listed[*index].seat, false);
+        }
+        let cut = Cut::of(&tally, self.policy.panic);
+        let admitted = self.listed.iter().filter(|listed| listed.id != id && cut.admits(listed.seat));
+        admitted.map(|listed| (listed.id, listed.weight)).collect()
+    }
+
     /// Everything that is shown of one endpoint.
     #[must_use]
     pub fn view(&self, id: EndpointId) -> Option<EndpointView> {
@@ -253,12 +270,13 @@ impl Cluster {
             admitted,
             weight: if admitted { listed.weight } else { 0.0 },
             since: endpoint.since,
-            reasons: endpoint.reasons(self.frozen),
+            reasons: endpoint.reasons(self.frozen).into_iter().chain(self.conflict_of(id)).collect(),
             report: endpoint.reports.metrics(),
             report_voids: endpoint.reports.voids(),
             report_at: endpoint.reports.at(),
             probes: endpoint.probes.views(&self.policy),
             heartbeat: self.heartbeat(id),
+            role: self.role_view(endpoint),
             most_requests: endpoint.wishes.most_requests(),
             next_change: endpoint.next_change(&self.policy, self.is_frozen()),
         })
@@ -321,6 +339,7 @@ impl Cluster {
         self.mean = weight::Mean::default();
         self.capacities = shares::Mean::default();
         self.wakes.clear();
+        self.forget_claims();
         self.unsettled = self.endpoints.iter().filter(|endpoint| !endpoint.settled(&self.policy)).count();
         for endpoint in &mut self.endpoints {
             endpoint.stand = Stand::default();
@@ -361,7 +380,7 @@ impl Cluster {
             self.enter(index, now, changes);
             self.schedule(index, now);
         }
-        self.level(changes);
+        self.level(now, changes);
     }
 
     /// Brings one endpoint's verdict in line with its axes, and others' where these depend on it.
@@ -445,6 +464,7 @@ impl Cluster {
         endpoint.share = share;
         self.aim(index, now);
         self.weigh(index, changes);
+        self.note_claim(index);
     }
 
     /// Moves what an endpoint asks for towards its weight. `weight_by` is the user's word, and outranks load reports.
@@ -468,8 +488,9 @@ impl Cluster {
         }
     }
 
-    /// Brings what concerns all endpoints in line with the counts: the mean free share and the tiers that get traffic.
-    pub(super) fn level(&mut self, changes: &mut Changes) {
+    /// Brings what concerns all endpoints in line with the counts: the mean free share, the tiers that get traffic, and who leads.
+    pub(super) fn level(&mut self, now: Timestamp, changes: &mut Changes) {
+        self.decide_leader(now, changes);
         if self.mean.adopt() {
             for index in 0..self.endpoints.len() {
                 self.weigh(index, changes);

@@ -26,6 +26,7 @@ use crate::health::ramp::Ramp;
 use crate::health::recent::Recent;
 use crate::health::refused::Refused;
 use crate::health::reports::Reports;
+use crate::health::role::{Role, Source};
 use crate::health::rules::Told;
 use crate::health::schedule::Pace;
 use crate::health::shares::Shares;
@@ -67,6 +68,7 @@ pub(super) struct Endpoint {
     pub(super) incarnation: Incarnation,
     pub(super) operator: Operator,
     pub(super) wishes: Wishes,
+    pub(super) role: Role,
     pub(super) shares: Shares,
     pub(super) history: History,
     /// The fold of what is observed; stands still while the cluster is frozen.
@@ -118,6 +120,7 @@ impl Endpoint {
             incarnation: Incarnation::default(),
             operator: Operator::default(),
             wishes: Wishes::default(),
+            role: Role::default(),
             shares: Shares::default(),
             history: History::default(),
             judged: Judged::unknown(),
@@ -183,6 +186,7 @@ impl Endpoint {
             self.history.push(Entry::new(at, Kind::Refused, "a connect of live traffic was refused"));
         }
         if self.refused.is_out() && !out {
+            self.role.clear();
             self.forget_process();
         }
         counted
@@ -201,6 +205,12 @@ impl Endpoint {
         self.history.extend(told.into_iter().map(|told| Entry::new(at, Kind::Heartbeat, told)));
         if self.heartbeat.last() == BeatResult::Restarted {
             self.begin_anew(context);
+        }
+        if matches!(self.heartbeat.last(), BeatResult::Ok | BeatResult::Restarted | BeatResult::ClockStep)
+            && let (Some(word), Some(_)) = (&beat.role, &context.policy.leader)
+        {
+            let told = self.role.hear(word, beat.epoch, at, Source::Beat);
+            self.history.extend(told.map(|told| Entry::new(at, Kind::Role, told)));
         }
         self.fold_beats(context.policy);
     }
@@ -225,7 +235,10 @@ impl Endpoint {
             self.outliers.refused();
         }
         match (&run.result, &policy.outlier) {
-            (ProbeResult::Fail(Failure::Refused), _) if self.probes.well() == Some(false) => self.forget_process(),
+            (ProbeResult::Fail(Failure::Refused), _) if self.probes.well() == Some(false) => {
+                self.role.clear();
+                self.forget_process();
+            }
             (ProbeResult::Fail(Failure::Timeout(_)), Some(outlier)) => self.outliers.postpone(at, outlier),
             _ => {}
         }
@@ -304,6 +317,7 @@ impl Endpoint {
     /// Another process has the place: what was learnt of the one before is forgotten, and it begins with less than its weight.
     fn begin_anew(&mut self, context: Context<'_>) {
         self.damping.new_process(context.now);
+        self.role.clear();
         self.forget_process();
         if let Some(policy) = context.policy.slow_start.as_ref().filter(|_| self.state.is_well()) {
             self.ramp.begin(policy, context.now);
@@ -315,6 +329,10 @@ impl Endpoint {
         self.tell(told, at);
         if let ReportReading::Read(report) | ReportReading::Load(report) = reading {
             self.observe_asks(&report.asks, at);
+            if let (Some(claim), Some(_)) = (&report.claim, &context.policy.leader) {
+                let told = self.role.hear(&claim.role, claim.epoch, at, Source::Report);
+                self.history.extend(told.map(|told| Entry::new(at, Kind::Role, told)));
+            }
         }
     }
 
@@ -342,6 +360,9 @@ impl Endpoint {
         let told = self.reports.expire(now, context.policy);
         self.tell(told, now);
         self.shares.expire(now);
+        if self.role.expire(now, context.policy) {
+            self.history.push(Entry::new(now, Kind::Role, "has not said for too long what it is"));
+        }
         if let Some(policy) = &context.policy.heartbeat {
             let told = self.heartbeat.expire(now, policy);
             self.history.extend(told.into_iter().map(|told| Entry::new(now, Kind::Heartbeat, told)));
@@ -459,7 +480,8 @@ impl Endpoint {
         let axes = [self.operator.next_change(), self.refused.next_change(&self.probes), self.reports.wake(policy)];
         let heartbeat = policy.heartbeat.as_ref().and_then(|policy| self.heartbeat.wake(policy));
         let step = policy.slow_start.as_ref().and_then(|policy| self.ramp.next_change(policy));
-        axes.into_iter().chain(self.traffic_changes(policy)).chain([heartbeat, step, self.shares.wake(now)]).flatten().min()
+        let others = [heartbeat, step, self.shares.wake(now), self.role.ends(policy)];
+        axes.into_iter().chain(self.traffic_changes(policy)).chain(others).flatten().min()
     }
 
     /// Whether there has been a verdict, or none is needed.
@@ -477,6 +499,9 @@ impl Endpoint {
         self.reconfigure_traffic(policy);
         if before.heartbeat.is_none() && policy.heartbeat.is_some() {
             self.heartbeat.begin(matches!(self.judged.base, State::Healthy | State::Degraded), now);
+        }
+        if policy.leader.is_none() {
+            self.role = Role::default();
         }
         self.fold_beats(policy);
     }

@@ -52,13 +52,15 @@ pub enum Kind {
     Freeze,
     /// And thawed.
     Thaw,
+    /// What it says that it is among its siblings, and what it is taken for.
+    Role,
     /// The state changed.
     Transition,
 }
 
 impl Kind {
     /// Every kind.
-    pub(super) const ALL: [Self; 11] = [
+    pub(super) const ALL: [Self; 12] = [
         Self::Probe,
         Self::Report,
         Self::WouldBe,
@@ -69,6 +71,7 @@ impl Kind {
         Self::Withheld,
         Self::Freeze,
         Self::Thaw,
+        Self::Role,
         Self::Transition,
     ];
 
@@ -93,6 +96,7 @@ impl Kind {
             Self::Withheld => "withheld",
             Self::Freeze => "freeze",
             Self::Thaw => "thaw",
+            Self::Role => "role",
             Self::Transition => "transition",
         }
     }

@@ -23,6 +23,7 @@ use crate::health::policy::Policy;
 use crate::health::probes::ProbesMemory;
 use crate::health::refused::Refused;
 use crate::health::reports::ReportsMemory;
+use crate::health::role::Role;
 use crate::health::verdict::State;
 
 /// What is known of one endpoint.
@@ -39,6 +40,7 @@ pub struct Memory {
     operator: Operator,
     heartbeat: Option<Heartbeat>,
     incarnation: Incarnation,
+    role: Role,
     history: Vec<EntryMemory>,
 }
 
@@ -70,6 +72,7 @@ impl Cluster {
             }
         });
         self.recount(now, &mut changes);
+        changes.successions.clear();
         changes.finish()
     }
 }
@@ -87,6 +90,7 @@ impl Memory {
             operator: endpoint.operator.clone(),
             heartbeat: Some(endpoint.heartbeat.clone()),
             incarnation: endpoint.incarnation.clone(),
+            role: endpoint.role.clone(),
             history: endpoint.history.to_vec().iter().map(EntryMemory::of).collect(),
         }
     }
@@ -99,6 +103,9 @@ impl Memory {
         endpoint.damping = self.damping;
         endpoint.operator = self.operator;
         endpoint.incarnation = self.incarnation;
+        if policy.leader.is_some() {
+            endpoint.role = self.role;
+        }
         if let (Some(heartbeat), Some(_)) = (self.heartbeat, &policy.heartbeat) {
             endpoint.heartbeat = heartbeat.resumed(now);
             endpoint.fold_beats(policy);

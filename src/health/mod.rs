@@ -22,6 +22,7 @@
 //! | `incarnation` | which process speaks at an address |
 //! | `operator` | what the operator ordered |
 //! | `wishes`, `shares` | the state and the share of traffic that an endpoint asks for itself |
+//! | `role`, `leader` | what an endpoint says that it is among its siblings, and who of them leads |
 //! | `serving` | what a gRPC health service's answer means |
 //! | `endpoint` | all of these for one endpoint, and what moves them |
 //! | `fold` | what they come to: one state with ordered reasons |
@@ -51,6 +52,7 @@ mod history;
 mod incarnation;
 mod latency;
 mod lateness;
+mod leader;
 mod memory;
 pub mod openings;
 mod operator;
@@ -63,6 +65,7 @@ mod recent;
 mod references;
 mod refused;
 mod reports;
+mod role;
 mod rules;
 pub mod schedule;
 mod sequence;
@@ -81,6 +84,8 @@ mod wishes;
 mod asking;
 #[cfg(test)]
 mod heartbeats;
+#[cfg(test)]
+mod leading;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::units::Ratio;
+use crate::report::spec::RoleFields;
 
 /// Consecutive results that flip an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -254,6 +255,23 @@ impl HeartbeatPolicy {
     }
 }
 
+/// What an endpoint must say in order to be believed to lead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeaderPolicy {
+    /// The words that mean it, in any case; at least one.
+    pub leader_values: Vec<Arc<str>>,
+    /// Where reports say it, if they are read for that; heartbeats have fields of their own.
+    pub fields: Option<RoleFields>,
+}
+
+impl LeaderPolicy {
+    /// Whether this word means that who says it leads.
+    #[must_use]
+    pub fn leads(&self, word: &str) -> bool {
+        self.leader_values.iter().any(|value| value.eq_ignore_ascii_case(word))
+    }
+}
+
 /// The whole policy of a cluster's health.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
@@ -296,6 +314,8 @@ pub struct Policy {
     pub panic: Panic,
     /// Whether an ejection for a time-out or a soft reason needs a majority of the fleet.
     pub quorum: bool,
+    /// Who is believed to lead; `None` where nobody does.
+    pub leader: Option<LeaderPolicy>,
 }
 
 #[cfg(test)]

@@ -54,6 +54,7 @@ pub(super) fn policy() -> Policy {
         max_ejected: share(50.0),
         panic: Panic::Off,
         quorum: false,
+        leader: None,
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::ids::EndpointId;
 use crate::base::time::Timestamp;
 use crate::health::signal::{BeatResult, BeatState};
 use crate::health::suspicion::Suspicion;
@@ -114,6 +115,10 @@ pub enum Code {
     Maintenance,
     /// Verdicts of its cluster are frozen.
     Frozen,
+    /// Nobody of its cluster leads.
+    NoLeader,
+    /// It says that it leads, and so does another one.
+    LeaderConflict,
 }
 
 impl std::fmt::Display for Code {
@@ -142,6 +147,8 @@ impl std::fmt::Display for Code {
             Self::Draining => "draining",
             Self::Maintenance => "maintenance",
             Self::Frozen => "frozen",
+            Self::NoLeader => "no_leader",
+            Self::LeaderConflict => "leader_conflict",
         })
     }
 }
@@ -235,6 +242,76 @@ pub struct WayView {
     pub reason: Option<Reason>,
 }
 
+/// What is shown of an endpoint's part among its siblings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoleView {
+    /// Its own word for it.
+    pub word: Arc<str>,
+    /// The epoch that it says it in.
+    pub epoch: Option<u64>,
+    /// When it last said so.
+    pub at: Timestamp,
+    /// What that makes it.
+    pub part: Part,
+}
+
+/// What an endpoint is taken for among its siblings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    /// It leads.
+    Leader,
+    /// It would lead, and is not well enough to be sent requests.
+    Out,
+    /// It says that it leads, in the same epoch as another one.
+    Conflict,
+    /// It says that it leads in an epoch that is over.
+    Stale,
+    /// It does not say that it leads.
+    Replica,
+}
+
+impl Part {
+    /// The name used in the API.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Leader => "leader",
+            Self::Out => "out",
+            Self::Conflict => "conflict",
+            Self::Stale => "stale",
+            Self::Replica => "replica",
+        }
+    }
+}
+
+/// Who leads a cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeaderView {
+    /// The endpoint that requests to the leader go to.
+    pub leader: Option<EndpointId>,
+    /// The endpoint that leads, whether it is well enough for requests or not.
+    pub holder: Option<EndpointId>,
+    /// The highest epoch that anybody has said to lead in; never falls. 0 before, and where nobody has epochs.
+    pub epoch: u64,
+    /// Why requests to the leader go nowhere: `no_leader` or `leader_conflict`.
+    pub reason: Option<Reason>,
+}
+
+/// A change of who leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Succession {
+    /// When.
+    pub at: Timestamp,
+    /// Who has led until then.
+    pub from: Option<EndpointId>,
+    /// Who leads from then on.
+    pub to: Option<EndpointId>,
+    /// The highest epoch then.
+    pub epoch: u64,
+    /// Why nobody does.
+    pub reason: Option<Reason>,
+}
+
 /// Everything that is shown of one endpoint, made anew when a signal touched it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EndpointView {
@@ -260,6 +337,8 @@ pub struct EndpointView {
     pub probes: Vec<ProbeView>,
     /// Its heartbeats, if any are wanted.
     pub heartbeat: Option<HeartbeatView>,
+    /// What it says that it is among its siblings, if it does and anybody listens.
+    pub role: Option<RoleView>,
     /// The most requests at once that it asks for, if it does.
     pub most_requests: Option<u32>,
     /// When the verdict would next change by time alone.

@@ -92,7 +92,7 @@ impl Cluster {
         if judging {
             self.judge_latencies(now, &mut changes);
         }
-        self.level(&mut changes);
+        self.level(now, &mut changes);
         changes.finish()
     }
 

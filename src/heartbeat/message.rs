@@ -10,13 +10,12 @@ use serde_json::value::RawValue;
 use crate::health::MAX_BOOT_ID;
 use crate::health::signal::{Beat, BeatState};
 use crate::health::verdict::EndpointView;
+use crate::report::MAX_ROLE;
 
 /// Longest heartbeat, in bytes.
 pub const MAX_BEAT: usize = crate::report::MAX_BODY;
 /// Longest name in one, in bytes.
 const MAX_NAME: usize = 256;
-/// Longest word for a role, in bytes.
-const MAX_ROLE: usize = 64;
 /// Periods that a sender may have, in milliseconds: below, beats are load; above, they are none.
 const PERIODS: std::ops::RangeInclusive<f64> = 10.0..=86_400_000.0;
 /// What a stamp may be at most, in milliseconds: numbers are exact up to there.

@@ -45,6 +45,10 @@ impl Page for HealthPage {
         }
     }
 
+    fn node<'a>(&'a self, place: &'a str) -> Option<&'a Node> {
+        self.json.node(place)
+    }
+
     fn visit(&self, see: &mut dyn FnMut(Number<'_>) -> bool) {
         let Node::Object(members) = self.json.root() else { return };
         for (key, member) in members {

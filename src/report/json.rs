@@ -36,6 +36,10 @@ impl Page for JsonPage {
         Lookup::Number { value, key: target.key.to_owned(), unit: unit.map(str::to_owned) }
     }
 
+    fn node<'a>(&'a self, place: &'a str) -> Option<&'a Node> {
+        path::find(&self.root, place).map(|target| target.node)
+    }
+
     fn visit(&self, see: &mut dyn FnMut(Number<'_>) -> bool) {
         path::visit(&self.root, &mut String::new(), &mut |path, value| see(Number { path, name: path, value }));
     }

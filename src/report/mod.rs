@@ -5,7 +5,7 @@
 //! page of its format (`json`, `health_json`, `spring`, `prometheus`, `orca`, `agent`, `plain`), `reading` takes the wanted
 //! metrics off that page by their places (`path`, `selector`) or usual names (`usual`), `units` says what the numbers mean,
 //! `dialect` where the status word stands and `words` what it means. `counters` what became of a counter
-//! since the answer before. Nothing in here fetches or judges.
+//! since the answer before, and `role` what the endpoint says that it is among its siblings. Nothing in here fetches or judges.
 
 mod agent;
 mod counters;
@@ -21,6 +21,7 @@ mod path;
 mod plain;
 mod prometheus;
 mod reading;
+mod role;
 mod selector;
 pub mod spec;
 mod spring;
@@ -37,5 +38,5 @@ pub use agent::MAX_LINE;
 pub use counters::Counters;
 pub use detect::{MAX_BODY, MAX_PAGE, max_body};
 pub use reading::{MAX_FOUND, format_of, found_metrics, read, read_on};
-pub use value::{Asks, Found, Report, Said, Share, StatusWord, Unreadable, Void, Wish};
+pub use value::{Asks, Claim, Found, MAX_ROLE, Report, Said, Share, StatusWord, Unreadable, Void, Wish};
 pub use words::meaning;

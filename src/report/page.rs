@@ -3,6 +3,7 @@
 //! The formats differ in how a number is named and found; which numbers are wanted, their units and their hints are the
 //! same for all, and stand in `reading` once.
 
+use super::tree::Node;
 use super::value::Asks;
 
 /// A number on a page, as it is written there.
@@ -100,6 +101,11 @@ pub(super) trait Page {
 
     /// What stands at `place`, several numbers folded by `fold` unless the place says how.
     fn lookup(&self, place: &str, fold: Fold) -> Lookup;
+
+    /// Whatever stands at `place`, in a format that holds more than numbers.
+    fn node<'a>(&'a self, _place: &'a str) -> Option<&'a Node> {
+        None
+    }
 
     /// Every number, in an order that does not depend on the order of keys; until `see` returns false.
     fn visit(&self, see: &mut dyn FnMut(Number<'_>) -> bool);

@@ -11,6 +11,7 @@ use super::counters::{Counters, Expression};
 use super::detect::{self, Opened};
 use super::hint::{nearest, shown};
 use super::page::{Fold, Lookup, Page, Pair};
+use super::role;
 use super::spec::{Format, Spec, is_share};
 use super::units::{self, Written};
 use super::usual::Usual;
@@ -63,6 +64,12 @@ pub fn read_on(spec: &Spec, said: &Said<'_>, counters: &mut Counters, now: Times
             Some(Ok(value)) => report.metrics.push((metric, value)),
             Some(Err(hint)) => report.voids.push(Void { metric, hint }),
             None => {}
+        }
+    }
+    if let Some(fields) = &spec.role {
+        match role::read(fields, found.iter().map(|(page, _)| *page)) {
+            Ok(claim) => report.claim = Some(claim),
+            Err(void) => report.voids.push(void),
         }
     }
     if let Some(Unreadable { why, hint }) = pages.spoiled {

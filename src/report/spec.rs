@@ -72,6 +72,15 @@ pub enum Source {
     },
 }
 
+/// Where an endpoint's report says what it is among its siblings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoleFields {
+    /// The dotted path of a word, or of true or false.
+    pub role: Arc<str>,
+    /// The dotted path of a whole number.
+    pub epoch: Arc<str>,
+}
+
 /// What to read from an endpoint's report.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Spec {
@@ -85,6 +94,8 @@ pub struct Spec {
     pub map: Vec<(Arc<str>, Arc<str>)>,
     /// Metrics that a rule or `weight_by` needs; one that is missing is a void.
     pub needed: Vec<Arc<str>>,
+    /// Where it says what it is among its siblings, if that is read.
+    pub role: Option<RoleFields>,
 }
 
 /// Whether a metric of this name is a share of a whole, whose level is written in percent: `cpu`, `memory`, `disk`, and

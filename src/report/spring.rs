@@ -49,6 +49,10 @@ impl Page for SpringPage {
         }
     }
 
+    fn node<'a>(&'a self, place: &'a str) -> Option<&'a Node> {
+        self.json.node(place)
+    }
+
     fn visit(&self, see: &mut dyn FnMut(Number<'_>) -> bool) {
         match meter(self.json.root()) {
             Some((name, value)) => {

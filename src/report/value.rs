@@ -46,6 +46,18 @@ pub struct Asks {
     pub max_connections: Option<u32>,
 }
 
+/// Longest word for a role, in bytes.
+pub const MAX_ROLE: usize = 64;
+
+/// What an endpoint says that it is among its siblings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// The word for it, 1 to [`MAX_ROLE`] bytes.
+    pub role: Arc<str>,
+    /// Of its role: a later leader has a greater one.
+    pub epoch: Option<u64>,
+}
+
 /// A metric that was wanted and could not be read: counted, explained, and without effect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Void {
@@ -66,6 +78,8 @@ pub struct Report {
     pub metrics: Vec<(Arc<str>, f64)>,
     /// What it asks for.
     pub asks: Asks,
+    /// What it says that it is, where that is read.
+    pub claim: Option<Claim>,
     /// What was wanted and not found.
     pub voids: Vec<Void>,
 }

@@ -176,6 +176,7 @@ mod tests {
             report_at: None,
             probes: Vec::new(),
             heartbeat: None,
+            role: None,
             most_requests: None,
             next_change: None,
         }

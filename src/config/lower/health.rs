@@ -103,6 +103,7 @@ pub(super) fn health(at: &At<'_>, raw: Option<&OrOff<raw::Health>>) -> Health {
         max_ejected,
         panic: panic(&at.key("panic"), raw.panic.as_ref()),
         quorum: raw.quorum.unwrap_or(false),
+        leader: None,
     };
     advice::health(at, raw, pace.timeout, &policy, &probes);
     let heartbeat_tokens = heartbeat_tokens.flatten();
@@ -131,6 +132,7 @@ fn unprobed() -> Health {
         max_ejected: defaults::constant(defaults::MAX_EJECTED),
         panic: Panic::Off,
         quorum: false,
+        leader: None,
     };
     let report_timing = pace.timing(pace.interval, pace.timeout);
     Health { policy, probes: Vec::new(), report: None, report_timing, references: Vec::new(), heartbeat_tokens: None }

@@ -60,6 +60,7 @@ pub(super) fn report(
         },
         map: raw.map.as_ref().map(|pairs| map(&at.key("map"), pairs)).unwrap_or_default(),
         needed: needed(&rules, weight_by.as_ref()),
+        role: None,
     };
     Judged { spec: Some(spec), rules, max_age, weight_by }
 }
