@@ -53,6 +53,12 @@ impl Sketch {
         self.add(bucket(span), 1);
     }
 
+    /// What was counted, per bucket that has anything.
+    #[must_use]
+    pub fn counted(&self) -> Vec<(u8, u32)> {
+        (0_u8..).zip(self.counts).filter(|(_, n)| *n > 0).collect()
+    }
+
     /// Adds everything that another one counted.
     pub fn merge(&mut self, other: &Self) {
         for (bucket, n) in other.counts.iter().enumerate().filter(|(_, n)| **n > 0) {

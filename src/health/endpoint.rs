@@ -503,6 +503,10 @@ impl Endpoint {
         if policy.leader.is_none() {
             self.role = Role::default();
         }
+        if !before.advisers.is_empty() && policy.advisers.is_empty() {
+            // Nobody is left to say "ready".
+            self.wishes = Wishes::default();
+        }
         self.fold_beats(policy);
     }
 

@@ -45,7 +45,7 @@ pub(super) struct Heartbeat {
     said_since: Timestamp,
     sequence: Sequence,
     arrivals: Option<Arrivals>,
-    #[serde(skip)]
+    #[serde(default)]
     lateness: Lateness,
     /// Whether we stood still since the last beat.
     stalled: bool,

@@ -9,6 +9,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::sketch::Sketch;
 use crate::base::time::Timestamp;
 use crate::health::policy::Outlier;
@@ -42,7 +44,7 @@ const CALM_MAX: Duration = Duration::from_secs(60);
 const FORGET: Duration = Duration::from_secs(120);
 
 /// How slow one endpoint is.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Latency {
     slow: Option<Slow>,
     /// Times that are not forgotten, and when the last one ended.
@@ -50,7 +52,7 @@ pub(super) struct Latency {
     ended: Timestamp,
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Slow {
     since: Timestamp,
     weight: f64,

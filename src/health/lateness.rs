@@ -10,6 +10,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::time::Timestamp;
 
 /// Half of the time over which the least difference is taken.
@@ -34,7 +36,7 @@ const ROW: u32 = 5;
 const MAX_STAMP_MS: u64 = 1 << 48;
 
 /// The lateness of one sender's messages. All differences are in microseconds.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub(super) struct Lateness {
     last: Option<Last>,
     /// When the half under way began, and the least differences of it and of the one before.
@@ -53,7 +55,7 @@ pub(super) struct Lateness {
     drift: Option<i64>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct Last {
     at: Timestamp,
     stamp: i64,

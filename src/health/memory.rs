@@ -17,14 +17,18 @@ use crate::health::endpoint::Endpoint;
 use crate::health::heartbeat::Heartbeat;
 use crate::health::history::{Entry, Kind};
 use crate::health::incarnation::Incarnation;
+use crate::health::latency::Latency;
 use crate::health::operator::Operator;
 use crate::health::outliers::OutliersMemory;
 use crate::health::policy::Policy;
 use crate::health::probes::ProbesMemory;
+use crate::health::ramp::Ramp;
 use crate::health::refused::Refused;
 use crate::health::reports::ReportsMemory;
 use crate::health::role::Role;
+use crate::health::shares::Shares;
 use crate::health::verdict::State;
+use crate::health::wishes::Wishes;
 
 /// What is known of one endpoint.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -37,6 +41,12 @@ pub struct Memory {
     reports: ReportsMemory,
     outliers: OutliersMemory,
     damping: Damping,
+    ramp: Ramp,
+    latency: Latency,
+    /// Answers per bucket of latency.
+    usual: Vec<(u8, u32)>,
+    wishes: Wishes,
+    shares: Shares,
     operator: Operator,
     heartbeat: Option<Heartbeat>,
     incarnation: Incarnation,
@@ -87,6 +97,11 @@ impl Memory {
             reports: endpoint.reports.memory(),
             outliers: endpoint.outliers.memory(),
             damping: endpoint.damping.clone(),
+            ramp: endpoint.ramp.clone(),
+            latency: endpoint.latency.clone(),
+            usual: endpoint.recent.usual(),
+            wishes: endpoint.wishes.clone(),
+            shares: endpoint.shares.clone(),
             operator: endpoint.operator.clone(),
             heartbeat: Some(endpoint.heartbeat.clone()),
             incarnation: endpoint.incarnation.clone(),
@@ -101,6 +116,14 @@ impl Memory {
         endpoint.reports.remember(self.reports);
         endpoint.outliers.remember(self.outliers);
         endpoint.damping = self.damping;
+        if policy.slow_start.is_some() {
+            endpoint.ramp = self.ramp;
+        }
+        if policy.outlier.is_some() {
+            endpoint.latency = self.latency;
+        }
+        endpoint.recent.remember(&self.usual);
+        (endpoint.wishes, endpoint.shares) = (self.wishes, self.shares);
         endpoint.operator = self.operator;
         endpoint.incarnation = self.incarnation;
         if policy.leader.is_some() {
@@ -153,9 +176,13 @@ mod tests {
 
     use super::*;
     use crate::base::ids::ClusterId;
+    use crate::base::sketch::bucket;
+    use crate::base::units::Ratio;
+    use crate::health::glance::{Glance, Local};
+    use crate::health::policy::{Outlier, SlowStart};
     use crate::health::signal::{Failure, Observation, OperatorState, ProbeResult, ProbeRun, ReportReading, Signal, Stamps};
     use crate::health::tests::{at, members, policy};
-    use crate::report::Report;
+    use crate::report::{Asks, Report, Wish};
 
     fn tell(cluster: &mut Cluster, endpoint: u32, millis: u64, observation: Observation) {
         let signal = Signal { cluster: ClusterId(0), endpoint: EndpointId(endpoint), at: at(millis), observation };
@@ -210,6 +237,53 @@ mod tests {
             assert_eq!(cluster.view(EndpointId(1)).unwrap().state, State::Healthy, "the second pass brings it back");
             drop(cluster.tick(at(9000)));
             assert_eq!(cluster.view(EndpointId(3)).unwrap().state, State::Healthy);
+        }
+    }
+
+    /// Three that are well, of which one is on its way back, one has asked to be drained by its agent, and one is slow.
+    fn learnt(policy: &Policy) -> Cluster {
+        let mut cluster = Cluster::new(policy.clone(), members(3), at(0));
+        for endpoint in 0..3 {
+            tell(&mut cluster, endpoint, 1, probe(ProbeResult::Pass, 1));
+        }
+        for millis in [10, 20, 30] {
+            tell(&mut cluster, 0, millis, probe(ProbeResult::Fail(Failure::Status(503)), millis));
+        }
+        for millis in [40, 50] {
+            tell(&mut cluster, 0, millis, probe(ProbeResult::Pass, millis));
+        }
+        tell(&mut cluster, 1, 60, Observation::Asks(Asks { wish: Some(Wish::Drain), ..Asks::default() }));
+        for millis in (300..=4000).step_by(50) {
+            let answers = |endpoint, latency| Glance {
+                endpoint: EndpointId(endpoint),
+                heard: at(millis),
+                requests: 20,
+                latencies: vec![(u8::try_from(bucket(Duration::from_millis(latency))).unwrap(), 20)],
+                ..Glance::default()
+            };
+            drop(cluster.look(&[answers(0, 5), answers(1, 5), answers(2, 400)], Local::default(), at(millis)));
+            drop(cluster.tick(at(millis)));
+        }
+        cluster
+    }
+
+    #[test]
+    fn what_was_learnt_is_not_learnt_anew() {
+        let slow_start = SlowStart { window: Duration::from_secs(60), floor: Ratio::parse("10%").unwrap() };
+        let policy = Policy { outlier: Some(Outlier::usual()), slow_start: Some(slow_start), ..policy() };
+        let old = learnt(&policy);
+        let text: Vec<String> = (0..3).map(|id| serde_json::to_string(&old.memory(EndpointId(id)).unwrap()).unwrap()).collect();
+        let mut new = Cluster::new(policy, members(3), at(4001));
+        let memories = text.iter().zip(0..).map(|(text, id)| (EndpointId(id), serde_json::from_str(text).unwrap()));
+        drop(new.remember(memories.collect(), at(4001)));
+        let codes = |id| new.view(id).unwrap().reasons.iter().map(|reason| reason.code.to_string()).collect::<Vec<_>>();
+        for (id, code) in (0..3).map(EndpointId).zip(["slow_start", "draining", "outlier_latency"]) {
+            let (was, is) = (old.view(id).unwrap(), new.view(id).unwrap());
+            assert_eq!(codes(id), [code]);
+            assert_eq!(was.state, is.state);
+            assert!((was.weight - is.weight).abs() < 1e-9 && is.weight < 0.5, "{code}: {} and {}", was.weight, is.weight);
+            let usual = |cluster: &Cluster| cluster.get(id).unwrap().recent.usual();
+            assert!(!usual(&old).is_empty() && usual(&old) == usual(&new), "{code}");
         }
     }
 

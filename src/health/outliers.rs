@@ -89,11 +89,13 @@ pub(super) fn wilson(counts: Counts) -> (f64, f64) {
     ((middle - margin).max(0.0) / (1.0 + spread), (middle + margin).min(1.0 + spread) / (1.0 + spread))
 }
 
-/// What another process must know; how a trial goes is begun anew there, for its counts are its own.
+/// What another process must know. A trial goes on there with what it brings there, for the counts are each process's own.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct OutliersMemory {
     out: Option<(Timestamp, Timestamp)>,
+    /// Since when it is on trial, and the share of its weight.
+    trial: Option<(Timestamp, f64)>,
     times: u32,
     last: Option<(Timestamp, Duration)>,
     why: String,
@@ -101,16 +103,19 @@ pub(super) struct OutliersMemory {
 
 impl Outliers {
     pub(super) fn memory(&self) -> OutliersMemory {
-        let out = match self.standing {
-            Standing::Out { since, until } => Some((since, until)),
-            Standing::Well | Standing::Trial { .. } => None,
+        let (out, trial) = match self.standing {
+            Standing::Out { since, until } => (Some((since, until)), None),
+            Standing::Trial { since, weight, .. } => (None, Some((since, weight))),
+            Standing::Well => (None, None),
         };
-        OutliersMemory { out, times: self.times, last: self.last, why: self.why.clone() }
+        OutliersMemory { out, trial, times: self.times, last: self.last, why: self.why.clone() }
     }
 
     pub(super) fn remember(&mut self, memory: OutliersMemory) {
         if let Some((since, until)) = memory.out {
             self.standing = Standing::Out { since, until };
+        } else if let Some((since, weight)) = memory.trial {
+            self.standing = Standing::Trial { since, seen: Counts::default(), weight };
         }
         (self.times, self.last, self.why) = (memory.times, memory.last, memory.why);
     }

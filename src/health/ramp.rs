@@ -7,6 +7,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::sketch::Sketch;
 use crate::base::time::Timestamp;
 use crate::base::units::format_duration;
@@ -29,18 +31,23 @@ const PILE: f64 = 1.5;
 const SOME: f64 = 4.0;
 
 /// An endpoint on its way back.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Ramp(Option<Climb>);
 
-#[derive(Debug, Clone)]
+/// What a step has shown so far does not outlive the process.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct Climb {
     since: Timestamp,
     stepped: Timestamp,
     share: f64,
+    #[serde(skip)]
     seen: Counts,
+    #[serde(skip)]
     latencies: Sketch,
+    #[serde(skip)]
     in_flight: u32,
     /// The siblings' mean latency in seconds and mean requests in flight.
+    #[serde(skip)]
     theirs: (f64, f64),
 }
 

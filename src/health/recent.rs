@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::base::sketch::Sketch;
+use crate::base::sketch::{BUCKETS, Sketch};
 use crate::base::time::Timestamp;
 use crate::health::glance::Glance;
 
@@ -100,6 +100,21 @@ impl Recent {
         while self.looks.front().is_some_and(|(at, _)| *at + LATEST <= now) {
             self.looks.pop_front();
         }
+    }
+
+    /// What is usual, for another process: answers per bucket.
+    pub(super) fn usual(&self) -> Vec<(u8, u32)> {
+        self.usual.as_deref().map(Sketch::counted).unwrap_or_default()
+    }
+
+    /// Believes what was usual in another process.
+    pub(super) fn remember(&mut self, usual: &[(u8, u32)]) {
+        let mut sketch = Sketch::default();
+        usual
+            .iter()
+            .filter(|(bucket, _)| usize::from(*bucket) < BUCKETS)
+            .for_each(|(bucket, n)| sketch.add((*bucket).into(), *n));
+        self.usual = (!sketch.is_empty()).then(|| Box::new(sketch));
     }
 
     /// Forgets everything but what is usual: another life begins.

@@ -7,6 +7,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::time::Timestamp;
 use crate::report::Share;
 
@@ -26,7 +28,7 @@ const LEAST: f64 = 0.001;
 const TREMBLE: f64 = 0.05;
 
 /// What one endpoint asks for, and the factor in use.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Shares {
     asked: Option<(Share, Timestamp)>,
     /// The first figure since a start or a silence.

@@ -4,12 +4,14 @@
 //! What has been said stands until something else is said, as with HAProxy: `up` speaks of health and ends no drain. The operator's
 //! orders are kept elsewhere, so that an agent cannot put back what an operator took out.
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::time::Timestamp;
 use crate::health::verdict::{Code, Reason, State};
 use crate::report::{Asks, Share, Wish};
 
 /// What an endpoint asks for.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Wishes {
     wish: Option<(Wish, Timestamp)>,
     /// Since when it asks for a share of nothing.
@@ -73,6 +75,9 @@ impl Wishes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::health::policy::Policy;
+    use crate::health::signal::Observation;
+    use crate::health::tests::{Bench, members, policy};
 
     const fn at(millis: u64) -> Timestamp {
         Timestamp::from_millis(millis)
@@ -112,6 +117,16 @@ mod tests {
         assert_eq!(wishes.state(), Some(State::Maintenance));
         assert!(wishes.hear(&wish(Wish::Ready), at(6)).is_some());
         assert_eq!((wishes.state(), wishes.reason()), (None, None));
+    }
+
+    #[test]
+    fn what_was_said_ends_with_the_last_agent() {
+        let with_agent = Policy { advisers: vec!["agent".into()], ..policy() };
+        let mut bench = Bench::well(with_agent, 1);
+        bench.send(0, Observation::Asks(wish(Wish::Drain)));
+        assert_eq!(bench.state(0), State::Draining);
+        drop(bench.cluster.reconfigure(policy(), members(1), at(100)));
+        assert_eq!(bench.state(0), State::Healthy);
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 /// What an endpoint says of its own state in one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StatusWord {
@@ -14,7 +16,7 @@ pub enum StatusWord {
 }
 
 /// How much traffic an endpoint asks for.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub enum Share {
     /// What it can do against the others: requests a second over utilization, above 0.
     Capacity(f64),
@@ -25,7 +27,7 @@ pub enum Share {
 }
 
 /// The state that an endpoint asks to be in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Wish {
     /// Traffic as far as it is well; takes the others back.
     Ready,
