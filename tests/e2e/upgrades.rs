@@ -4,6 +4,7 @@ use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::process::Command;
 
+use crate::support::misbehaving::{Misbehaving, Misbehaviour};
 use crate::support::{Client, Folder, Kind, Load, PATIENCE, Port, Process, Proxy, Service, alone, get, one_listener, until};
 
 /// How many upgrades are made under load.
@@ -76,6 +77,51 @@ fn what_is_under_way_ends_where_it_began_and_an_upgrade_that_fails_changes_nothi
     assert_ne!(proxy.group(), group);
     assert_eq!(proxy.get("/").text(), service.says());
     assert_eq!(proxy.status()["phase"], "ready");
+}
+
+/// Messages of peers that were believed, and those that came from a run of theirs that is over.
+fn heard(proxy: &Proxy) -> (u64, u64) {
+    let page = proxy.page();
+    let of = |result| page.one("fleet_messages_total", &[("result", result)]);
+    (of("ok"), of("stale"))
+}
+
+#[test]
+fn who_hands_over_says_no_more_to_the_fleet_while_it_ends_what_is_under_way() {
+    let hung = Misbehaving::start(Misbehaviour::Hangs);
+    let seats = [Port::free(), Port::free()];
+    let member = |own: usize, peer: usize| {
+        let config = one_listener(&format!(
+            "fleet: {{ name: edge, self: edge-{own}, address: {}, peers: [{}], size: 2, key_file: fleet.key }}
+clusters: [{{ name: app, endpoints: [{}] }}]\n",
+            seats[own].address(),
+            seats[peer].address(),
+            hung.name()
+        ));
+        Proxy::start_with(&config, &[("fleet.key", "a key that nobody else has\n")])
+    };
+    let (leaving, other) = (member(0, 1), member(1, 0));
+    until(PATIENCE, "they hear each other", || {
+        [&leaving, &other].iter().all(|proxy| proxy.page().one("fleet_peers", &[("state", "alive")]) == 1).then_some(())
+    });
+    let mut client = Client::connect(leaving.address()).unwrap();
+    client.send(&format!("GET / HTTP/1.1\r\nHost: {}\r\n\r\n", leaving.address())).unwrap();
+    until(PATIENCE, "a request is under way", || (hung.asked() == 1).then_some(()));
+    leaving.signal("USR2");
+    until(PATIENCE, "another process has taken over", || leaving.said().contains("took over").then_some(()));
+    // The first messages of the new process and the last ones of the old may still be among what is not believed.
+    let (mut believed, mut stale) = heard(&other);
+    until(PATIENCE, "one of them is heard alone", || {
+        let now = heard(&other);
+        let enough = now.0 >= believed + 5;
+        let alone = enough && now.1 == stale;
+        if enough {
+            (believed, stale) = now;
+        }
+        alone.then_some(())
+    });
+    assert_eq!(leaving.group().len(), 2, "the request is under way still");
+    assert_eq!(other.page().one("fleet_peers", &[("state", "alive")]), 1);
 }
 
 #[test]
