@@ -219,6 +219,8 @@ fn settings_that_defeat_themselves_are_warned_of_where_they_are_written() {
     assert_eq!(health("{ path: /, silence: { min: 20ms, enforce: false }, outlier: { consecutive: 2 } }"), [""; 0]);
     assert_eq!(health("{ path: /, reference: ['c:1', 'b:1'] }"), ["reference"]);
     assert_eq!(health("{ path: /, reference: 'c:1' }"), [""; 0]);
+    assert_eq!(health("{ path: /, report: { format: prometheus }, leader: {} }"), ["leader"]);
+    assert_eq!(health("{ path: /, report: { format: spring }, leader: {} }"), [""; 0]);
     assert_eq!(retries("{ budget: 0% }"), ["budget"]);
     assert_eq!(retries("{ attempts: 1, when: [connect] }"), ["attempts"]);
     assert_eq!(retries("off"), [""; 0]);

@@ -1,4 +1,4 @@
-//! Transitions as server-sent events, from where the reader left off.
+//! Transitions, and changes of who leads, as server-sent events, from where the reader left off.
 //!
 //! A reader that is slow is waited for, and loses the oldest events when it falls behind by more than is kept; nothing is
 //! queued for it but the few events of its own channel.
@@ -11,13 +11,15 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, StatusCode};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
+use serde::Serialize;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::answer::{self, Answer, Problem};
-use super::shape::{Reason, Transition, time};
-use crate::control::{Event, EventStream};
+use super::shape::{Reason, Succession, Transition, time};
+use crate::control::{Event, EventStream, What};
+use crate::health::verdict;
 use crate::runtime::task;
 
 /// Readers at a time; more are turned away.
@@ -30,7 +32,7 @@ const AHEAD: usize = 16;
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// What opens a stream: it shows the reader that it is connected, and how long to wait before it connects again.
-const OPENING: &str = ": transitions as they come\nretry: 1000\n\n";
+const OPENING: &str = ": changes as they come\nretry: 1000\n\n";
 
 /// The header by which a reader says what it has seen.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -91,17 +93,25 @@ async fn feed(
 
 /// One event as the stream has it. JSON has no line breaks, so it is one line of data.
 fn frame(event: &Event) -> String {
-    let data = Transition {
-        id: event.id,
-        at: time(event.at),
-        cluster: event.cluster.to_string(),
-        endpoint: event.endpoint.to_string(),
-        from: event.from.as_str().to_owned(),
-        to: event.to.as_str().to_owned(),
-        reasons: event.reasons.iter().map(Reason::of).collect(),
+    let (id, at, cluster) = (event.id, time(event.at), event.cluster.to_string());
+    let told = |reasons: &[verdict::Reason]| reasons.iter().map(Reason::of).collect();
+    let (kind, data) = match &event.what {
+        What::Transition { endpoint, from, to, reasons } => {
+            let (from, to) = (from.as_str().to_owned(), to.as_str().to_owned());
+            let reasons = told(reasons);
+            ("transition", json(&Transition { id, at, cluster, endpoint: endpoint.to_string(), from, to, reasons }))
+        }
+        What::Leader { before, leader, epoch, reasons } => {
+            let text = |address: &Option<Arc<str>>| address.as_deref().map(str::to_owned);
+            let (before, leader, reasons) = (text(before), text(leader), told(reasons));
+            ("leader", json(&Succession { id, at, cluster, before, leader, epoch: *epoch, reasons }))
+        }
     };
-    let data = serde_json::to_string(&data).expect("strings and numbers are always JSON");
-    format!("id: {}\nevent: transition\ndata: {data}\n\n", event.id)
+    format!("id: {id}\nevent: {kind}\ndata: {data}\n\n")
+}
+
+fn json(data: &impl Serialize) -> String {
+    serde_json::to_string(data).expect("strings and numbers are always JSON")
 }
 
 #[cfg(test)]
@@ -118,10 +128,12 @@ mod tests {
             id: 7,
             at: now,
             cluster: "app".into(),
-            endpoint: "a:1".into(),
-            from: State::Healthy,
-            to: State::Unhealthy,
-            reasons: vec![fixture::reason(Code::ProbeTimeout, "ready", now)],
+            what: What::Transition {
+                endpoint: "a:1".into(),
+                from: State::Healthy,
+                to: State::Unhealthy,
+                reasons: vec![fixture::reason(Code::ProbeTimeout, "ready", now)],
+            },
         };
         let text = frame(&event);
         let data = text.strip_prefix("id: 7\nevent: transition\ndata: ").unwrap().strip_suffix("\n\n").unwrap();
@@ -129,6 +141,17 @@ mod tests {
         let read: Transition = serde_json::from_str(data).unwrap();
         assert_eq!((read.id, read.from.as_str(), read.to.as_str()), (7, "healthy", "unhealthy"));
         assert_eq!((read.reasons[0].code.as_str(), read.at), ("probe_timeout", time(now)));
+    }
+
+    #[test]
+    fn a_change_of_leader_has_a_name_of_its_own() {
+        let reasons = vec![fixture::reason(Code::LeaderConflict, "", clock::now())];
+        let what = What::Leader { before: Some("a:1".into()), leader: None, epoch: 7, reasons };
+        let text = frame(&Event { id: 8, at: clock::now(), cluster: "app".into(), what });
+        let data = text.strip_prefix("id: 8\nevent: leader\ndata: ").unwrap().strip_suffix("\n\n").unwrap();
+        let read: Succession = serde_json::from_str(data).unwrap();
+        assert_eq!((read.before.as_deref(), read.leader, read.epoch), (Some("a:1"), None, 7));
+        assert_eq!(read.reasons[0].code, "leader_conflict");
     }
 
     #[test]

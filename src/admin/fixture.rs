@@ -89,6 +89,7 @@ pub(super) fn cluster(endpoints: Vec<Arc<Endpoint>>) -> Arc<Cluster> {
         limits: Limits::none(),
         panic: false,
         frozen: false,
+        leadership: None,
     };
     Arc::new(Cluster::new(ClusterId(1), "app".into(), snapshot))
 }

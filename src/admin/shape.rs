@@ -264,7 +264,7 @@ pub struct Entry {
     pub detail: String,
 }
 
-/// The data of an event: `GET /api/v1/events`.
+/// The data of an event `transition`: `GET /api/v1/events`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Transition {
     /// Counts up.
@@ -280,6 +280,25 @@ pub struct Transition {
     /// The state entered.
     pub to: String,
     /// Why, most important first.
+    pub reasons: Vec<Reason>,
+}
+
+/// The data of an event `leader`: `GET /api/v1/events`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Succession {
+    /// Counts up, transitions included.
+    pub id: u64,
+    /// When.
+    pub at: String,
+    /// The cluster.
+    pub cluster: String,
+    /// Who has led until then.
+    pub before: Option<String>,
+    /// Who leads from then on.
+    pub leader: Option<String>,
+    /// The highest epoch then.
+    pub epoch: u64,
+    /// Why nobody does.
     pub reasons: Vec<Reason>,
 }
 

@@ -1,4 +1,4 @@
-//! `events`: every change of state of every endpoint, as it happens.
+//! `events`: every change of state of every endpoint, and of who leads, as it happens.
 //!
 //! A connection that ends is made anew from the last event on, so that a restart of either side loses nothing that the
 //! process still remembers.
@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::Args;
 use http_body_util::BodyExt;
 
-use crate::admin::shape::Transition;
+use crate::admin::shape::{Succession, Transition};
 use crate::cli::client::{Client, Stream, Target, online};
 use crate::cli::failure::Failure;
 use crate::cli::output::{Output, plain};
@@ -64,11 +64,11 @@ impl Events {
     }
 
     fn shown(&self, event: &Event) -> String {
-        match serde_json::from_str::<Transition>(&event.data) {
-            Ok(transition) if !self.json => render(&transition),
-            // What this version does not know is shown as it came rather than kept back.
-            _ => plain(&event.data).into_owned(),
-        }
+        let transition = || serde_json::from_str(&event.data).ok().map(|transition| render(&transition));
+        let succession = || serde_json::from_str(&event.data).ok().map(|succession| render_leader(&succession));
+        let text = if self.json { None } else { transition().or_else(succession) };
+        // What this version does not know is shown as it came rather than kept back.
+        text.unwrap_or_else(|| plain(&event.data).into_owned())
     }
 }
 
@@ -84,6 +84,13 @@ async fn reconnect(client: &Client<'_>, last: Option<&str>) -> Stream {
 fn render(transition: &Transition) -> String {
     let Transition { at, cluster, endpoint, from, to, reasons, .. } = transition;
     let line = plain(&format!("{at}  {cluster}  {endpoint}  {from} -> {to}")).into_owned();
+    if reasons.is_empty() { line } else { format!("{line}  {}", reason::lines(reasons)) }
+}
+
+fn render_leader(succession: &Succession) -> String {
+    let Succession { at, cluster, before, leader, epoch, reasons, .. } = succession;
+    let name = |address: &Option<String>| address.clone().unwrap_or_else(|| "nobody".to_owned());
+    let line = plain(&format!("{at}  {cluster}  leader  {} -> {}  epoch {epoch}", name(before), name(leader))).into_owned();
     if reasons.is_empty() { line } else { format!("{line}  {}", reason::lines(reasons)) }
 }
 
@@ -103,6 +110,14 @@ mod tests {
     fn a_transition_is_one_line() {
         let wanted = "2026-11-24T00:00:00.000Z  app  a:1  healthy -> unhealthy  probe_timeout (ready): no answer within 200ms";
         assert_eq!(shown(false, DATA), wanted);
+    }
+
+    #[test]
+    fn a_change_of_leader_is_one_line_too() {
+        let data = r#"{"id":5,"at":"2026-11-24T00:00:00.000Z","cluster":"app","before":"a:1","leader":null,"epoch":7,"reasons":[
+            {"code":"no_leader","detail":"no endpoint says that it leads","since":"2026-11-24T00:00:00.000Z"}]}"#;
+        let wanted = "2026-11-24T00:00:00.000Z  app  leader  a:1 -> nobody  epoch 7  no_leader: no endpoint says that it leads";
+        assert_eq!(shown(false, data), wanted);
     }
 
     #[test]

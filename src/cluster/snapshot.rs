@@ -10,12 +10,13 @@ use crossbeam_utils::CachePadded;
 use crate::balance::Picker;
 use crate::base::ids::{ClusterId, EndpointId};
 use crate::base::time::WallTime;
-use crate::cluster::{Affinity, ClusterCells, Count, Endpoint, Gate};
+use crate::cluster::{Affinity, ClusterCells, Count, Crew, Endpoint, Gate, Leadership};
 use crate::config::model::{self, Protocol, ProxyVersion};
 use crate::health;
 use crate::telemetry::lanes::Lanes;
 use crate::tls::Towards;
 use crate::traffic::limits::Limits;
+use crate::traffic::policy::Role;
 
 /// How connections to a cluster's endpoints are made and kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +67,8 @@ pub struct Snapshot {
     pub panic: bool,
     /// Whether verdicts are frozen.
     pub frozen: bool,
+    /// Who leads, where anybody may.
+    pub leadership: Option<Leadership>,
 }
 
 impl Snapshot {
@@ -102,6 +105,7 @@ impl Snapshot {
             available: admission.available,
             panic: admission.panic,
             frozen: health.is_frozen(),
+            leadership: Leadership::of(health, endpoints, affinity),
         }
     }
 
@@ -114,10 +118,16 @@ impl Snapshot {
         &self.endpoints[member.number as usize]
     }
 
-    /// Where among the members the endpoint with this number is, if it gets traffic.
+    /// Whom a request with this role may go to. Where nobody leads, nobody is the leader.
     #[must_use]
-    pub fn position(&self, number: usize) -> Option<usize> {
-        self.members.binary_search_by_key(&number, |member| member.number as usize).ok()
+    pub fn crew(&self, role: Role) -> Crew<'_> {
+        let everybody = Crew { members: &self.members, picker: &self.picker };
+        match (role, &self.leadership) {
+            (Role::Any, _) | (Role::Replica, None) => everybody,
+            (Role::Leader, None) => Crew { members: &[], picker: &self.picker },
+            (Role::Leader, Some(leadership)) => leadership.lead(),
+            (Role::Replica, Some(leadership)) => leadership.replicas(),
+        }
     }
 }
 

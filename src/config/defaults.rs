@@ -116,6 +116,13 @@ pub(super) const HEARTBEAT_PERIOD: Duration = Duration::from_secs(2);
 /// One false suspicion in a hundred million beats.
 pub(super) const PHI: u32 = 8;
 
+/// What endpoints that know their part call it most often.
+pub(super) const ROLE_FIELD: &str = "role";
+/// What databases and election libraries call who takes writes.
+pub(super) const LEADER_VALUES: [&str; 3] = ["leader", "primary", "master"];
+/// What heartbeats call it too; others say term, generation or timeline.
+pub(super) const EPOCH_FIELD: &str = "epoch";
+
 /// Several reports must agree, as with probes.
 pub(super) const RULE_REPORTS: NonZeroU32 = NonZeroU32::MIN.saturating_add(2);
 /// The share of a level at which it lets go: enough to keep a value that trembles around the level from flapping.

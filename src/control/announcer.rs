@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use crate::base::ids::EndpointId;
 use crate::cluster::{Endpoint, Recall, RecallSender};
-use crate::control::events::EventLog;
+use crate::control::events::{EventLog, What};
 use crate::control::handle::Shared;
 use crate::health::signal::Observation;
-use crate::health::verdict::{Code, Transition};
+use crate::health::verdict::{Code, Succession, Transition};
 
 /// Where changes are told.
 #[derive(Debug)]
@@ -36,7 +36,30 @@ impl Announcer {
             "transition"
         );
         self.shared.tallies.transition(cluster, address, transition);
-        self.events.push(cluster, endpoint.address.text(), transition);
+        let (from, to, reasons) = (transition.from, transition.to, transition.reasons.clone());
+        self.events.push(transition.at, cluster, What::Transition { endpoint: endpoint.address.text(), from, to, reasons });
+    }
+
+    /// Tells of a change of who leads, from one address to another.
+    pub(super) fn succession(&self, cluster: &Arc<str>, before: Option<Arc<str>>, leader: Option<Arc<str>>, change: &Succession) {
+        let reason = change.reason.as_ref();
+        let (code, detail) = (reason.map(|reason| reason.code.to_string()), reason.map(|reason| reason.detail.as_str()));
+        let (name, epoch) = (&**cluster, change.epoch);
+        if reason.is_some_and(|reason| reason.code == Code::LeaderConflict) {
+            tracing::warn!(cluster = name, before = before.as_deref(), epoch, reason = code, detail, "several endpoints lead");
+        } else {
+            tracing::info!(
+                cluster = name,
+                before = before.as_deref(),
+                leader = leader.as_deref(),
+                epoch,
+                reason = code,
+                detail,
+                "leader"
+            );
+        }
+        let reasons = change.reason.iter().cloned().collect();
+        self.events.push(change.at, cluster, What::Leader { before, leader, epoch: change.epoch, reasons });
     }
 
     /// Counts how late the answer to a probe came, if the endpoint stamps its answers.

@@ -9,12 +9,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 use crate::base::time::Timestamp;
-use crate::health::verdict::{Reason, State, Transition};
+use crate::health::verdict::{Reason, State};
 
-/// How many transitions are kept.
+/// How many changes are kept.
 pub const KEPT: usize = 1024;
 
-/// One transition, as the world outside sees it.
+/// One change, as the world outside sees it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {
     /// Counts up from 1 in the life of the process.
@@ -23,14 +23,35 @@ pub struct Event {
     pub at: Timestamp,
     /// The cluster's name.
     pub cluster: Arc<str>,
-    /// The endpoint's address as configured.
-    pub endpoint: Arc<str>,
-    /// The state it left.
-    pub from: State,
-    /// The state it entered.
-    pub to: State,
-    /// Why, most important first.
-    pub reasons: Vec<Reason>,
+    /// What changed.
+    pub what: What,
+}
+
+/// What changed of a cluster. Endpoints are told by their addresses as configured.
+#[derive(Debug, Clone, PartialEq)]
+pub enum What {
+    /// The state of an endpoint.
+    Transition {
+        /// The endpoint.
+        endpoint: Arc<str>,
+        /// The state it left.
+        from: State,
+        /// The state it entered.
+        to: State,
+        /// Why, most important first.
+        reasons: Vec<Reason>,
+    },
+    /// Who leads.
+    Leader {
+        /// Who has led until then.
+        before: Option<Arc<str>>,
+        /// Who leads from then on.
+        leader: Option<Arc<str>>,
+        /// The highest epoch then.
+        epoch: u64,
+        /// Why nobody does.
+        reasons: Vec<Reason>,
+    },
 }
 
 /// What a reader has not seen yet.
@@ -72,17 +93,9 @@ impl EventLog {
         EventStream { ring: Arc::clone(&self.ring), newest: self.newest.subscribe() }
     }
 
-    pub(super) fn push(&self, cluster: &Arc<str>, endpoint: Arc<str>, transition: &Transition) {
+    pub(super) fn push(&self, at: Timestamp, cluster: &Arc<str>, what: What) {
         let id = *self.newest.borrow() + 1;
-        let event = Event {
-            id,
-            at: transition.at,
-            cluster: Arc::clone(cluster),
-            endpoint,
-            from: transition.from,
-            to: transition.to,
-            reasons: transition.reasons.clone(),
-        };
+        let event = Event { id, at, cluster: Arc::clone(cluster), what };
         let mut ring = lock(&self.ring);
         if ring.len() == KEPT {
             ring.pop_front();
@@ -121,14 +134,12 @@ impl EventStream {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::ids::EndpointId;
 
     fn push(log: &EventLog, times: u64) {
-        let at = Timestamp::from_millis(5);
-        let transition =
-            Transition { endpoint: EndpointId(1), at, from: State::Unknown, to: State::Healthy, reasons: Vec::new() };
+        let (from, to) = (State::Unknown, State::Healthy);
         for _ in 0..times {
-            log.push(&"app".into(), "a:1".into(), &transition);
+            let what = What::Transition { endpoint: "a:1".into(), from, to, reasons: Vec::new() };
+            log.push(Timestamp::from_millis(5), &"app".into(), what);
         }
     }
 

@@ -52,7 +52,7 @@ mod wards;
 mod watched;
 mod world;
 
-pub use events::{Event, EventStream, KEPT, Unseen};
+pub use events::{Event, EventStream, KEPT, Unseen, What};
 pub use fleet::{FleetView, MemberView};
 pub use handle::{Handle, NotFound, ReloadOutcome};
 pub use outside::{Nothing, Outside};

@@ -14,7 +14,7 @@ use crate::config::{self, Config};
 use crate::control::announcer::Announcer;
 use crate::control::beats;
 use crate::control::draft::{Bench, Draft, Identities};
-use crate::control::events::{EventLog, EventStream};
+use crate::control::events::{EventLog, EventStream, What};
 use crate::control::handle::Shared;
 use crate::control::joins::{self, Joins, MOST_JOINED};
 use crate::control::moves::Moves;
@@ -159,7 +159,8 @@ fn an_endpoint_gets_traffic_from_its_first_pass_on() {
         assert_eq!(bed.endpoint("app", "a:1").view().state, State::Healthy);
         assert_eq!(bed.endpoint("app", "a:1").probes.load()[0].1.pass.get(), 1);
         let seen = bed.events.since(0).events;
-        assert_eq!((seen.len(), &*seen[0].endpoint, seen[0].to), (1, "a:1", State::Healthy));
+        let wanted = What::Transition { endpoint: "a:1".into(), from: State::Unknown, to: State::Healthy, reasons: Vec::new() };
+        assert_eq!((seen.len(), &seen[0].what), (1, &wanted));
     });
 }
 

@@ -332,7 +332,10 @@ impl Ward {
         if let Some(unsaid) = &mut self.unsaid {
             unsaid.extend(&changes.touched);
         }
-        if changes.admission_changed {
+        if !changes.successions.is_empty() {
+            // Whoever has been deposed must not get another write.
+            self.pacer.ask_at_once(now);
+        } else if changes.admission_changed {
             self.pacer.ask(now);
         }
         let gone = changes.transitions.iter().filter(|transition| transition.forbids_waiting());
@@ -354,6 +357,10 @@ impl Ward {
             if let Some(endpoint) = self.endpoint(transition.endpoint) {
                 announcer.transition(endpoint, transition);
             }
+        }
+        for succession in &changes.successions {
+            let name = |id: Option<EndpointId>| id.and_then(|id| self.endpoint(id)).map(|endpoint| endpoint.address.text());
+            announcer.succession(&self.cluster.name, name(succession.from), name(succession.to), succession);
         }
         for (id, code) in &changes.withheld {
             if let Some(endpoint) = self.endpoint(*id) {

@@ -79,7 +79,8 @@ pub(crate) fn admit<'a>(
         found = listener.table.find_from(found.route + 1, wanted).ok_or_else(not_found)?;
     }
     let route = &listener.routes[found.route];
-    let chosen = route.choose(worker.index, |target| target.cluster.is_some_and(|position| view.cluster(position).serves()));
+    let role = route.policy.role;
+    let chosen = route.choose(worker.index, |target| target.cluster.is_some_and(|position| view.cluster(position).serves(role)));
     ledger.routed(found.route, chosen);
     let target = &route.targets()[chosen];
     let Some(cluster) = target.cluster.map(|position| view.cluster(position)) else {
@@ -87,7 +88,7 @@ pub(crate) fn admit<'a>(
     };
     let headers = &parts.headers;
     let roster = cluster.roster(worker);
-    let wish = roster.wish(Asked { headers, path: asked.path, source: || source(context, listener, headers) });
+    let wish = roster.wish(role, Asked { headers, path: asked.path, source: || source(context, listener, headers) });
     let host = asked.host_header;
     let prefix = if route.policy.strip_prefix { found.prefix } else { 0 };
     if let Some(host) = host.as_ref().filter(|_| parts.uri.authority().is_some()) {

@@ -19,6 +19,8 @@ pub(crate) struct Local {
     /// The failure that it tells of, if it tells of one.
     pub(crate) token: Option<Token>,
     detail: String,
+    /// The code of the reason for which nobody is there, where it is one of a cluster.
+    reason: Option<&'static str>,
     location: Option<HeaderValue>,
     retry: bool,
     close: bool,
@@ -27,13 +29,13 @@ pub(crate) struct Local {
 impl Local {
     /// An answer; `detail` names the setting that caused it, if one did.
     pub(crate) const fn new(status: StatusCode, token: Token, detail: String) -> Self {
-        Self { status, token: Some(token), detail, location: None, retry: false, close: false }
+        Self { status, token: Some(token), detail, reason: None, location: None, retry: false, close: false }
     }
 
     /// Sends the client elsewhere.
     pub(crate) const fn redirect(location: HeaderValue) -> Self {
         let status = StatusCode::PERMANENT_REDIRECT;
-        Self { status, token: None, detail: String::new(), location: Some(location), retry: false, close: false }
+        Self { status, token: None, detail: String::new(), reason: None, location: Some(location), retry: false, close: false }
     }
 
     /// Says whether traffic is wanted here: `why_not` in words, if it is not.
@@ -42,12 +44,18 @@ impl Local {
             None => (StatusCode::OK, "ready".to_owned()),
             Some(why) => (StatusCode::SERVICE_UNAVAILABLE, why),
         };
-        Self { status, token: None, detail, location: None, retry: false, close: false }
+        Self { status, token: None, detail, reason: None, location: None, retry: false, close: false }
     }
 
     /// Says when to come back.
     pub(crate) const fn retry_later(mut self) -> Self {
         self.retry = true;
+        self
+    }
+
+    /// Names the reason for which nobody is there.
+    pub(crate) const fn because(mut self, reason: &'static str) -> Self {
+        self.reason = Some(reason);
         self
     }
 
@@ -92,7 +100,8 @@ impl Local {
 
     fn add_proxy_status(&self, headers: &mut HeaderMap) {
         let error = self.token.map(|token| format!("; error={}", token.as_str())).unwrap_or_default();
-        if let Ok(value) = HeaderValue::from_str(&format!("pulsegate{error}")) {
+        let details = self.reason.map(|reason| format!("; details=\"{reason}\"")).unwrap_or_default();
+        if let Ok(value) = HeaderValue::from_str(&format!("pulsegate{error}{details}")) {
             headers.insert(&PROXY_STATUS, value);
         }
     }
@@ -116,6 +125,9 @@ impl Local {
             "status": self.status.as_u16(),
             "detail": self.detail,
         });
+        if let Some(reason) = self.reason {
+            problem["reason"] = reason.into();
+        }
         if let Some(id) = request_id {
             problem["instance"] = id.into();
         }
@@ -139,6 +151,17 @@ mod tests {
         assert_eq!(problem["status"], 503);
         assert_eq!(problem["detail"], "panic is off");
         assert_eq!(problem["instance"], "r-1");
+    }
+
+    #[test]
+    fn who_wants_a_leader_that_is_not_there_reads_why() {
+        let local =
+            Local::new(StatusCode::SERVICE_UNAVAILABLE, Token::DestinationUnavailable, "x".to_owned()).because("no_leader");
+        let (response, body) = local.response(None);
+        assert_eq!(response.headers()["proxy-status"], "pulsegate; error=destination_unavailable; details=\"no_leader\"");
+        let problem: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(problem["reason"], "no_leader");
+        assert_eq!(local.to_grpc().headers()["proxy-status"], response.headers()["proxy-status"]);
     }
 
     #[test]

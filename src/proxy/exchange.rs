@@ -35,6 +35,7 @@ use crate::proxy::worker::Worker;
 use crate::runtime::{clock, timer};
 use crate::traffic::added::{Added, REQUEST_ID};
 use crate::traffic::limits::Limit;
+use crate::traffic::policy::Role;
 use crate::traffic::retry::{self, Ending};
 use crate::traffic::{budget, forward, grpc};
 
@@ -361,9 +362,16 @@ impl<'a> Exchange<'a> {
     /// Nobody gets traffic.
     fn nobody(&self, cluster: &ClusterView) -> Local {
         let roster = cluster.roster(self.worker);
+        let name = &cluster.cluster.name;
+        let leadership = roster.snapshot.leadership.as_ref();
+        match self.route.policy.role {
+            Role::Leader => return failure::no_leader(name, leadership.and_then(|known| known.reason.as_ref())),
+            Role::Replica if leadership.is_some_and(|known| known.leader.is_some()) => return failure::no_replica(name),
+            Role::Any | Role::Replica => {}
+        }
         let detail = format!(
             "no endpoint of cluster {} is available (0 of {}); health.panic decides whether sick ones are let in",
-            cluster.cluster.name,
+            name,
             roster.snapshot.endpoints.len()
         );
         Local::new(StatusCode::SERVICE_UNAVAILABLE, Token::DestinationUnavailable, detail).retry_later()

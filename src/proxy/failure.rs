@@ -6,6 +6,7 @@ use http::StatusCode;
 
 use crate::base::units::format_duration;
 use crate::cluster::Token;
+use crate::health::verdict::{Code, Reason};
 use crate::net::dial::DialError;
 use crate::proxy::answer::Local;
 use crate::proxy::source::Fault;
@@ -147,6 +148,24 @@ impl Failure {
             .closing(),
         }
     }
+}
+
+/// What the client is told that wants the leader of a cluster, where nobody leads. Who says that he does is for the status:
+/// clients need not learn who our endpoints are.
+pub(crate) fn no_leader(cluster: &str, reason: Option<&Reason>) -> Local {
+    let (code, why) = match reason {
+        Some(Reason { code: Code::LeaderConflict, .. }) => ("leader_conflict", "several endpoints say that they lead it"),
+        _ => ("no_leader", "no endpoint that is available leads it"),
+    };
+    let detail = format!("{code} in cluster {cluster}: {why}, and a route with role: leader sends to no other");
+    Local::new(StatusCode::SERVICE_UNAVAILABLE, Token::DestinationUnavailable, detail).retry_later().because(code)
+}
+
+/// What the client is told that wants anybody but the leader, where nobody else is.
+pub(crate) fn no_replica(cluster: &str) -> Local {
+    let detail =
+        format!("no replica of cluster {cluster} is available, and a route with role: replica sends nothing to its leader");
+    Local::new(StatusCode::SERVICE_UNAVAILABLE, Token::DestinationUnavailable, detail).retry_later()
 }
 
 /// What the client is told that a limit turned away.

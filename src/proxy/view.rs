@@ -14,13 +14,14 @@ use tokio::sync::Notify;
 use crate::balance::{Cursor, Loads, Standing};
 use crate::base::ids::EndpointId;
 use crate::base::time::Timestamp;
-use crate::cluster::{Cluster, Listener, Snapshot, World};
+use crate::cluster::{Cluster, Crew, Listener, Snapshot, World};
 use crate::proxy::place::Place;
 use crate::proxy::upstream::Upstream;
 use crate::proxy::worker::Worker;
 use crate::runtime::clock;
 use crate::traffic::affinity::Asked;
 use crate::traffic::limits::Limit;
+use crate::traffic::policy::Role;
 
 /// Endpoints at their limit that are met before all are looked at in order.
 const PATIENCE: usize = 8;
@@ -37,7 +38,8 @@ pub(crate) struct View {
 pub(crate) struct ClusterView {
     pub(crate) cluster: Arc<Cluster>,
     roster: RefCell<Option<Rc<Roster>>>,
-    cursor: RefCell<Cursor>,
+    /// One for each role, which are rotations of their own.
+    cursors: [RefCell<Cursor>; 3],
     /// How long this worker usually waits for an answer of the cluster.
     usual: Cell<Standing>,
     /// How many of this worker's requests wait for the cluster.
@@ -65,6 +67,8 @@ pub(crate) struct Wish {
     key: Option<u64>,
     /// The endpoint that its cookie stands for.
     home: Option<Tried>,
+    /// Who of the cluster may get it.
+    role: Role,
 }
 
 /// An endpoint, and the number that it has or had.
@@ -143,7 +147,7 @@ impl ClusterView {
         Self {
             cluster,
             roster: RefCell::new(None),
-            cursor: RefCell::default(),
+            cursors: Default::default(),
             usual: Cell::default(),
             waiting: Cell::new(0),
             freed: Notify::new(),
@@ -166,25 +170,25 @@ impl ClusterView {
         }
     }
 
-    /// Whether anybody gets traffic.
-    pub(crate) fn serves(&self) -> bool {
-        !self.cluster.snapshot().load().members.is_empty()
+    /// Whether anybody gets requests with this role.
+    pub(crate) fn serves(&self, role: Role) -> bool {
+        !self.cluster.snapshot().load().crew(role).members.is_empty()
     }
 
     /// Picks an endpoint, if anybody gets traffic; one that was not tried yet, if there is one.
     fn pick(&self, (worker, roster): (&Worker, &Rc<Roster>), wish: &Wish, tried: &[Tried], now: Timestamp) -> Option<Picked> {
-        let snapshot = &roster.snapshot;
-        let home = wish.home.filter(|home| !tried.contains(home)).and_then(|home| roster.position(home));
+        let crew = roster.snapshot.crew(wish.role);
+        let home = wish.home.filter(|home| !tried.contains(home)).and_then(|home| roster.position(home, crew));
         let position = match home {
             Some(position) => position,
             None => {
-                let tried: Vec<usize> = tried.iter().filter_map(|one| roster.position(*one)).collect();
-                let loads = Weighing { view: self, roster, now };
-                let (mut cursor, mut rng) = (self.cursor.borrow_mut(), worker.rng.borrow_mut());
-                snapshot.picker.pick(&mut cursor, &mut rng, &loads, wish.key, &tried)?
+                let tried: Vec<usize> = tried.iter().filter_map(|one| roster.position(*one, crew)).collect();
+                let loads = Weighing { view: self, roster, crew, now };
+                let (mut cursor, mut rng) = (self.cursors[wish.role as usize].borrow_mut(), worker.rng.borrow_mut());
+                crew.picker.pick(&mut cursor, &mut rng, &loads, wish.key, &tried)?
             }
         };
-        Some(roster.picked(snapshot.members[position].number as usize, worker))
+        Some(roster.picked(crew.members[position].number as usize, worker))
     }
 
     /// Picks an endpoint and takes a place there, if anybody gets traffic. Endpoints that are at their limit are passed over; if
@@ -213,7 +217,7 @@ impl ClusterView {
             }
             passed.push(picked.tried());
         }
-        let others = roster.snapshot.members.iter().map(|member| roster.picked(member.number as usize, worker));
+        let others = roster.snapshot.crew(wish.role).members.iter().map(|member| roster.picked(member.number as usize, worker));
         let mut free = others.filter(|picked| !tried.contains(&picked.tried()));
         Some(free.find_map(|picked| Place::take(self, &picked).ok().map(|place| (picked, place))).ok_or(met))
     }
@@ -265,13 +269,17 @@ impl Roster {
         Self { snapshot: Arc::clone(published), upstreams }
     }
 
-    /// What a request asks for, whose headers and path are as received.
-    pub(crate) fn wish<'a>(&self, asked: Asked<'a, impl FnOnce() -> &'a str>) -> Wish {
+    /// What a request asks for, whose headers and path are as received. No cookie leads to another leader.
+    pub(crate) fn wish<'a>(&self, role: Role, asked: Asked<'a, impl FnOnce() -> &'a str>) -> Wish {
+        if role == Role::Leader {
+            return Wish { role, ..Wish::default() };
+        }
         let affinity = &self.snapshot.affinity;
         let home = affinity.marks.as_ref().and_then(|marks| marks.find(asked.headers));
         Wish {
             key: affinity.hash_on().and_then(|on| on.key(asked)),
             home: home.map(|number| Tried { id: self.snapshot.endpoints[number].id, number }),
+            role,
         }
     }
 
@@ -283,17 +291,17 @@ impl Roster {
         self.upstreams.0[number].get_or_init(|| worker.upstream(&self.snapshot.endpoints[number]))
     }
 
-    /// Where among the members an endpoint is, if it gets traffic. Numbers may have changed since it was tried.
-    fn position(&self, tried: Tried) -> Option<usize> {
+    /// Where in a crew an endpoint is, if it is one of it. Numbers may have changed since it was tried.
+    fn position(&self, tried: Tried, crew: Crew<'_>) -> Option<usize> {
         let endpoints = &self.snapshot.endpoints;
         let same = endpoints.get(tried.number).is_some_and(|endpoint| endpoint.id == tried.id);
         let number = if same { tried.number } else { endpoints.iter().position(|endpoint| endpoint.id == tried.id)? };
-        self.snapshot.position(number)
+        crew.position(number)
     }
 
     /// The cookie that a client needs in order to come back to where it was answered, if it has not got it.
     pub(crate) fn cookie(&self, wish: &Wish, number: usize, secure: bool) -> Option<HeaderValue> {
-        let marks = self.snapshot.affinity.marks.as_ref()?;
+        let marks = self.snapshot.affinity.marks.as_ref().filter(|_| wish.role != Role::Leader)?;
         let id = self.snapshot.endpoints[number].id;
         if wish.home.is_some_and(|home| home.id == id) { None } else { marks.set_cookie(number, secure) }
     }
@@ -303,20 +311,20 @@ impl Roster {
 struct Weighing<'a> {
     view: &'a ClusterView,
     roster: &'a Roster,
+    crew: Crew<'a>,
     now: Timestamp,
 }
 
 impl Weighing<'_> {
     fn standing(&self, position: usize) -> Option<Standing> {
-        let number = self.roster.snapshot.members[position].number as usize;
+        let number = self.crew.members[position].number as usize;
         self.roster.upstreams.0[number].get().map(|upstream| upstream.standing.get())
     }
 }
 
 impl Loads for Weighing<'_> {
     fn in_flight(&self, position: usize) -> u32 {
-        let snapshot = &self.roster.snapshot;
-        snapshot.endpoint(snapshot.members[position]).in_flight()
+        self.roster.snapshot.endpoint(self.crew.members[position]).in_flight()
     }
 
     fn total(&self) -> u32 {

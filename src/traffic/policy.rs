@@ -112,6 +112,30 @@ impl Action {
     }
 }
 
+/// Who of a cluster may get a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Role {
+    /// Whoever gets traffic.
+    #[default]
+    Any,
+    /// The leader alone.
+    Leader,
+    /// Everybody but the leader.
+    Replica,
+}
+
+impl Role {
+    /// The name used in the configuration.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Any => "any",
+            Self::Leader => "leader",
+            Self::Replica => "replica",
+        }
+    }
+}
+
 /// One route.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RoutePolicy {
@@ -121,6 +145,8 @@ pub struct RoutePolicy {
     pub matches: Match,
     /// What becomes of them.
     pub action: Action,
+    /// Who of the cluster may get them.
+    pub role: Role,
     /// Until the answer's head, from the last byte of the request on.
     pub timeout: Option<Duration>,
     /// Between bytes of a body, either way.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::base::address::ListenAddress;
 use crate::cli::failure::Failure;
 use crate::config::{self, Config};
+use crate::control::{Event, What};
 use crate::health::verdict::{EndpointView, State};
 use crate::net::listen;
 use crate::server::{self, Fatal, Options, Running};
@@ -72,7 +73,8 @@ impl Proxy {
     pub(super) fn ejections(&mut self) -> u64 {
         let unseen = self.running.handle.events().since(self.counted).events;
         self.counted = unseen.last().map_or(self.counted, |event| event.id);
-        self.ejections += unseen.iter().map(|event| u64::from(takes_out(event.from, event.to))).sum::<u64>();
+        let took_out = |event: &&Arc<Event>| matches!(event.what, What::Transition { from, to, .. } if takes_out(from, to));
+        self.ejections += unseen.iter().filter(took_out).count() as u64;
         self.ejections
     }
 

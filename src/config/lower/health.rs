@@ -7,6 +7,7 @@ use crate::base::address::EndpointAddress;
 use crate::base::units::{Ratio, format_duration};
 use crate::config::defaults;
 use crate::config::lower::heartbeat::heartbeat;
+use crate::config::lower::leader::leader;
 use crate::config::lower::live;
 use crate::config::lower::probe::probes;
 use crate::config::lower::report::{Judged, report};
@@ -83,6 +84,9 @@ pub(super) fn health(at: &At<'_>, raw: Option<&OrOff<raw::Health>>) -> Health {
     let max_ejected = ratio_or(&at.key("max_ejected"), raw.max_ejected.as_ref(), defaults::MAX_EJECTED);
     let start = if probes.is_empty() { Start::Healthy } else { start(raw.start) };
     let Judged { spec, rules, max_age, weight_by } = judged;
+    let leader = leader(at, raw, spec.as_ref());
+    let role = leader.as_ref().and_then(|leader| leader.fields.clone());
+    let spec = spec.map(|spec| Spec { role, ..spec });
     let policy = Policy {
         probes: probes.iter().map(|probe| probe.name.clone()).collect(),
         asking: probes.iter().map(ProbeSpec::asks).collect(),
@@ -103,7 +107,7 @@ pub(super) fn health(at: &At<'_>, raw: Option<&OrOff<raw::Health>>) -> Health {
         max_ejected,
         panic: panic(&at.key("panic"), raw.panic.as_ref()),
         quorum: raw.quorum.unwrap_or(false),
-        leader: None,
+        leader,
     };
     advice::health(at, raw, pace.timeout, &policy, &probes);
     let heartbeat_tokens = heartbeat_tokens.flatten();

@@ -13,6 +13,7 @@ mod header;
 mod health;
 mod heartbeat;
 mod host;
+mod leader;
 mod listener;
 mod live;
 mod probe;
@@ -62,6 +63,7 @@ pub(super) fn lower(page: &Page<'_>, root: &Root) -> Config {
     };
     listener::clashes(&top, root);
     fleet::needed(&top, root);
+    leader::routes(&top, root);
     let nothing = |key: &str| !top.has(key) || top.key(key).is_empty_list();
     if nothing("listeners") && nothing("clusters") {
         top.wrong_as("neither listeners nor clusters", "a listener and a cluster", None);

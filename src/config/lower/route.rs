@@ -9,8 +9,8 @@ use crate::config::lower::host::{host_pattern, match_path};
 use crate::config::lower::scalar::{ratio_or, wait_or};
 use crate::config::lower::unique::{ClusterNames, Given};
 use crate::config::lower::{At, advice};
-use crate::config::raw::{self, List, OneOrMany, OrOff, Pairs, WhenEntry};
-use crate::traffic::policy::{Action, HeaderRules, Match, RetryOn, RetryPolicy, RoutePolicy, Share};
+use crate::config::raw::{self, List, OneOrMany, OrOff, Pairs, RouteRole, WhenEntry};
+use crate::traffic::policy::{Action, HeaderRules, Match, RetryOn, RetryPolicy, Role, RoutePolicy, Share};
 
 /// The route of a listener that has a cluster and no routes: it takes everything.
 pub(super) fn catch_all(listener: &str, cluster: &str) -> RoutePolicy {
@@ -18,6 +18,7 @@ pub(super) fn catch_all(listener: &str, cluster: &str) -> RoutePolicy {
         name: default_name(listener, 0),
         matches: Match::default(),
         action: Action::to(cluster),
+        role: Role::Any,
         timeout: Some(defaults::ROUTE_TIMEOUT),
         idle_timeout: Some(defaults::IDLE_TIMEOUT),
         upgrade_idle_timeout: Some(defaults::UPGRADE_IDLE_TIMEOUT),
@@ -65,6 +66,11 @@ fn route(at: &At<'_>, raw: &raw::Route, default_name: Arc<str>, clusters: &Clust
         name: raw.name.as_deref().map_or(default_name, Arc::from),
         matches,
         action: action(at, raw, clusters),
+        role: match raw.role {
+            None | Some(RouteRole::Any) => Role::Any,
+            Some(RouteRole::Leader) => Role::Leader,
+            Some(RouteRole::Replica) => Role::Replica,
+        },
         timeout,
         idle_timeout: wait_or(&at.key("idle_timeout"), raw.idle_timeout.as_ref(), Some(defaults::IDLE_TIMEOUT)),
         upgrade_idle_timeout: wait_or(

@@ -8,7 +8,8 @@ use serde::Deserialize;
 use crate::base::units::format_duration;
 use crate::config::defaults;
 use crate::config::raw::{
-    Acknowledge, Damping, Heartbeat, List, OneOrMany, OrOff, Outlier, Pairs, Percent, Report, Silence, SlowStart, Span, Status,
+    Acknowledge, Damping, Heartbeat, Leader, List, OneOrMany, OrOff, Outlier, Pairs, Percent, Report, Silence, SlowStart, Span,
+    Status,
 };
 
 /// How health is judged.
@@ -77,6 +78,8 @@ pub(in crate::config) struct Health {
     /// Whether an ejection for a time-out or a soft reason needs a majority of the fleet.
     #[schemars(extend("default" = false))]
     pub(in crate::config) quorum: Option<bool>,
+    /// How endpoints say which of them leads, or off.
+    pub(in crate::config) leader: Option<OrOff<Leader>>,
 }
 
 /// Whether a probe uses the cluster's TLS.

@@ -8,6 +8,7 @@ mod cluster;
 mod fleet;
 mod health;
 mod heartbeat;
+mod leader;
 mod listener;
 mod live;
 mod process;
@@ -27,11 +28,12 @@ pub(super) use cluster::{
 pub(super) use fleet::Fleet;
 pub(super) use health::{FileProbe, GrpcProbe, Health, HttpProbe, Probe, ProbeTls, Require, RequireWord, Start, Unimplemented};
 pub(super) use heartbeat::{Acknowledge, Detector, Heartbeat, Heartbeats};
+pub(super) use leader::{Leader, LeaderFrom};
 pub(super) use listener::{ClientAuth, Limits, Listener, ListenerTls, Protocol};
 pub(super) use live::{Damping, Outlier, Silence, SlowStart};
 pub(super) use process::{AccessFormat, AccessLog, Admin, Level as LogLevel, Log, LogFormat, Metrics};
 pub(super) use report::{For, Format, Level, Report, Rule, Side, Unit};
-pub(super) use route::{HeaderChanges, Match, Retries, Route, Share, WhenEntry};
+pub(super) use route::{HeaderChanges, Match, Retries, Role as RouteRole, Route, Share, WhenEntry};
 pub(super) use scalar::{CountOrNone, METRIC_WANTED, OneOrMany, OrOff, Pairs, Percent, Size, Span, SpanOrNone, Status};
 
 /// A list; an item that was told as a problem is `None`, so that the others keep their places.

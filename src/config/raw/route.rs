@@ -26,6 +26,9 @@ pub(in crate::config) struct Route {
     pub(in crate::config) split: Option<Pairs<Share>>,
     /// Where the client is sent in place of any cluster: https, with the same host and path.
     pub(in crate::config) redirect: Option<Redirect>,
+    /// Who of the cluster may get them: any, its leader alone, or everybody but the leader.
+    #[schemars(extend("default" = "any"))]
+    pub(in crate::config) role: Option<Role>,
     /// Until the answer's head, or none.
     #[schemars(extend("default" = format_duration(defaults::ROUTE_TIMEOUT)))]
     pub(in crate::config) timeout: Option<SpanOrNone>,
@@ -64,6 +67,19 @@ impl JsonSchema for Share {
 pub(in crate::config) enum Redirect {
     /// To the same host and path by https, with status 308.
     Https,
+}
+
+/// Who of a cluster may get a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(rename = "RouteRole")]
+pub(in crate::config) enum Role {
+    /// Whoever gets traffic.
+    Any,
+    /// The leader alone.
+    Leader,
+    /// Everybody but the leader.
+    Replica,
 }
 
 /// What a request must be like: one of each list, and all that are given.

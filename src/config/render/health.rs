@@ -7,9 +7,9 @@ use crate::config::defaults;
 use crate::config::model::Cluster;
 use crate::config::render::{REDACTED, headers, live, number, put};
 use crate::health::check::{Check, HttpCheck, ProbeSpec, StatusRange};
-use crate::health::policy::{Detector, For, HeartbeatPolicy, Panic, Policy, Require, Rule, Start, Timing, When};
+use crate::health::policy::{Detector, For, HeartbeatPolicy, LeaderPolicy, Panic, Policy, Require, Rule, Start, Timing, When};
 use crate::health::serving::GrpcCheck;
-use crate::report::spec::{Source, Spec, Unit, is_share};
+use crate::report::spec::{RoleFields, Source, Spec, Unit, is_share};
 
 /// The health of a cluster: what is not probed and not reported is `off`.
 pub(super) fn health(cluster: &Cluster) -> Value {
@@ -49,6 +49,8 @@ pub(super) fn health(cluster: &Cluster) -> Value {
     });
     put(&mut all, "acknowledge", json!(acknowledge));
     put(&mut all, "heartbeat", json!(policy.heartbeat.as_ref().map(|policy| heartbeat(policy, cluster))));
+    all["quorum"] = json!(policy.quorum);
+    put(&mut all, "leader", json!(policy.leader.as_ref().map(leader)));
     all["report"] = cluster.report.as_ref().map_or_else(|| json!("off"), |spec| report(spec, policy));
     all
 }
@@ -75,6 +77,16 @@ fn heartbeat(policy: &HeartbeatPolicy, cluster: &Cluster) -> Value {
         all["tokens"] = json!(REDACTED);
     }
     all
+}
+
+fn leader(policy: &LeaderPolicy) -> Value {
+    let values: Vec<&str> = policy.leader_values.iter().map(|value| &**value).collect();
+    match &policy.fields {
+        Some(RoleFields { role, epoch }) => {
+            json!({ "from": "report", "role_field": &**role, "leader_values": values, "epoch_field": &**epoch })
+        }
+        None => json!({ "from": "heartbeat", "leader_values": values }),
+    }
 }
 
 fn require(require: Require) -> Value {

@@ -12,6 +12,7 @@ use crate::traffic::policy::{Action, HeaderRules, HostPattern, Match, RetryPolic
 pub(super) fn route(route: &RoutePolicy) -> Value {
     let mut all = json!({
         "name": &*route.name,
+        "role": route.role.as_str(),
         "timeout": wait(route.timeout),
         "idle_timeout": wait(route.idle_timeout),
         "upgrade_idle_timeout": wait(route.upgrade_idle_timeout),

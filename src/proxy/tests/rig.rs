@@ -21,7 +21,7 @@ use crate::proxy::{AccessLog, Setup, Stage, worker};
 use crate::runtime::{clock, thread};
 use crate::tls::Renewable;
 use crate::traffic::limits::{Limit, Limits};
-use crate::traffic::policy::{Action, Match, RetryOn, RetryPolicy, RoutePolicy};
+use crate::traffic::policy::{Action, Match, RetryOn, RetryPolicy, Role, RoutePolicy};
 use crate::traffic::route::RouteTable;
 
 /// Long enough for anything that should happen; only a failing test waits for it.
@@ -138,6 +138,7 @@ impl Drop for Rig {
 
 fn settings() -> Settings {
     let route = RoutePolicy {
+        role: Role::Any,
         name: "all".into(),
         matches: Match::default(),
         action: Action::to("app"),
@@ -226,6 +227,7 @@ pub(super) fn snapshot(admitted: &[Arc<Endpoint>], all: &[Arc<Endpoint>], upstre
         tls: None,
         panic: false,
         frozen: false,
+        leadership: None,
     }
 }
 
