@@ -123,6 +123,11 @@ impl Recent {
         self.looks.clear();
     }
 
+    /// Whether nothing was asked of it within the window.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.slots.is_empty()
+    }
+
     pub(super) fn counts(&self) -> Counts {
         let mut sum = Counts::default();
         self.slots.iter().for_each(|slot| sum.add(slot.counts));

@@ -223,7 +223,9 @@ impl Cluster {
             }
             counts.add(endpoint.recent.counts());
             if !endpoint.ramp.is_climbing() {
-                latencies.merge(&endpoint.recent.latencies(now - FRESH));
+                if !endpoint.recent.is_quiet() {
+                    latencies.merge(&endpoint.recent.latencies(now - FRESH));
+                }
                 load += f64::from(endpoint.recent.in_flight);
                 warm += 1;
             }
@@ -242,12 +244,19 @@ impl Cluster {
 
     fn judge_latencies(&mut self, now: Timestamp, changes: &mut Changes) {
         let Some(policy) = self.policy.outlier else { return };
-        let fresh: Vec<Option<Sketch>> = self.endpoints.iter().map(|endpoint| fresh(endpoint, &policy, now)).collect();
+        // Those without traffic have nothing to be compared by, and there may be thousands of them.
+        let heard = |endpoint: &Endpoint| !endpoint.recent.is_quiet() || endpoint.latency.since().is_some();
+        let known = self.endpoints.iter().enumerate().filter(|(_, endpoint)| heard(endpoint));
+        let fresh: Vec<(usize, Sketch)> =
+            known.filter_map(|(index, endpoint)| Some((index, fresh(endpoint, &policy, now)?))).collect();
         let mut all = Sketch::default();
-        fresh.iter().flatten().for_each(|sketch| all.merge(sketch));
-        for (index, own) in fresh.iter().enumerate() {
+        fresh.iter().for_each(|(_, sketch)| all.merge(sketch));
+        for (index, own) in &fresh {
+            let index = *index;
             let endpoint = &mut self.endpoints[index];
-            let Some(own) = own.as_ref().filter(|_| !endpoint.ramp.is_climbing()) else { continue };
+            if endpoint.ramp.is_climbing() {
+                continue;
+            }
             let slow = endpoint.latency.since();
             let theirs = all.without(own);
             let own = slow.map_or_else(|| own.clone(), |since| endpoint.recent.latencies(since));

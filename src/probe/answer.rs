@@ -10,7 +10,7 @@ use hyper::body::Incoming;
 
 use crate::health::MAX_BOOT_ID;
 use crate::health::signal::Stamps;
-use crate::http1::{Conversation, Fault, Reply};
+use crate::http1::{self, Conversation, Fault, Reply};
 use crate::net::stream::Stream;
 use crate::probe::request::{BOOT_ID, NONCE, TIME};
 use crate::report::spec::Format;
@@ -75,6 +75,11 @@ impl Answer {
         answer
     }
 
+    /// Gives its headers' room to the next answer.
+    pub(super) fn recycle(self) {
+        http1::recycle(self.headers);
+    }
+
     /// The body as far as it is looked at: 64 KiB, or 1 MiB of a page of metrics.
     #[must_use]
     pub fn body(&self) -> &[u8] {
@@ -132,6 +137,9 @@ fn take(body: &mut Vec<u8>, data: &Bytes, most: usize) {
 /// The first bytes of an answer as people may read them.
 pub(super) fn excerpt(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(&body[..body.len().min(EXCERPT)]);
+    if text.len() <= EXCERPT && !text.contains(char::is_control) {
+        return text.into_owned();
+    }
     let mut shown = String::new();
     for c in text.chars() {
         let escaped: String = if c.is_control() { c.escape_default().collect() } else { c.to_string() };

@@ -90,7 +90,7 @@ impl GrpcLine {
     /// # Errors
     /// If no whole answer comes. There is no time-out in here: who drops the future closes the connection.
     pub(super) async fn ask(&mut self, target: &Target, request: Request<Body>, fresh: bool) -> Result<Answered, Trouble> {
-        let known = !target.addresses().is_empty();
+        let known = target.is_known();
         let warm = self.warm.take().filter(|connection| !fresh && known && connection.is_ready());
         if let Some(mut connection) = warm {
             // One that closes before any answer was idle for too long; that is no failure.

@@ -15,6 +15,7 @@ use crate::health::Pace;
 use crate::health::check::Check;
 use crate::health::schedule::Slots;
 use crate::health::signal::{Observation, ProbeResult, ProbeRun, ReportReading, Signal};
+use crate::probe::answer::Answer;
 use crate::probe::confirm::Usual;
 use crate::probe::lag::ProbeLag;
 use crate::probe::run::{Outcome, Probe};
@@ -188,7 +189,8 @@ impl Rounds {
         match self.purpose {
             Purpose::Vote(position) => {
                 let excerpt = outcome.excerpt();
-                let Outcome { started, latency, result, reading, heard, stamps, .. } = outcome;
+                let Outcome { started, latency, result, answer, reading, heard, stamps } = outcome;
+                answer.into_iter().for_each(Answer::recycle);
                 let run = ProbeRun { probe: position, started, latency, result, excerpt, stamps };
                 let asks = heard.map(|(asks, _)| asks).filter(|asks| *asks != Asks::default());
                 [Some(Observation::Probe(run)), reading.map(Observation::Report), asks.map(Observation::Asks)]

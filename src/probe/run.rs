@@ -13,7 +13,7 @@ use crate::probe::beat::{self, File};
 use crate::probe::grpc::{self, GrpcLine};
 use crate::probe::line::Line;
 use crate::probe::reading;
-use crate::probe::request::{self, Stamp};
+use crate::probe::request::{self, Nonce, Question, Stamp};
 use crate::probe::target::{Target, host_name};
 use crate::probe::trouble::Trouble;
 use crate::probe::vigil;
@@ -82,7 +82,7 @@ enum Found {
     Answered {
         answer: Answer,
         /// That was sent.
-        nonce: u128,
+        nonce: Nonce,
     },
     Said(Vec<u8>),
 }
@@ -101,7 +101,7 @@ impl Means {
 
 impl Probe {
     pub(super) fn new(spec: impl Into<Arc<ProbeSpec>>, target: Target, reads: Option<Arc<Spec>>) -> Self {
-        let spec = spec.into();
+        let spec = request::unsigned(spec.into());
         let format = reads.as_ref().map_or(Format::None, |reads| reads.format);
         let means = Means::new(&spec, &target, format);
         Self { spec, target, reads, words: false, means, counters: Counters::default(), nonces: fastrand::Rng::new(), runs: 0 }
@@ -137,12 +137,11 @@ impl Probe {
     async fn look(&mut self, state: &'static str, fresh: bool) -> Result<Found, Trouble> {
         let seq = self.runs;
         self.runs += 1;
-        let nonce = request::nonce(&mut self.nonces);
+        let nonce = Nonce::new(&mut self.nonces);
         let stamp = Stamp { nonce, seq, time: clock::wall(), state };
         match (&mut self.means, &self.spec.check) {
             (Means::Http(line), Check::Http(check)) => {
-                let request = request::request(check, &self.target.host, stamp)?;
-                let answer = line.ask(&self.target, &request, fresh).await?;
+                let answer = line.ask(&self.target, &Question::new(check, &self.target.host, stamp), fresh).await?;
                 Ok(Found::Answered { answer, nonce })
             }
             (Means::Agent(_), _) => Ok(Found::Said(agent::line(self.target.connect_plain().await?).await?)),
@@ -163,11 +162,11 @@ impl Probe {
         }
     }
 
-    fn judge(&mut self, answer: Answer, nonce: u128, outcome: impl FnOnce(ProbeResult) -> Outcome) -> Outcome {
+    fn judge(&mut self, answer: Answer, nonce: Nonce, outcome: impl FnOnce(ProbeResult) -> Outcome) -> Outcome {
         let Check::Http(check) = &self.spec.check else { return outcome(ProbeResult::Pass) };
         let stamps = answer.stamps();
         // What somebody else answered is no report of this endpoint's either.
-        if let Some(result) = check.acknowledge.judge(&request::written(nonce), answer.nonce()) {
+        if let Some(result) = check.acknowledge.judge(nonce.as_str(), answer.nonce()) {
             return Outcome { answer: Some(answer), stamps, ..outcome(result) };
         }
         let report = self.reads.as_ref().map(|spec| reading::of(spec, &answer, &mut self.counters));

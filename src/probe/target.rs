@@ -180,6 +180,16 @@ impl Target {
         }
     }
 
+    /// Whether there is anywhere to connect to.
+    pub(super) fn is_known(&self) -> bool {
+        match &self.place {
+            // Another port leaves no place in the file system.
+            Place::Endpoint(endpoint, None) => !endpoint.addresses().is_empty(),
+            Place::Fixed(addresses) => !addresses.is_empty(),
+            Place::Endpoint(_, Some(_)) | Place::Named(_) => !self.addresses().is_empty(),
+        }
+    }
+
     /// Where to connect to, in order; empty if the name does not resolve.
     pub(super) fn addresses(&self) -> Vec<Site> {
         match &self.place {
