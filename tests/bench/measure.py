@@ -95,6 +95,16 @@ def steady(program: Path, peer: Peer, path: str, rate: float, seconds: float, co
     return {"done": done, "p50": p50, "p90": p90, "p99": p99, "p999": p999, "max": largest}
 
 
+def handshakes(program: Path, peer: Peer, path: str, seconds: float, connections: int, core: str | None) -> dict[str, float]:
+    """Closed-loop load with a whole handshake for each request: wrk offers its last session again, and not everybody takes it."""
+    pin = ["taskset", "-c", core] if core else []
+    words = output(pin + [str(program), f"127.0.0.1:{peer.tls}", path, str(seconds), str(connections)], seconds).split()
+    done, failed = map(int, words)
+    if failed:
+        raise Failed(f"{peer.name}: {failed} of {done + failed} requests failed")
+    return {"done": done, "rate": done / seconds}
+
+
 def system_calls(peer: Peer, load) -> float | None:
     """System calls per request under a load; none where the kernel does not let us count."""
     command = ["perf", "stat", "-x,", "-e", "raw_syscalls:sys_enter", "-p", ",".join(map(str, peer.pids()))]

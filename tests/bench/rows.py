@@ -43,6 +43,14 @@ class Rows:
 
         return load
 
+    def handshakes(self, path: str, connections: int) -> Load:
+        program = self.stage.programs / "handshakes"
+
+        def load(peer: Peer) -> dict[str, float]:
+            return measure.with_cost(peer, lambda: measure.handshakes(program, peer, path, self.seconds, connections, self.core))
+
+        return load
+
     def volume(self, size: int, connections: int, tls: bool = False) -> Load:
         inner = self.wrk(f"/b/{size}", connections, tls=tls)
 
@@ -67,7 +75,7 @@ class Rows:
             Row("chunked answers, 16 KiB", self.wrk("/c/16384", 64)),
             Row("new connection per request", self.wrk("/b/1024", 64, *close)),
             Row("TLS keep-alive, 1 KiB", self.wrk("/b/1024", 64, tls=True)),
-            Row("TLS handshake per request", self.wrk("/b/1024", 64, *close, tls=True)),
+            Row("TLS handshake per request", self.handshakes("/b/1024", 64)),
             Row("TLS 64 KiB", self.wrk("/b/65536", 64, tls=True)),
             Row("HTTP/2 down, HTTP/1.1 up", self.h2load("/b/1024"), needs=not_pingora),
             Row("HTTP/2 both sides", self.h2load("/h2/1024"), needs=lambda peer: peer.upstream_h2 and not_pingora(peer)),
