@@ -37,8 +37,37 @@ pub struct Cluster {
     pub frozen: bool,
     /// How many endpoints are available.
     pub available: usize,
+    /// Who leads, where anybody may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leader: Option<Leader>,
     /// In the order of the configuration.
     pub endpoints: Vec<Endpoint>,
+}
+
+/// Who leads a cluster.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Leader {
+    /// Its address as configured; left out if nobody leads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+    /// The highest epoch that anybody has said to lead in; 0 before, and where nobody has epochs.
+    pub epoch: u64,
+    /// Why nobody leads, if that is so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+}
+
+/// What an endpoint says that it is among its siblings.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Role {
+    /// Its own word for it.
+    pub says: String,
+    /// The epoch that it says it in.
+    pub epoch: Option<u64>,
+    /// When it last said so.
+    pub at: String,
+    /// What it is taken for: `leader`, `out`, `conflict`, `stale` or `replica`.
+    pub part: String,
 }
 
 /// One endpoint.
@@ -67,6 +96,9 @@ pub struct Endpoint {
     /// The most requests at once that its agent asks for, if it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub most_requests: Option<u32>,
+    /// What it says that it is, where one may lead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<Role>,
     /// What it pushes, if its cluster takes heartbeats.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub heartbeat: Option<Heartbeat>,
@@ -327,6 +359,7 @@ impl Cluster {
             panic: snapshot.panic,
             frozen: snapshot.frozen,
             available: snapshot.available,
+            leader: snapshot.leadership.as_ref().map(Leader::of),
             endpoints: snapshot.endpoints.iter().map(|endpoint| Endpoint::of(endpoint, &endpoint.view())).collect(),
         }
     }
@@ -347,8 +380,25 @@ impl Endpoint {
             report: view.report.iter().map(|(metric, value)| (metric.to_string(), *value)).collect(),
             probes: view.probes.iter().map(Probe::of).collect(),
             most_requests: view.most_requests,
+            role: view.role.as_ref().map(Role::of),
             heartbeat: view.heartbeat.as_ref().map(Heartbeat::of),
         }
+    }
+}
+
+impl Leader {
+    fn of(leadership: &cluster::Leadership) -> Self {
+        Self {
+            endpoint: leadership.leader.as_ref().map(|leader| leader.address.to_string()),
+            epoch: leadership.epoch,
+            reason: leadership.reason.as_ref().map(Reason::of),
+        }
+    }
+}
+
+impl Role {
+    fn of(view: &verdict::RoleView) -> Self {
+        Self { says: view.word.to_string(), epoch: view.epoch, at: time(view.at), part: view.part.as_str().to_owned() }
     }
 }
 

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use crate::admin::shape::{Endpoint, Entry, Explanation, Probe, Reason, Void};
+use crate::admin::shape::{Endpoint, Entry, Explanation, Probe, Reason, Role, Void};
 use crate::base::time::WallTime;
 use crate::cli::client::{Target, segment};
 use crate::cli::failure::Failure;
@@ -51,6 +51,9 @@ fn render(explanation: &Explanation, now: WallTime) -> String {
     section(&mut text, "Why", &reasons(&endpoint.reasons, now), "nothing is held against it");
     section(&mut text, "What led to it, newest first", &history(&explanation.history, now), "nothing yet");
     section(&mut text, "Probes", &probes(&endpoint.probes, now), "none: only traffic and the operator judge it");
+    if let Some(role) = &endpoint.role {
+        section(&mut text, "Role", &said(role, now), "");
+    }
     if let Some(heartbeat) = &endpoint.heartbeat {
         section(&mut text, "Heartbeats", &pushed::rows(heartbeat, now), "none has come");
     }
@@ -120,6 +123,20 @@ fn probes(probes: &[Probe], now: WallTime) -> String {
             .to_vec()
     };
     table::columns(2, &probes.iter().map(row).collect::<Vec<_>>())
+}
+
+fn said(role: &Role, now: WallTime) -> String {
+    let epoch = role.epoch.map(|epoch| format!(" in epoch {epoch}")).unwrap_or_default();
+    let part = match role.part.as_str() {
+        "leader" => "it leads",
+        "out" => "it leads, and is not well enough for requests",
+        "conflict" => "so does another: nobody leads",
+        "stale" => "that epoch is over: it does not lead",
+        _ => "it does not lead",
+    };
+    let said = format!("says that it is {:?}{epoch}", role.says);
+    let row = [said, format!("{} ago", age::ago(&role.at, now)), part.to_owned()];
+    table::columns(2, &[row.map(|cell| plain(&cell).into_owned()).to_vec()])
 }
 
 fn why(probe: &Probe) -> String {
@@ -228,6 +245,20 @@ mod tests {
           by 10.0.0.1:9901  0.4s ago
           by 10.1.0.1:9901  12s ago; heartbeat_expired: none by this way for 1750ms, while others bring them
         ");
+    }
+
+    #[test]
+    fn what_it_says_that_it_is_has_one_too() {
+        let text = shown(
+            r#"{"cluster":"app","address":"a:1","state":"healthy","available":true,"admitted":true,"weight":1,"in_flight":0,
+            "since":"2026-11-24T00:02:00.000Z","reasons":[],"report":{},"probes":[],"next_change":null,"report_at":null,
+            "voids":[],"history":[],"role":{"says":"primary","epoch":6,"at":"2026-11-24T00:02:09.600Z","part":"stale"}}"#,
+        );
+        let section = text.split("\n\n").find(|section| section.starts_with("Role")).unwrap();
+        insta::assert_snapshot!(section, @r#"
+        Role
+          says that it is "primary" in epoch 6  0.4s ago  that epoch is over: it does not lead
+        "#);
     }
 
     #[test]

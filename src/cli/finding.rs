@@ -102,13 +102,19 @@ fn report_text(report: &Report) -> String {
         ReportReading::Read(read) | ReportReading::Load(read) => read,
     };
     let word = read.word.as_deref().map(|word| format!(", status {}{}", plain(word), meaning(read.status))).unwrap_or_default();
+    let role =
+        read.claim.as_ref().map(|claim| format!(", role {}{}", plain(&claim.role), epoch(claim.epoch))).unwrap_or_default();
     let metrics = read.metrics.iter().map(|(metric, value)| vec![plain(metric).into_owned(), figure(metric, *value)]);
     let voids = read
         .voids
         .iter()
         .map(|void| vec![plain(&void.metric).into_owned(), plain(&format!("could not be read: {}", void.hint)).into_owned()]);
     let rows: Vec<_> = metrics.chain(voids).collect();
-    format!("  report{format}{word}\n{}{}", table::columns(4, &rows), others(&report.others))
+    format!("  report{format}{word}{role}\n{}{}", table::columns(4, &rows), others(&report.others))
+}
+
+fn epoch(epoch: Option<u64>) -> String {
+    epoch.map(|epoch| format!(" (epoch {epoch})")).unwrap_or_default()
 }
 
 fn meaning(status: Option<StatusWord>) -> &'static str {

@@ -72,6 +72,12 @@ fn render(status: &shape::Status, now: WallTime) -> String {
 
 fn heading(cluster: &Cluster) -> String {
     let mut text = format!("{}: {} of {} available", plain(&cluster.name), cluster.available, cluster.endpoints.len());
+    if let Some(leader) = &cluster.leader {
+        let endpoint =
+            leader.endpoint.as_deref().map(|endpoint| format!(", leader {} in epoch {}", plain(endpoint), leader.epoch));
+        let reason = leader.reason.as_ref().map(|reason| format!(", {}", reason::line(reason)));
+        text.extend([endpoint, reason].into_iter().flatten());
+    }
     if cluster.panic {
         text.push_str(", panic: sicker endpoints are let in");
     }
@@ -114,7 +120,10 @@ mod tests {
              "since":"2026-11-24T00:02:00.000Z","report":{},"probes":[],"reasons":[
                {"code":"probe_status","probe":"ready","detail":"503\u001b[2J","since":"2026-11-24T00:02:00.000Z"},
                {"code":"refused","detail":"","since":"2026-11-24T00:02:00.000Z"}]}]},
-            {"name":"b","panic":true,"frozen":true,"available":0,"endpoints":[]}]}"#,
+            {"name":"b","panic":true,"frozen":true,"available":0,"endpoints":[]},
+            {"name":"led","panic":false,"frozen":false,"available":0,"leader":{"endpoint":"a:1","epoch":7},"endpoints":[]},
+            {"name":"torn","panic":false,"frozen":false,"available":0,"endpoints":[],"leader":{"epoch":7,"reason":
+             {"code":"leader_conflict","detail":"a:1, b:1","since":"2026-11-24T00:02:00.000Z"}}}]}"#,
         );
         let now = age::moment("2026-11-24T00:02:10.000Z").unwrap();
         insta::assert_snapshot!(render(&status.unwrap(), now), @r"
@@ -126,6 +135,12 @@ mod tests {
           127.0.0.1:9002  unhealthy  no         0.00    0          10s     probe_status (ready): 503\u{1b}[2J; refused
 
         b: 0 of 0 available, panic: sicker endpoints are let in, frozen: no verdict changes
+          ENDPOINT  STATE  AVAILABLE  WEIGHT  IN FLIGHT  SINCE  REASONS
+
+        led: 0 of 0 available, leader a:1 in epoch 7
+          ENDPOINT  STATE  AVAILABLE  WEIGHT  IN FLIGHT  SINCE  REASONS
+
+        torn: 0 of 0 available, leader_conflict: a:1, b:1
           ENDPOINT  STATE  AVAILABLE  WEIGHT  IN FLIGHT  SINCE  REASONS
         ");
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use crate::base::time::Timestamp;
-use crate::cluster::{Endpoint, Inlet};
+use crate::cluster::{Cluster, Endpoint, Inlet};
 use crate::config::model;
 use crate::control::announcer::Announcer;
 use crate::health::signal::{BeatResult, Observation, Signal};
@@ -99,8 +99,13 @@ impl Beats {
         self.pushed.try_recv().ok().map(Came::Beat).or_else(|| first(&mut self.newcomers))
     }
 
-    /// Tells who may be spoken for from now on. Those of one cluster may come in several parts.
-    pub(super) fn list<'a>(&self, senders: impl Iterator<Item = Senders<'a>>, now: Timestamp) {
+    /// Tells who may be spoken for from now on, those of one cluster in several parts perhaps; `led` gives the cluster in force.
+    pub(super) fn list<'a>(
+        &self,
+        senders: impl Iterator<Item = Senders<'a>>,
+        led: impl Fn(&str) -> Option<Arc<Cluster>>,
+        now: Timestamp,
+    ) {
         let mut all: HashMap<&str, Senders<'_>> = HashMap::new();
         for (cluster, endpoints) in senders {
             all.entry(&cluster.name).or_insert_with(|| (cluster, Vec::new())).1.extend(endpoints);
@@ -109,7 +114,8 @@ impl Beats {
             let policy = cluster.health.heartbeat?;
             let keys = self.directory.keys(&cluster.name, cluster.heartbeat_tokens.as_ref());
             let gate = Gate::new(Arc::clone(&cluster.name), policy, cluster.report.clone(), keys, endpoints, now);
-            Some(gate.joined(cluster.discovery == Some(model::Discovery::Heartbeat)))
+            let led = cluster.health.leader.as_ref().and_then(|_| led(&cluster.name));
+            Some(gate.led(led).joined(cluster.discovery == Some(model::Discovery::Heartbeat)))
         };
         self.directory.install(all.into_values().filter_map(gate).collect());
     }

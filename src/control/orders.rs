@@ -1,14 +1,16 @@
-//! What operators have ordered and not taken back: for the state file, and for the process that takes over.
+//! What operators have ordered and not taken back, and which epochs of leaders are over: for the state file, and for the process that takes over.
 //!
 //! Times are the calendar's here, since a file outlasts the clock of the process that wrote it. An order about an endpoint
 //! that is not there is kept: it may come back with the next reload.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::base::time::{Timestamp, WallTime};
+use crate::control::keeper;
 use crate::health::signal::OperatorState;
 use crate::runtime::clock;
 
@@ -25,7 +27,14 @@ pub(super) struct Orders {
     clusters: Vec<Whole>,
     /// The clusters whose verdicts are frozen.
     pub(super) frozen: Vec<String>,
+    /// The highest epoch that anybody of a cluster has said to lead in, by cluster. None below it counts again, whoever has been
+    /// restarted meanwhile.
+    #[serde(skip_serializing_if = "Epochs::is_empty")]
+    pub(super) epochs: Epochs,
 }
+
+/// Epochs by cluster.
+pub(super) type Epochs = BTreeMap<String, u64>;
 
 /// A whole cluster's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -175,6 +184,16 @@ impl Standing {
     pub(super) fn ready_until(&self) -> Option<Timestamp> {
         self.ready_until_unix_ms.map(moment)
     }
+}
+
+/// The orders of a state file. One that cannot be read is told, and stops nothing: a proxy that serves everybody is better than none.
+pub(super) fn kept(file: &Path) -> Option<Orders> {
+    let read = keeper::read(file).map_err(|error| error.to_string());
+    let orders = read.and_then(|text| text.as_deref().map(Orders::read).transpose());
+    orders.unwrap_or_else(|error| {
+        tracing::error!(file = %file.display(), error, "the state file cannot be read; operators' orders are lost");
+        None
+    })
 }
 
 fn moment(unix_millis: u64) -> Timestamp {

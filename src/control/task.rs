@@ -2,7 +2,7 @@
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -22,10 +22,10 @@ use crate::control::events::EventLog;
 use crate::control::fleet::Fleet;
 use crate::control::handle::{Handle, NotFound, Order, ReloadOutcome, Shared};
 use crate::control::joins::{self, Joins};
-use crate::control::keeper::{self, Keeper};
+use crate::control::keeper::Keeper;
 use crate::control::memory::Memory;
 use crate::control::moves::Moves;
-use crate::control::orders::Orders;
+use crate::control::orders::{self, Orders};
 use crate::control::outside::Outside;
 use crate::control::pulse::Pulse;
 use crate::control::reload::{Comparison, Reloads, Request, compare};
@@ -193,7 +193,7 @@ impl Control {
     fn begin(&mut self, memory: Option<&str>) {
         let now = clock::now();
         let config = Config::clone(&self.wards.announcer.shared.config.load());
-        let kept = config.state_file.as_deref().and_then(kept_orders);
+        let kept = config.state_file.as_deref().and_then(orders::kept);
         let hands_over = memory.is_some();
         let memory = memory.and_then(Memory::read);
         let draft = self.draft(memory.as_ref().map_or(config.clone(), |memory| joins::resumed(&config, memory)), now);
@@ -208,6 +208,7 @@ impl Control {
         } else {
             self.orders_kept = kept.unwrap_or_default();
         }
+        self.wards.raise_epochs(&mut self.orders_kept.epochs, now);
         self.renew_orders(now);
         // Until we have taken over the other process hears them.
         self.hear_heartbeats(!hands_over);
@@ -303,6 +304,7 @@ impl Control {
     fn remember(&mut self, memory: &str, now: Timestamp) {
         let Some(Memory { orders, .. }) = Memory::read(memory) else { return };
         let before = std::mem::replace(&mut self.orders_kept, orders);
+        self.wards.raise_epochs(&mut self.orders_kept.epochs, now);
         for standing in before.endpoints.iter().filter(|standing| !self.orders_kept.endpoints.contains(standing)) {
             let order = Observation::Operator { state: OperatorState::Ready, until: None, reason: None };
             drop(self.wards.operate(&standing.cluster, Some(&standing.endpoint), &order, now, now));
@@ -368,6 +370,9 @@ impl Control {
     /// What is due by now, whatever woke us.
     fn tick(&mut self, now: Timestamp) {
         self.wards.tick(now);
+        if self.wards.take_epochs(&mut self.orders_kept.epochs) {
+            self.when_kept(|| {});
+        }
         self.fleet.tick(&mut self.wards, now);
         if let Some(draft) = self.reloads.draft() {
             draft.tick(now, &self.wards.announcer);
@@ -454,7 +459,8 @@ impl Control {
     fn list_senders(&mut self, now: Timestamp) {
         let joining = self.reloads.draft().map(|draft| &*draft).into_iter().flat_map(Draft::joining);
         let senders = self.wards.iter().map(|ward| (&ward.config, ward.endpoints().to_vec()));
-        self.beats.list(senders.chain(joining).chain(self.moves.joining()), now);
+        let led = |name: &str| self.wards.find(name).map(|ward| Arc::clone(&ward.cluster));
+        self.beats.list(senders.chain(joining).chain(self.moves.joining()), led, now);
     }
 
     fn hear(&mut self, signal: Signal) {
@@ -585,14 +591,4 @@ impl Control {
         request.end(outcome);
         self.reloads.next();
     }
-}
-
-/// The orders of a state file. One that cannot be read is told, and stops nothing: a proxy that serves everybody is better than none.
-fn kept_orders(file: &Path) -> Option<Orders> {
-    let read = keeper::read(file).map_err(|error| error.to_string());
-    let orders = read.and_then(|text| text.as_deref().map(Orders::read).transpose());
-    orders.unwrap_or_else(|error| {
-        tracing::error!(file = %file.display(), error, "the state file cannot be read; operators' orders are lost");
-        None
-    })
 }

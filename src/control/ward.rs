@@ -41,6 +41,8 @@ pub(super) struct Ward {
     /// Whose votes may have changed since they were taken; `None`: all of them. So a signal costs the same in a cluster of ten
     /// thousand as in one of three.
     unsaid: Option<Vec<EndpointId>>,
+    /// The highest epoch of a leader when it was last asked for.
+    epoch: Option<u64>,
 }
 
 /// What we say of a cluster's endpoints since the last time.
@@ -85,6 +87,7 @@ impl Ward {
             awaits_world: false,
             recalls,
             unsaid: None,
+            epoch: None,
         };
         ward.show_all();
         ward
@@ -244,6 +247,23 @@ impl Ward {
         let known = self.roster.iter().filter_map(of).collect();
         let changes = self.health.remember(known, now);
         self.pacer.ask_at_once(now);
+        self.act(changes, now, announcer);
+    }
+
+    /// The highest epoch that anybody has said to lead in, where anybody may.
+    pub(super) fn epoch(&self) -> Option<u64> {
+        self.health.epoch()
+    }
+
+    /// Whether that is another one than at the last call.
+    pub(super) fn has_new_epoch(&mut self) -> bool {
+        let epoch = self.health.epoch();
+        std::mem::replace(&mut self.epoch, epoch) != epoch
+    }
+
+    /// No claim in an epoch below this one counts any more.
+    pub(super) fn raise_epoch(&mut self, epoch: u64, now: Timestamp, announcer: &Announcer) {
+        let changes = self.health.raise_epoch(epoch, now);
         self.act(changes, now, announcer);
     }
 

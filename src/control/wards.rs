@@ -12,6 +12,7 @@ use crate::control::doubts::Doubts;
 use crate::control::draft::Kept;
 use crate::control::handle::NotFound;
 use crate::control::local::Ourselves;
+use crate::control::orders::Epochs;
 use crate::control::ward::{Fresh, Ward};
 use crate::control::watched::Watcher;
 use crate::health::electorate::Count;
@@ -255,6 +256,31 @@ impl Wards {
                 ward.remember(known, now, &self.announcer);
             }
         }
+    }
+
+    /// No claim to lead in an epoch below these counts any more; notes those that are higher already.
+    pub(super) fn raise_epochs(&mut self, epochs: &mut Epochs, now: Timestamp) {
+        for ward in &mut self.list {
+            if let Some(epoch) = epochs.get(&*ward.cluster.name) {
+                ward.raise_epoch(*epoch, now, &self.announcer);
+            }
+        }
+        self.note_epochs(epochs);
+    }
+
+    /// Notes the highest epochs if any of them is a new one. Returns whether that is so.
+    pub(super) fn take_epochs(&mut self, epochs: &mut Epochs) -> bool {
+        let new = self.list.iter_mut().filter_map(|ward| ward.has_new_epoch().then_some(())).count();
+        new > 0 && self.note_epochs(epochs)
+    }
+
+    /// Notes the highest epochs, and forgets those of clusters in which nobody may lead any more. Returns whether anything changed.
+    fn note_epochs(&self, epochs: &mut Epochs) -> bool {
+        let known = |ward: &Ward| Some((ward.cluster.name.to_string(), ward.epoch().filter(|epoch| *epoch > 0)?));
+        let now: Epochs = self.list.iter().filter_map(known).collect();
+        let changed = *epochs != now;
+        *epochs = now;
+        changed
     }
 
     /// Freezes or thaws a cluster.

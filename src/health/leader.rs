@@ -111,6 +111,12 @@ impl Cluster {
         Some(LeaderView { leader, holder, epoch: leadership.highest, reason })
     }
 
+    /// The highest epoch that anybody has said to lead in; `None` where nobody may lead.
+    #[must_use]
+    pub fn epoch(&self) -> Option<u64> {
+        self.leadership.as_ref().map(|leadership| leadership.highest)
+    }
+
     /// Who gets requests that are not the leader's, with their effective weights: who would get any if the leader were not there.
     /// Everybody who gets traffic, where nobody leads.
     #[must_use]

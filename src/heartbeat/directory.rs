@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::base::time::Timestamp;
-use crate::cluster::Endpoint;
+use crate::cluster::{Cluster, Endpoint};
 use crate::config::model::{HeartbeatToken, HeartbeatTokens};
 use crate::health::policy::HeartbeatPolicy;
 use crate::heartbeat::rate::{Bucket, Rate};
@@ -64,6 +64,8 @@ pub struct Gate {
     senders: HashMap<Arc<str>, Sender>,
     rate: Rate,
     joins: bool,
+    /// The cluster in force, where one of it may lead.
+    led: Option<Arc<Cluster>>,
 }
 
 /// An endpoint that may be spoken for.
@@ -89,13 +91,26 @@ impl Gate {
             let address = endpoint.address.as_str().to_ascii_lowercase();
             (Arc::from(address), Sender { endpoint, bucket: Cell::new(rate.full(now)) })
         };
-        Self { name, policy, report, keys, senders: endpoints.into_iter().map(sender).collect(), rate, joins: false }
+        Self { name, policy, report, keys, senders: endpoints.into_iter().map(sender).collect(), rate, joins: false, led: None }
     }
 
     /// The same, where endpoints join by their first beat, or do not.
     #[must_use]
     pub fn joined(self, joins: bool) -> Self {
         Self { joins, ..self }
+    }
+
+    /// The same, where one of this cluster may lead.
+    #[must_use]
+    pub fn led(self, cluster: Option<Arc<Cluster>>) -> Self {
+        Self { led: cluster, ..self }
+    }
+
+    /// The endpoint that leads, and its epoch.
+    pub(super) fn leader(&self) -> Option<(Arc<str>, u64)> {
+        let snapshot = self.led.as_ref()?.snapshot().load();
+        let leadership = snapshot.leadership.as_ref()?;
+        Some((leadership.leader.as_ref()?.address.text(), leadership.epoch))
     }
 
     /// Whether endpoints join by their first beat.

@@ -128,12 +128,18 @@ struct Ack<'a> {
     state: &'a str,
     available: bool,
     reasons: Vec<String>,
-    leader: Leader,
+    leader: Leader<'a>,
     proxy: &'a Identity,
 }
 
-#[derive(Debug, Serialize)]
-struct Leader {}
+/// Who leads the sender's cluster; empty if nobody does.
+#[derive(Debug, Default, Serialize)]
+struct Leader<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    endpoint: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    epoch: Option<u64>,
+}
 
 /// What an ack is made from besides the view of the endpoint.
 #[derive(Debug)]
@@ -144,8 +150,8 @@ pub(super) struct Acked {
     pub(super) next_in: Duration,
 }
 
-/// The answer to a beat that was taken: how we see its sender, and until when.
-pub(super) fn ack(acked: &Acked, view: &EndpointView, proxy: &Identity) -> Vec<u8> {
+/// The answer to a beat that was taken: how we see its sender, and until when, and who leads in which epoch, if anybody does.
+pub(super) fn ack(acked: &Acked, view: &EndpointView, leader: Option<&(Arc<str>, u64)>, proxy: &Identity) -> Vec<u8> {
     let mut reasons: Vec<String> = view.reasons.iter().map(|reason| reason.code.to_string()).collect();
     reasons.dedup();
     let ack = Ack {
@@ -156,7 +162,7 @@ pub(super) fn ack(acked: &Acked, view: &EndpointView, proxy: &Identity) -> Vec<u
         state: view.state.as_str(),
         available: view.available,
         reasons,
-        leader: Leader {},
+        leader: Leader { endpoint: leader.map(|(endpoint, _)| &**endpoint), epoch: leader.map(|(_, epoch)| *epoch) },
         proxy,
     };
     serde_json::to_vec(&ack).expect("an ack has only text and numbers")

@@ -177,7 +177,7 @@ impl Service {
         if result == BeatResult::Zombie {
             return Err(Refused { endpoint: endpoint.address.text(), ..Refused::of(Refusal::Zombie, &gate) });
         }
-        Ok(message::ack(&acked, &endpoint.view(), &self.proxy))
+        Ok(message::ack(&acked, &endpoint.view(), gate.leader().as_ref(), &self.proxy))
     }
 
     fn refuse(&self, refused: &Refused) -> Answer {

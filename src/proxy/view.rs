@@ -178,6 +178,9 @@ impl ClusterView {
     /// Picks an endpoint, if anybody gets traffic; one that was not tried yet, if there is one.
     fn pick(&self, (worker, roster): (&Worker, &Rc<Roster>), wish: &Wish, tried: &[Tried], now: Timestamp) -> Option<Picked> {
         let crew = roster.snapshot.crew(wish.role);
+        if crew.members.is_empty() {
+            return None;
+        }
         let home = wish.home.filter(|home| !tried.contains(home)).and_then(|home| roster.position(home, crew));
         let position = match home {
             Some(position) => position,

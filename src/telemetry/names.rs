@@ -56,6 +56,8 @@ metrics! {
     REPORTS = Counter "pulsegate_reports_total" ["cluster", "endpoint", "result"] "Reports read, void or absent.";
     CLUSTER_ENDPOINTS = Gauge "pulsegate_cluster_endpoints" ["cluster", "state"] "Endpoints by state.";
     CLUSTER_PANIC = Gauge "pulsegate_cluster_panic" ["cluster"] "1 while sicker tiers are let in.";
+    CLUSTER_LEADER = Gauge "pulsegate_cluster_leader" ["cluster", "endpoint"] "1 for the endpoint that leads its cluster, 0 for the others; only where one may lead.";
+    LEADER_EPOCH = Gauge "pulsegate_leader_epoch" ["cluster"] "The highest epoch that an endpoint has said to lead in.";
     PROBES = Counter "pulsegate_probes_total" ["cluster", "endpoint", "probe", "result"] "Probes by result.";
     PROBE_DURATION = Histogram "pulsegate_probe_duration_seconds" ["cluster", "probe"] "From a probe's start to its result.";
     PROBE_LAG = Gauge "pulsegate_probe_lag_seconds" [] "How late the latest probe started against its slot.";

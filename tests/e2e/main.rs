@@ -19,6 +19,7 @@ mod floods;
 mod hangs;
 mod heartbeats;
 mod http2_only;
+mod leaders;
 mod limits;
 mod misbehaving;
 mod operator;

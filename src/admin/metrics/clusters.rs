@@ -1,4 +1,4 @@
-//! What is exported of every cluster: how many endpoints are in which state, panic, durations and retries.
+//! What is exported of every cluster: how many endpoints are in which state, panic, who leads, durations and retries.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::telemetry::cell::{BUCKETS, Histogram};
 use crate::telemetry::names;
 use crate::traffic::limits::Limit;
 
-/// Every family that has a `cluster` label, no `endpoint` label, and comes from the world.
+/// Every family that has a `cluster` label, and is not about each endpoint by itself, and comes from the world.
 pub(super) fn families(world: &World) -> Vec<MetricFamily> {
     let each = |metric, fill: fn(&mut Family, &Arc<Cluster>)| {
         family(metric, |family| world.clusters.iter().for_each(|cluster| fill(family, cluster)))
@@ -19,6 +19,12 @@ pub(super) fn families(world: &World) -> Vec<MetricFamily> {
     vec![
         each(&names::CLUSTER_ENDPOINTS, states),
         each(&names::CLUSTER_PANIC, |family, cluster| family.count(&[&cluster.name], cluster.snapshot().load().panic.into())),
+        each(&names::CLUSTER_LEADER, leaders),
+        each(&names::LEADER_EPOCH, |family, cluster| {
+            if let Some(leadership) = &cluster.snapshot().load().leadership {
+                family.count(&[&cluster.name], leadership.epoch);
+            }
+        }),
         each(&names::REQUEST_DURATION, |family, cluster| {
             let (counts, sum) = add_up(cluster.all_cells().map(|cells| &cells.durations));
             family.histogram(&[&cluster.name], &counts, sum);
@@ -39,6 +45,15 @@ fn states(family: &mut Family, cluster: &Arc<Cluster>) {
     for state in State::ALL {
         let n = held.iter().filter(|held| **held == state).count();
         family.push(&[&cluster.name, state.as_str()], n as f64);
+    }
+}
+
+fn leaders(family: &mut Family, cluster: &Arc<Cluster>) {
+    let snapshot = cluster.snapshot().load();
+    let Some(leadership) = &snapshot.leadership else { return };
+    for endpoint in snapshot.endpoints.iter() {
+        let leads = leadership.leader.as_ref().is_some_and(|leader| leader.id == endpoint.id);
+        family.count(&[&cluster.name, endpoint.address.as_str()], leads.into());
     }
 }
 

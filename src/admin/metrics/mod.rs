@@ -65,7 +65,7 @@ struct Cells {
 
 impl Cells {
     /// The metrics it makes; the others of the list are counted by control.
-    const METRICS: [&'static Metric; 34] = [
+    const METRICS: [&'static Metric; 36] = [
         &names::REQUESTS,
         &names::REQUEST_DURATION,
         &names::LOCAL_RESPONSES,
@@ -88,6 +88,8 @@ impl Cells {
         &names::REPORTS,
         &names::CLUSTER_ENDPOINTS,
         &names::CLUSTER_PANIC,
+        &names::CLUSTER_LEADER,
+        &names::LEADER_EPOCH,
         &names::PROBES,
         &names::SUSPICION_PHI,
         &names::PROBE_LAG,

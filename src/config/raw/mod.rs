@@ -61,7 +61,7 @@ pub(super) struct Root {
     /// Whether a change of this file is a reload, be it written, renamed over, or behind a link that is swapped.
     #[schemars(extend("default" = defaults::WATCH))]
     pub(super) watch: Option<bool>,
-    /// A file in which operators' orders are kept over a restart. Relative to this file's folder.
+    /// A file in which operators' orders, and epochs of leaders, are kept over a restart. Relative to this file's folder.
     #[schemars(length(min = 1))]
     pub(super) state_file: Option<String>,
     /// A line for every exchange, or off.
