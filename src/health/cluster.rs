@@ -305,7 +305,10 @@ impl Cluster {
     /// How often an endpoint should be probed; normally, if it is not here.
     #[must_use]
     pub fn pace(&self, id: EndpointId) -> Pace {
-        self.get(id).map_or(Pace::Normal, Endpoint::pace)
+        match self.get(id).map_or(Pace::Normal, Endpoint::pace) {
+            Pace::Normal if self.lacks_leader() => Pace::Fast,
+            pace => pace,
+        }
     }
 
     /// Whether every endpoint has had its first verdict, or needs none.

@@ -139,6 +139,11 @@ impl Cluster {
         changes.finish()
     }
 
+    /// Whether anybody should lead and nobody does: then whoever is next should be heard of soon.
+    pub(super) fn lacks_leader(&self) -> bool {
+        self.leadership.as_ref().is_some_and(|leadership| leadership.first(Part::Leader).is_none())
+    }
+
     /// Begins to ask who leads, where that is to be known.
     pub(super) fn begin_leadership(&mut self, now: Timestamp) {
         self.leadership = self.policy.leader.as_ref().map(|_| Leadership::new(now));
@@ -196,6 +201,8 @@ impl Cluster {
         }
         changes.admission_changed = true;
         if news {
+            // The pace of all of them follows from it.
+            changes.touched.extend(self.endpoints.iter().map(Endpoint::id));
             let reason = self.leader().and_then(|view| view.reason);
             changes.successions.push(Succession { at: now, from: leader, to, epoch: highest, reason });
         }

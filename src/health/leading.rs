@@ -11,8 +11,8 @@ use crate::base::time::Timestamp;
 use crate::health::policy::{Detector, HeartbeatPolicy, LeaderPolicy, Panic, Policy};
 use crate::health::signal::{Beat, Failure, Observation, OperatorState, ProbeResult, ProbeRun, ReportReading, Signal, Stamps};
 use crate::health::tests::{Bench, at, members, policy};
-use crate::health::verdict::{Part, State};
-use crate::health::{Changes, Cluster};
+use crate::health::verdict::{LeaderView, Part, State};
+use crate::health::{Changes, Cluster, Pace};
 use crate::report::spec::RoleFields;
 use crate::report::{Claim, Report};
 
@@ -122,6 +122,17 @@ fn a_leader_that_is_out_gets_nothing_and_nobody_takes_its_place() {
     assert_eq!(bench.leader(), nobody("leader_conflict", 1));
     bench.says(1, "leader", 2);
     assert_eq!(bench.leader(), (Ok(1), 2));
+}
+
+#[test]
+fn probes_hurry_while_nobody_leads() {
+    let mut bench = Bench::well(led(), 2);
+    let pace = |bench: &Bench, id: u32| bench.cluster.pace(EndpointId(id));
+    assert_eq!([pace(&bench, 0), pace(&bench, 1)], [Pace::Fast; 2]);
+    bench.says(0, "leader", 1);
+    assert_eq!([pace(&bench, 0), pace(&bench, 1)], [Pace::Normal; 2]);
+    bench.says(0, "replica", 1);
+    assert_eq!([pace(&bench, 0), pace(&bench, 1)], [Pace::Fast; 2]);
 }
 
 #[test]
@@ -306,6 +317,9 @@ proptest! {
             said.retain(|_, (at, _, _)| now < *at + Duration::from_secs(10));
             let view = cluster.leader().unwrap();
             prop_assert!(before == Some(view.clone()) || changes.admission_changed);
+            let is_led = |view: &LeaderView| view.leader.is_some();
+            let all = changes.touched.len() == 4;
+            prop_assert!(all || before.as_ref().is_some_and(is_led) == is_led(&view), "all have another pace");
             prop_assert_eq!(view.epoch, heard);
             prop_assert_eq!(view.leader.is_none(), view.reason.is_some());
             let claims: Vec<u32> =
