@@ -7,7 +7,7 @@ use crate::process::{Folder, root, run, succeed};
 #[test]
 fn alert_rules_are_well_formed() {
     let said = succeed("promtool", &["check", "rules", "alerts.yaml"], &root().join("deploy/prometheus"));
-    assert!(said.contains("6 rules found"), "{said}");
+    assert!(said.contains("8 rules found"), "{said}");
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::process::Command;
 
-use pulsegate::admin::shape::{Explanation, Status, Transition};
+use pulsegate::admin::shape::{Explanation, Status, Succession, Transition};
 use pulsegate::cluster::Token;
 use pulsegate::health::verdict::State;
 use regex_lite::Regex;
@@ -63,6 +63,7 @@ fn the_answers_shown_have_the_shapes_of_the_admin_interface() {
     check_shape::<Status>("Status");
     check_shape::<Explanation>("Explanation");
     check_shape::<Transition>("Transition");
+    check_shape::<Succession>("Succession");
 }
 
 fn check_shape<T: DeserializeOwned + Serialize>(name: &str) {

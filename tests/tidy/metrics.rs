@@ -36,7 +36,7 @@ fn every_alert_names_the_command_that_explains_it() {
     let rules: serde_yaml::Value = serde_yaml::from_str(&File::read("deploy/prometheus/alerts.yaml").text).unwrap();
     let groups = rules["groups"].as_sequence().unwrap();
     let alerts: Vec<_> = groups.iter().flat_map(|group| group["rules"].as_sequence().unwrap()).collect();
-    assert_eq!(alerts.len(), 6);
+    assert_eq!(alerts.len(), 8);
     for alert in alerts {
         let name = alert["alert"].as_str().unwrap();
         let next = alert["annotations"]["next"].as_str().unwrap_or_else(|| panic!("{name}: no annotation `next`"));
