@@ -227,6 +227,13 @@ clusters:
                     "cluster app: probe ready: interval 2s -> 1s",
                 ],
             ),
+            (
+                "health: {",
+                "health: { leader: { epoch_field: term },",
+                vec![
+                    "cluster app: health.leader (none) -> {epoch_field: term, from: report, leader_values: [leader, primary, master], role_field: role}",
+                ],
+            ),
             ("authorization: one", "authorization: two", vec!["cluster app: a redacted value changed"]),
             ("http: {", "http: { path: /ready,", vec!["cluster app: probe ready: http.path /health -> /ready"]),
             (

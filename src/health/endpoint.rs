@@ -487,7 +487,10 @@ impl Endpoint {
     /// Whether there has been a verdict, or none is needed.
     pub(super) fn settled(&self, policy: &Policy) -> bool {
         let alone = policy.heartbeat.is_some() && self.probes.is_empty();
-        self.probes.settled() && (!alone || self.heartbeat.is_settled())
+        // Who leads should be known when the first request comes; who fails its probes does not.
+        let asks = policy.leader.as_ref().is_some_and(|leader| leader.asks);
+        let told = !asks || self.reports.heard() || self.probes.well() == Some(false);
+        self.probes.settled() && told && (!alone || self.heartbeat.is_settled())
     }
 
     /// Takes on a changed policy.

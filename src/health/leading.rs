@@ -19,7 +19,11 @@ use crate::report::{Claim, Report};
 fn led() -> Policy {
     let words = ["leader", "primary", "master"].map(Arc::from).to_vec();
     let fields = RoleFields { role: "role".into(), epoch: "epoch".into() };
-    Policy { rules: Vec::new(), leader: Some(LeaderPolicy { leader_values: words, fields: Some(fields) }), ..policy() }
+    Policy {
+        rules: Vec::new(),
+        leader: Some(LeaderPolicy { leader_values: words, fields: Some(fields), asks: true }),
+        ..policy()
+    }
 }
 
 fn report(role: &str, epoch: impl Into<Option<u64>>) -> Observation {
@@ -122,6 +126,17 @@ fn a_leader_that_is_out_gets_nothing_and_nobody_takes_its_place() {
     assert_eq!(bench.leader(), nobody("leader_conflict", 1));
     bench.says(1, "leader", 2);
     assert_eq!(bench.leader(), (Ok(1), 2));
+}
+
+#[test]
+fn first_verdicts_are_in_when_everybody_has_been_heard_or_fails() {
+    let mut bench = Bench::well(led(), 3);
+    assert!(!bench.cluster.settled());
+    bench.says(0, "leader", 1);
+    bench.send(1, Observation::Report(ReportReading::None));
+    assert!(!bench.cluster.settled());
+    (0..3).for_each(|_| bench.fail(2));
+    assert!(bench.cluster.settled());
 }
 
 #[test]

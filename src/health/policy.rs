@@ -262,6 +262,8 @@ pub struct LeaderPolicy {
     pub leader_values: Vec<Arc<str>>,
     /// Where reports say it, if they are read for that; heartbeats have fields of their own.
     pub fields: Option<RoleFields>,
+    /// Whether reports come with probes, or are fetched beside them: then it is known of everybody soon.
+    pub asks: bool,
 }
 
 impl LeaderPolicy {

@@ -35,6 +35,8 @@ pub(super) struct Reports {
     warning: Option<Warning>,
     /// The metric that scales the weight, and when it was reported.
     weigher: Option<(f64, Timestamp)>,
+    /// Whether one has been looked for, whatever was found.
+    heard: bool,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -72,6 +74,7 @@ impl Reports {
         for rule in &mut self.rules {
             memory.rules.iter().for_each(|known| rule.remember(known));
         }
+        self.heard = memory.at.is_some();
         self.last = memory.at.map(|at| (Report { metrics: memory.metrics, ..Report::default() }, at));
         self.counted = memory.counted;
         self.warning = memory.warning;
@@ -89,6 +92,7 @@ impl Reports {
             counted_live: None,
             warning: None,
             weigher: None,
+            heard: false,
         }
     }
 
@@ -111,6 +115,7 @@ impl Reports {
 
     /// Takes in a reading. Reports closer together than half of `interval` count as one.
     pub(super) fn read(&mut self, reading: &ReportReading, at: Timestamp, policy: &Policy, interval: Duration) -> Vec<Told> {
+        self.heard = true;
         match reading {
             ReportReading::Read(report) => self.take(report, at, policy, interval),
             ReportReading::Load(report) => self.take_load(report, at, policy, interval),
@@ -279,6 +284,11 @@ impl Reports {
 
     pub(super) fn voids(&self) -> Vec<(Arc<str>, String)> {
         self.voids.clone()
+    }
+
+    /// Whether a report has been looked for, whatever was found.
+    pub(super) const fn heard(&self) -> bool {
+        self.heard
     }
 
     /// When the last report came.

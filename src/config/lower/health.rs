@@ -84,7 +84,7 @@ pub(super) fn health(at: &At<'_>, raw: Option<&OrOff<raw::Health>>) -> Health {
     let max_ejected = ratio_or(&at.key("max_ejected"), raw.max_ejected.as_ref(), defaults::MAX_EJECTED);
     let start = if probes.is_empty() { Start::Healthy } else { start(raw.start) };
     let Judged { spec, rules, max_age, weight_by } = judged;
-    let leader = leader(at, raw, spec.as_ref());
+    let leader = leader(at, raw, spec.as_ref(), &probes);
     let role = leader.as_ref().and_then(|leader| leader.fields.clone());
     let spec = spec.map(|spec| Spec { role, ..spec });
     let policy = Policy {

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use crate::config::defaults;
 use crate::config::lower::At;
 use crate::config::raw::{self, LeaderFrom, List, OrOff, RouteRole};
+use crate::health::check::{Check, ProbeSpec};
 use crate::health::policy::LeaderPolicy;
 use crate::report::MAX_ROLE;
-use crate::report::spec::{Format, RoleFields, Spec};
+use crate::report::spec::{Format, RoleFields, Source, Spec};
 
 /// Lowers the leader block of the health block at `health`, beside the report and the heartbeats that are read.
-pub(super) fn leader(health: &At<'_>, raw: &raw::Health, report: Option<&Spec>) -> Option<LeaderPolicy> {
+pub(super) fn leader(health: &At<'_>, raw: &raw::Health, report: Option<&Spec>, probes: &[ProbeSpec]) -> Option<LeaderPolicy> {
     let at = health.key("leader");
     let heartbeat = matches!(raw.heartbeat, Some(OrOff::Block(_)));
     let complete = health.knows("probes", raw.probes.as_ref())
@@ -38,7 +39,16 @@ pub(super) fn leader(health: &At<'_>, raw: &raw::Health, report: Option<&Spec>) 
     }
     let fields = RoleFields { role: role.trim().into(), epoch: epoch.trim().into() };
     let fields = (from == LeaderFrom::Report).then_some(fields);
-    Some(LeaderPolicy { leader_values: values(&at.key("leader_values"), raw.leader_values.as_ref()), fields })
+    let leader_values = values(&at.key("leader_values"), raw.leader_values.as_ref());
+    Some(LeaderPolicy { leader_values, asks: fields.is_some() && report.is_some_and(|spec| comes(spec, probes)), fields })
+}
+
+/// Whether reports come without being pushed.
+fn comes(report: &Spec, probes: &[ProbeSpec]) -> bool {
+    match report.source {
+        Source::Own { .. } => true,
+        Source::FirstHttpProbe => probes.iter().any(|probe| matches!(probe.check, Check::Http(_))),
+    }
 }
 
 /// Puts down what nobody could say anything by.
