@@ -29,12 +29,22 @@ HANDLERS = {
     "Fail": grpc.unary_unary_rpc_method_handler(fail),
     "Hang": grpc.unary_unary_rpc_method_handler(hang),
     "State": grpc.unary_unary_rpc_method_handler(lambda request, context: repr(sorted(state.items())).encode()),
+    "Stop": grpc.unary_unary_rpc_method_handler(lambda request, context: stop() or b""),
 }
 class Handler(grpc.GenericRpcHandler):
     def service(self, details):
-        return HANDLERS.get(details.method.rsplit("/", 1)[1])
+        service, name = details.method.rsplit("/", 1)
+        return HANDLERS.get(name) if service == "/test.Test" else None
 server = grpc.server(futures.ThreadPoolExecutor(32), options=[("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)])
 server.add_generic_rpc_handlers((Handler(),))
+try:
+    from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+    servicer = health.HealthServicer()
+    servicer.set("orders.v1", health_pb2.HealthCheckResponse.SERVING)
+    health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+    stop = lambda: servicer.set("orders.v1", health_pb2.HealthCheckResponse.NOT_SERVING)
+except ImportError:
+    pass
 port = server.add_insecure_port("127.0.0.1:0")
 server.start()
 print(port, flush=True)
@@ -80,11 +90,32 @@ while b"('cancelled', 2)" not in unary("State")(b"", timeout=20):
     pass
 with futures.ThreadPoolExecutor(16) as pool:
     assert all(x == b"z" for x in pool.map(lambda i: unary("Unary")(b"z", timeout=20), range(300)))
+try:
+    from grpc_health.v1 import health_pb2, health_pb2_grpc
+    service = health_pb2_grpc.HealthStub(works)
+    asks = lambda name: health_pb2.HealthCheckRequest(service=name)
+    kinds = health_pb2.HealthCheckResponse
+    assert service.Check(asks("orders.v1"), timeout=20).status == kinds.SERVING
+    assert service.Check(asks(""), timeout=20).status == kinds.SERVING
+    fails(lambda: service.Check(asks("nobody"), timeout=20), grpc.StatusCode.NOT_FOUND, "")
+    watched = service.Watch(asks("orders.v1"), timeout=20)
+    assert next(watched).status == kinds.SERVING
+    unary("Stop")(b"", timeout=20)
+    assert next(watched).status == kinds.NOT_SERVING
+    watched.cancel()
+except ImportError:
+    print("left out, since packages of PyPI are not here; tests/run fetches them", file=sys.stderr)
 fails(lambda: unary("Unary", refused)(b"x", timeout=20), grpc.StatusCode.UNAVAILABLE, "refuses connections")
 fails(lambda: unary("Unary", elsewhere)(b"x", timeout=20), grpc.StatusCode.UNIMPLEMENTED, "no route")
 fails(lambda: unary("Hang", slow)(b"x", timeout=20), grpc.StatusCode.DEADLINE_EXCEEDED, "timeout, 200ms")
 print("well")
 "#;
+
+/// Python with the grpcio and the health service of PyPI that `tests/run` fetches; without them the one of the system.
+fn python() -> Command {
+    const FETCHED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/venv/bin/python3");
+    Command::new(if std::fs::exists(FETCHED).unwrap() { FETCHED } else { "/usr/bin/python3" })
+}
 
 /// A running server.
 struct Server {
@@ -94,7 +125,7 @@ struct Server {
 
 impl Server {
     fn start() -> Self {
-        let mut command = Command::new("/usr/bin/python3");
+        let mut command = python();
         command.args(["-c", SERVER]).stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("python3: {error}; tests/run installs it"));
         let mut port = String::new();
@@ -134,11 +165,11 @@ clusters:
         .replace(&format!(", \"{nobody}\"]"), "]"),
     );
     let addresses = ["works", "refused", "elsewhere", "slow"].map(|name| proxy.listener(name).to_string());
-    let mut command = Command::new("/usr/bin/python3");
+    let mut command = python();
     command.args(["-c", CLIENT]).args(&addresses).stdin(Stdio::null());
     let output = command.output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && said.trim() == "well", "{said}\n{}", proxy.said());
+    let [said, errors] = [&output.stdout, &output.stderr].map(|said| String::from_utf8_lossy(said).into_owned());
+    assert!(output.status.success() && said.trim() == "well", "{said}{errors}\n{}", proxy.said());
     let connections = proxy.metric("pulsegate_upstream_connects_total", &["cluster=\"grpc\"", "result=\"ok\""]);
     assert!(connections <= 3, "{connections} connections for some 400 calls");
     drop(gone);

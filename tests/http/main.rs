@@ -14,6 +14,7 @@ mod headers;
 mod http2;
 mod http2_bytes;
 mod leaving;
+mod makes;
 mod methods;
 mod origin;
 mod pattern;
