@@ -13,6 +13,7 @@ use hyper::ext::ReasonPhrase;
 
 use crate::base::time::Timestamp;
 use crate::cluster::{Snapshot, Upstream as Settings};
+use crate::config::model::Protocol;
 use crate::http1::{Conversation, Fault, Heard, Reply, RequestHead};
 use crate::proxy::downstream::Downstream;
 use crate::proxy::exchange::Exchange;
@@ -77,6 +78,9 @@ impl Drop for Lease {
     fn drop(&mut self) {
         if self.connected {
             self.upstream().cells().active.dec();
+        }
+        if self.ride.is_some() {
+            self.place.cluster.pooled();
         }
     }
 }
@@ -148,6 +152,9 @@ async fn send(
     snapshot: &Snapshot,
     now: Timestamp,
 ) -> Result<(Head, Inflow), Failure> {
+    if exchange.upgrades && snapshot.upstream.protocol == Protocol::Http2 {
+        return Err(Failure::NoUpgrade);
+    }
     for _ in 0..UNTAKEN {
         let Lease { place, owner, .. } = &mut *lease;
         let wanted = Wanted { snapshot, owner: owner.as_ref(), repeatable: exchange.idempotent, now };

@@ -10,11 +10,13 @@ use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper::rt::Executor;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::oneshot;
 
 use crate::base::time::Timestamp;
 use crate::cluster::{EndpointCells, Upstream as Settings};
@@ -27,6 +29,8 @@ use crate::runtime::{clock, task};
 
 /// How many exchanges are on one connection at most, if the endpoint allows as many.
 const STREAMS: usize = 100;
+/// How long an endpoint may take to say how many exchanges it allows; after that it is sent as many as there are.
+const FIRST_WORD: Duration = Duration::from_millis(100);
 /// How much of one answer waits for its client, in bytes.
 const STREAM_WINDOW: u32 = 128 * 1024;
 /// The same of all answers on a connection: room for each of them, so that clients that read nothing hold up nobody else.
@@ -79,6 +83,11 @@ impl Lines {
         lines.iter().filter(|line| line.has_room()).max_by_key(|line| line.active.get()).cloned()
     }
 
+    /// Whether one of them takes another exchange.
+    pub(crate) fn have_room(&self) -> bool {
+        self.0.borrow().iter().any(|line| line.has_room())
+    }
+
     /// Adds a connection that has just been made.
     pub(crate) fn add(&self, line: Rc<Line>, cells: &EndpointCells) {
         line.count(cells);
@@ -128,9 +137,13 @@ impl Lines {
 
 impl Line {
     /// Begins to speak HTTP/2 on a stream.
+    ///
+    /// The first thing that an endpoint says is how many exchanges it allows. All who wait for this connection would otherwise be
+    /// sent there, and those that are too many get stuck behind the others instead of getting a connection of their own.
     pub(crate) async fn open(stream: Metered, now: Timestamp) -> Result<Rc<Self>, DialError> {
         let heard = Rc::<Cell<u64>>::default();
-        let io = TokioIo::new(Listening { stream, heard: Rc::clone(&heard) });
+        let (first_word, spoke) = oneshot::channel();
+        let io = TokioIo::new(Listening { stream, heard: Rc::clone(&heard), first_word: Some(first_word) });
         let mut builder = Builder::new(Tasks);
         builder
             .initial_stream_window_size(STREAM_WINDOW)
@@ -138,7 +151,11 @@ impl Line {
             .max_header_list_size(u32::try_from(MAX_HEAD_BYTES).unwrap_or(u32::MAX))
             .max_send_buf_size(SEND_BUFFER);
         let (sender, connection) = builder.handshake(io).await.map_err(|error| DialError::Other(io::Error::other(error)))?;
-        let allowed = Rc::new(Cell::new(STREAMS));
+        if let Ok(Err(_)) = tokio::time::timeout(FIRST_WORD, spoke).await {
+            let closed = io::Error::new(io::ErrorKind::UnexpectedEof, "the endpoint closed the connection without a word");
+            return Err(DialError::Other(closed));
+        }
+        let allowed = Rc::new(Cell::new(connection.current_max_send_streams()));
         let told = Rc::clone(&allowed);
         let mut connection = Box::pin(connection);
         let task = task::Owned::spawn(std::future::poll_fn(move |cx| {
@@ -165,6 +182,11 @@ impl Line {
 
     fn has_room(&self) -> bool {
         !self.is_over() && self.active.get() < STREAMS.min(self.allowed.get())
+    }
+
+    /// Whether exchanges go on on it.
+    pub(crate) fn is_in_use(&self) -> bool {
+        self.active.get() > 0 && !self.is_over()
     }
 
     /// Has the gauges say what it is doing now.
@@ -222,6 +244,8 @@ impl Drop for Ride {
 struct Listening {
     stream: Metered,
     heard: Rc<Cell<u64>>,
+    /// To be told of the first.
+    first_word: Option<oneshot::Sender<()>>,
 }
 
 impl AsyncRead for Listening {
@@ -230,6 +254,10 @@ impl AsyncRead for Listening {
         let result = Pin::new(&mut self.stream).poll_read(cx, buf);
         if buf.filled().len() > before {
             self.heard.set(self.heard.get() + 1);
+            if let Some(first_word) = self.first_word.take() {
+                // Whoever waited for it may have gone on.
+                let _ = first_word.send(());
+            }
         }
         result
     }

@@ -28,7 +28,7 @@ use crate::runtime::{clock, task};
 use crate::tls::Towards;
 use crate::traffic::limits::Limit;
 
-/// How many connections one exchange has made at most. An endpoint that allows no exchange on any of them is at fault.
+/// How many connections may be made for one exchange that nobody can use. An endpoint that makes no better ones is at fault.
 const ROUNDS: usize = 3;
 
 /// A connection for one exchange.
@@ -40,10 +40,13 @@ pub(crate) enum Opened {
     Http2(Rc<Line>),
 }
 
+/// What has been made for several: a connection to share, or one for whoever is first.
+type Made = Option<Rc<Line>>;
+
 /// A connection that is being made for several.
 #[derive(Debug)]
 pub(crate) struct Dialling {
-    outcome: RefCell<Option<Result<(), DialError>>>,
+    outcome: RefCell<Option<Result<Made, DialError>>>,
     ended: Notify,
     task: RefCell<Option<task::Owned>>,
 }
@@ -86,7 +89,8 @@ pub(crate) fn take(place: &mut Place, wanted: Wanted<'_>) -> Option<Opened> {
 /// A connection that is there, or a new one.
 pub(crate) async fn get(place: &mut Place, wanted: Wanted<'_>) -> Result<Opened, Failure> {
     let (snapshot, upstream) = (wanted.snapshot, &Rc::clone(&place.upstream));
-    for _ in 0..ROUNDS {
+    let mut useless = 0;
+    while useless < ROUNDS {
         if let Some(opened) = take(place, wanted) {
             return Ok(opened);
         }
@@ -95,7 +99,12 @@ pub(crate) async fn get(place: &mut Place, wanted: Wanted<'_>) -> Result<Opened,
             let opened = open(upstream, snapshot.upstream, snapshot.tls.as_ref(), wanted.owner, permit).await;
             return opened.map_err(Failure::Dial);
         }
-        dialled(upstream, place, snapshot).map_err(Failure::Limit)?.wait().await.map_err(Failure::Dial)?;
+        let made = dialled(upstream, place, snapshot).map_err(Failure::Limit)?.wait().await.map_err(Failure::Dial)?;
+        // Others may have been faster, and there may be more of them than it takes.
+        if let Some(opened) = take(place, wanted) {
+            return Ok(opened);
+        }
+        useless += usize::from(!made.is_some_and(|line| line.is_in_use()));
     }
     let why = std::io::Error::other("the endpoint allows no exchange on its connections");
     Err(Failure::Dial(DialError::Other(why)))
@@ -112,10 +121,12 @@ fn dialled(upstream: &Rc<Upstream>, place: &mut Place, snapshot: &Snapshot) -> R
     let (dialler, settings, tls) = (Rc::clone(upstream), snapshot.upstream, snapshot.tls.clone());
     let told = Rc::clone(&fresh);
     let task = task::Owned::spawn(async move {
-        let outcome = open(&dialler, settings, tls.as_ref(), None, permit).await.map(|opened| {
-            if let Opened::Http1(connection) = opened {
+        let outcome = open(&dialler, settings, tls.as_ref(), None, permit).await.map(|opened| match opened {
+            Opened::Http1(connection) => {
                 dialler.pool.put(connection, None, settings, clock::now(), dialler.cells());
+                None
             }
+            Opened::Http2(line) => Some(line),
         });
         *dialler.dialling.borrow_mut() = None;
         *told.outcome.borrow_mut() = Some(outcome);
@@ -127,11 +138,11 @@ fn dialled(upstream: &Rc<Upstream>, place: &mut Place, snapshot: &Snapshot) -> R
 }
 
 impl Dialling {
-    async fn wait(&self) -> Result<(), DialError> {
+    async fn wait(&self) -> Result<Made, DialError> {
         loop {
             let ended = self.ended.notified();
             match &*self.outcome.borrow() {
-                Some(Ok(())) => return Ok(()),
+                Some(Ok(made)) => return Ok(made.clone()),
                 Some(Err(error)) => return Err(error.again()),
                 None => {}
             }

@@ -37,7 +37,7 @@ impl Place {
         }
         let (cluster, upstream) = (Rc::clone(cluster), Rc::clone(upstream));
         let mut place = Self { cluster, upstream, summed, permit: None, wanted: false };
-        if limits.are_of_connections() && !place.upstream.has_idle() {
+        if limits.are_of_connections() && !place.upstream.may_have_room() {
             place.permit = Some(Permit::take(&place.cluster, &place.upstream, &limits)?);
         }
         place.wanted = limits.are_of_endpoints();

@@ -223,6 +223,11 @@ impl Upstream {
         }
     }
 
+    /// Whether an exchange may find a connection here without making one: one that idles or is shared, or is being made.
+    pub(crate) fn may_have_room(&self) -> bool {
+        !self.pool.is_empty() || self.lines.have_room() || self.dialling.borrow().is_some()
+    }
+
     /// Whether the pool holds anything.
     pub(crate) fn has_idle(&self) -> bool {
         !self.pool.is_empty() || !self.lines.is_empty()

@@ -230,7 +230,7 @@ impl ClusterView {
         self.waiting.get() > 0 || self.cluster.gate().pending.get() == 0
     }
 
-    /// A connection has come into a pool.
+    /// A connection has come into a pool, or has room for one exchange more.
     pub(crate) fn pooled(&self) {
         if self.waiting.get() > 0 {
             self.freed.notify_one();
