@@ -222,6 +222,14 @@ mod tests {
     }
 
     #[test]
+    fn a_role_stands_beside_the_status() {
+        let claim = report::Claim { role: "primary".into(), epoch: Some(7) };
+        let read = report::Report { claim: Some(claim), ..report::Report::default() };
+        let text = report_text(&Report { reading: ReportReading::Read(read), format: Some(Format::Json), others: Vec::new() });
+        assert_eq!(text, "  report: json, role primary (epoch 7)\n");
+    }
+
+    #[test]
     fn a_report_that_cannot_be_read_says_why() {
         let text = |reading| report_text(&Report { reading, format: None, others: Vec::new() });
         assert_eq!(text(ReportReading::None), "  report: none in the answer\n");

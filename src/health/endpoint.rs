@@ -236,7 +236,10 @@ impl Endpoint {
         }
         match (&run.result, &policy.outlier) {
             (ProbeResult::Fail(Failure::Refused), _) if self.probes.well() == Some(false) => {
-                self.role.clear();
+                // Once it is known to be gone, whatever speaks for it from elsewhere says so anew.
+                if self.state != State::Unhealthy {
+                    self.role.clear();
+                }
                 self.forget_process();
             }
             (ProbeResult::Fail(Failure::Timeout(_)), Some(outlier)) => self.outliers.postpone(at, outlier),
@@ -252,8 +255,10 @@ impl Endpoint {
                 self.history.push(Entry::new(at, Kind::Silence, "a probe was answered"));
             }
         }
-        if self.probes.well() == Some(true) {
-            self.cause.clear();
+        match self.probes.well() {
+            Some(true) => self.cause.clear(),
+            Some(false) => self.reports.give_up(),
+            None => {}
         }
         self.cause.confirm(self.probes.fails(), policy.thresholds.fall.get());
         let Some(name) = self.probes.name(run.probe).filter(|_| remarkable) else { return };
@@ -487,9 +492,9 @@ impl Endpoint {
     /// Whether there has been a verdict, or none is needed.
     pub(super) fn settled(&self, policy: &Policy) -> bool {
         let alone = policy.heartbeat.is_some() && self.probes.is_empty();
-        // Who leads should be known when the first request comes; who fails its probes does not.
+        // Who leads should be known when the first request comes.
         let asks = policy.leader.as_ref().is_some_and(|leader| leader.asks);
-        let told = !asks || self.reports.heard() || self.probes.well() == Some(false);
+        let told = !asks || self.reports.heard();
         self.probes.settled() && told && (!alone || self.heartbeat.is_settled())
     }
 

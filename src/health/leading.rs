@@ -181,6 +181,9 @@ fn a_claim_ends_when_it_is_too_old_or_its_process_is_gone() {
     (0..2).for_each(|_| bench.probe(0, 0, ProbeResult::Fail(Failure::Refused)));
     bench.says(1, "leader", 1);
     assert_eq!(bench.leader(), (Ok(1), 1), "whoever refuses is gone, and its claim with it");
+    bench.says(0, "leader", 0);
+    bench.probe(0, 0, ProbeResult::Fail(Failure::Refused));
+    assert_eq!(bench.part(0), Some(Part::Stale), "what is said of it later stays said");
 }
 
 #[test]

@@ -35,7 +35,7 @@ pub(super) struct Reports {
     warning: Option<Warning>,
     /// The metric that scales the weight, and when it was reported.
     weigher: Option<(f64, Timestamp)>,
-    /// Whether one has been looked for, whatever was found.
+    /// Whether one has been looked for, whatever was found, or nobody waits for one any more.
     heard: bool,
 }
 
@@ -74,7 +74,7 @@ impl Reports {
         for rule in &mut self.rules {
             memory.rules.iter().for_each(|known| rule.remember(known));
         }
-        self.heard = memory.at.is_some();
+        self.heard = true;
         self.last = memory.at.map(|at| (Report { metrics: memory.metrics, ..Report::default() }, at));
         self.counted = memory.counted;
         self.warning = memory.warning;
@@ -286,7 +286,12 @@ impl Reports {
         self.voids.clone()
     }
 
-    /// Whether a report has been looked for, whatever was found.
+    /// Nobody waits for the first one any more.
+    pub(super) const fn give_up(&mut self) {
+        self.heard = true;
+    }
+
+    /// Whether a report has been looked for, whatever was found, or nobody waits for one any more.
     pub(super) const fn heard(&self) -> bool {
         self.heard
     }

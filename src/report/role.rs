@@ -12,6 +12,9 @@ use super::spec::RoleFields;
 use super::tree::Node;
 use super::value::{Claim, MAX_ROLE, Void};
 
+/// What a void of one of them is called: no metric of the configuration has the name of another setting.
+const ROLE: &str = "leader.role_field";
+const EPOCH: &str = "leader.epoch_field";
 /// Whole numbers are exact up to here, whoever reads them.
 const MAX_EPOCH: f64 = 9_007_199_254_740_991.0;
 
@@ -22,12 +25,12 @@ const MAX_EPOCH: f64 = 9_007_199_254_740_991.0;
 pub(super) fn read<'a>(fields: &RoleFields, mut pages: impl Iterator<Item = &'a dyn Page>) -> Result<Claim, Void> {
     let void = |metric: &str, hint: String| Void { metric: metric.into(), hint };
     let place = &*fields.role;
-    let missing = || void("role", format!("no word at `{}`; only reports in JSON hold words", shown(place)));
+    let missing = || void(ROLE, format!("no word at `{}`; only reports in JSON hold words", shown(place)));
     let page = pages.find(|page| page.node(place).is_some()).ok_or_else(missing)?;
     let role = page.node(place).map_or_else(|| Err("missing"), word);
-    let role = role.map_err(|is| void("role", format!("`{}` is {is}", shown(place))))?;
+    let role = role.map_err(|is| void(ROLE, format!("`{}` is {is}", shown(place))))?;
     let epoch = page.node(&fields.epoch).map_or(Ok(None), whole);
-    let epoch = epoch.map_err(|is| void("epoch", format!("`{}` is {is}, so its role does not count", shown(&fields.epoch))))?;
+    let epoch = epoch.map_err(|is| void(EPOCH, format!("`{}` is {is}, so its role does not count", shown(&fields.epoch))))?;
     Ok(Claim { role, epoch })
 }
 
@@ -82,10 +85,10 @@ mod tests {
 
     #[test]
     fn what_is_no_claim_is_a_void_and_no_other_is_lost_by_it() {
-        let check = |body: &str, metric: &str, said: &str| {
+        let check = |body: &str, field: &str, said: &str| {
             let report = report(body);
             assert_eq!(report.claim, None, "{body}");
-            let void = report.voids.iter().find(|void| &*void.metric == metric);
+            let void = report.voids.iter().find(|void| *void.metric == format!("leader.{field}_field"));
             assert!(void.is_some_and(|void| void.hint.contains(said)), "{body}: {:?}", report.voids);
         };
         check(r#"{"status":"UP"}"#, "role", "no word at `role`");

@@ -5,8 +5,8 @@
 
 use std::collections::BTreeSet;
 
-use pulsegate::report::spec::{Format, Spec, Unit};
-use pulsegate::report::{MAX_FOUND, MAX_PAGE, Report, Said, format_of, found_metrics, read};
+use pulsegate::report::spec::{Format, RoleFields, Spec, Unit};
+use pulsegate::report::{MAX_FOUND, MAX_PAGE, MAX_ROLE, Report, Said, format_of, found_metrics, read};
 
 const FORMATS: [Format; 7] =
     [Format::Auto, Format::Json, Format::HealthJson, Format::Spring, Format::Prometheus, Format::Orca, Format::Agent];
@@ -31,6 +31,7 @@ pub(crate) fn run(data: &[u8]) {
         unit,
         map: map.iter().map(|(metric, place)| ((*metric).into(), (*place).into())).collect(),
         needed: vec!["cpu".into(), "missing".into()],
+        role: Some(RoleFields { role: "a".into(), epoch: "b".into() }),
         ..Spec::default()
     };
     let said = Said::new(content_type, body);
@@ -53,7 +54,9 @@ pub(crate) fn run(data: &[u8]) {
 }
 
 fn check(report: &Report) {
-    let wanted = BTreeSet::from(["cpu", "memory", "queue", "pool", "one", "disk", "missing"]);
+    let wanted =
+        BTreeSet::from(["cpu", "memory", "queue", "pool", "one", "disk", "missing", "leader.role_field", "leader.epoch_field"]);
+    assert!(report.claim.as_ref().is_none_or(|claim| (1..=MAX_ROLE).contains(&claim.role.len())));
     let told = || report.metrics.iter().map(|(metric, _)| metric).chain(report.voids.iter().map(|void| &void.metric));
     let distinct: BTreeSet<&str> = told().map(|metric| &**metric).collect();
     assert_eq!(told().count(), distinct.len(), "a metric is read or void, and once");
