@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Kind, PATIENCE, Port, Proxy, Service, ask, post, until};
+use crate::support::{Answer, Client, Kind, PATIENCE, Port, Proxy, Service, ask, post, until};
 
 /// Writes to the leader, reads to the others.
 fn config(services: &[Service], more: &str) -> String {
@@ -174,6 +174,21 @@ fn a_leader_that_is_drained_gets_no_write_and_gives_in_to_the_next() {
     assert_written(&proxy, &services[1]);
 }
 
+#[test]
+fn a_report_of_its_own_path_with_words_of_its_own_is_known_before_the_first_request() {
+    let services = [Kind::Node; 2].map(Service::start);
+    services[0].report(r#"{"raft":{"state":"Standby","term":12}}"#);
+    services[1].report(r#"{"raft":{"state":"Active","term":12}}"#);
+    let text = config(&services, "").replace(
+        "path: /health, interval: 200ms, leader: {}",
+        "probes: [{ tcp: {} }], report: { path: /health }, leader: { role_field: raft.state, leader_values: [active], epoch_field: raft.term }",
+    );
+    let proxy = Proxy::start(&text);
+    assert_eq!(leader(&proxy), json!({ "endpoint": services[1].name(), "epoch": 12 }));
+    assert_written(&proxy, &services[1]);
+    assert_read(&proxy, &[&services[0]]);
+}
+
 /// Posts a heartbeat of cluster `app` and gives the ack.
 fn beat(to: SocketAddr, endpoint: &str, seq: u64, role: &str, epoch: u64) -> Value {
     let body = json!({ "cluster": "app", "endpoint": endpoint, "seq": seq, "role": role, "epoch": epoch }).to_string();
@@ -181,6 +196,17 @@ fn beat(to: SocketAddr, endpoint: &str, seq: u64, role: &str, epoch: u64) -> Val
     let answer = ask(to, &format!("POST /v1/heartbeats HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n{body}")).unwrap();
     assert_eq!(answer.status, 200, "{}", answer.text());
     answer.json()
+}
+
+/// The first changes of leader among the events.
+fn leader_events<const N: usize>(proxy: &Proxy) -> [Value; N] {
+    let mut client = Client::connect(proxy.admin()).unwrap();
+    client.send("GET /api/v1/events HTTP/1.0\r\nHost: localhost\r\nLast-Event-ID: 0\r\n\r\n").unwrap();
+    client.head().unwrap();
+    std::array::from_fn(|_| {
+        while client.line().unwrap() != "event: leader" {}
+        serde_json::from_str(client.line().unwrap().strip_prefix("data: ").unwrap()).unwrap()
+    })
 }
 
 #[test]
@@ -203,4 +229,8 @@ fn who_pushes_claims_by_its_beats_and_learns_who_leads() {
     assert_eq!(beat(port.address(), &names[0], 3, "leader", 6)["leader"], json!({ "endpoint": names[0], "epoch": 6 }));
     assert_eq!(beat(port.address(), &names[1], 3, "leader", 5)["leader"], json!({ "endpoint": names[0], "epoch": 6 }));
     assert_written(&proxy, &services[0]);
+    let events: [Value; 3] = leader_events(&proxy);
+    assert_eq!(events.each_ref().map(|event| event["leader"].clone()), [json!(names[1]), json!(null), json!(names[0])]);
+    assert_eq!((&events[1]["before"], &events[1]["reasons"][0]["code"]), (&json!(names[1]), &json!("leader_conflict")));
+    assert_eq!((&events[2]["cluster"], &events[2]["epoch"]), (&json!("app"), &json!(6)));
 }
