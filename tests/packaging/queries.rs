@@ -64,7 +64,7 @@ fn the_dashboard_can_ask(prometheus: &Asked) {
 fn the_rules_are_loaded(prometheus: &Asked) {
     let rules: Value = serde_json::from_str(&get(prometheus.address, "/api/v1/rules").unwrap()).unwrap();
     let rules = rules["data"]["groups"][0]["rules"].as_array().unwrap().clone();
-    assert_eq!(rules.len(), 6);
+    assert_eq!(rules.len(), 8);
     assert!(rules.iter().all(|rule| rule["lastError"].is_null()), "{rules:?}");
 }
 
