@@ -185,7 +185,7 @@ fn configuration(terms: &Terms) -> Result<ServerConfig, TermsError> {
     };
     let mut config = builder.with_cert_resolver(Arc::new(table));
     config.alpn_protocols = terms.application.protocols();
-    // All that we offer is strong, and whoever audits a server wants to see it choose.
+    // All that we offer is strong, so that Mozilla's profiles leave the order to either side; testssl.sh wants to see the server choose.
     config.ignore_client_order = true;
     Ok(config)
 }
