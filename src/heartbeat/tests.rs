@@ -149,6 +149,21 @@ fn the_report_in_a_beat_is_read() {
 }
 
 #[test]
+fn a_report_that_nobody_can_read_costs_its_beat_nothing() {
+    run(async {
+        let rig = rig();
+        let deep = |open: &str, close: &str| format!("{{\"cpu\":{}1{}}}", open.repeat(8000), close.repeat(8000));
+        for report in [deep("[", "]"), deep("{\"a\":", "}"), "{\"cpu\":1e999}".to_owned()] {
+            let body = format!(r#"{{"cluster":"app","endpoint":"orders.internal:9000","report":{report}}}"#);
+            let answer = rig.post(TOKEN, &body).await;
+            assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+            let last = rig.pushed.borrow_mut().pop();
+            assert!(matches!(last, Some(Pushed { report: Some(ReportReading::Void(_)), .. })), "{last:?}");
+        }
+    });
+}
+
+#[test]
 fn what_may_not_be_said_is_refused_and_counted() {
     run(async {
         let rig = rig();

@@ -1,8 +1,11 @@
 //! Limits that are met: who waits, who is turned away, and what becomes of connections that idle.
 
+use std::net::TcpStream;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+use socket2::{Domain, Socket, Type};
 
 use super::rig::{Client, PATIENCE, Rig, answers, endpoint};
 use crate::health::verdict::EndpointView;
@@ -209,4 +212,34 @@ fn a_connection_that_idles_makes_room_for_one_to_another_endpoint() {
     }
     assert!(rig.endpoints.iter().map(|one| one.connections.get()).sum::<u32>() <= 1);
     assert_eq!(rig.ask("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n").status(), 200);
+}
+
+#[test]
+fn no_more_connections_idle_than_may() {
+    let (address, held) = held();
+    let rig = Rig::start_with(&[address], |settings| settings.upstream.idle_connections = 2);
+    let mut clients = [(); 4].map(|()| ask(&rig));
+    clients.iter().for_each(|_| held.wait());
+    clients.iter().for_each(|_| held.go());
+    clients.iter_mut().for_each(|client| assert_eq!(client.reply(false).status(), 200));
+    let cells = rig.endpoints[0].cells(0);
+    while cells.active.get() > 0 {
+        std::thread::yield_now();
+    }
+    assert_eq!(cells.idle.get(), 2);
+}
+
+#[test]
+fn a_connection_that_nobody_takes_is_waited_for_only_so_long() {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    socket.listen(0).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    // Whoever comes when the queue is full gets no answer to his first packet.
+    let connect = |_| TcpStream::connect_timeout(&address, Duration::from_millis(200)).ok();
+    let waiting: Vec<TcpStream> = (0..10).map_while(connect).collect();
+    assert!(waiting.len() < 10, "the queue has an end");
+    let rig = Rig::start_with(&[address], |settings| settings.upstream.connect_timeout = Duration::from_millis(50));
+    let answer = rig.ask(GET);
+    assert_eq!((answer.status(), answer.header("proxy-status")), (504, Some("pulsegate; error=connection_timeout")));
 }
