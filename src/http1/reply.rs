@@ -69,7 +69,11 @@ impl Reply {
         modern: bool,
         seen: Seen,
     ) -> Result<Self, Fault> {
-        let framing = if seen.framed { framing(&mut headers)? } else { Framing::None };
+        let framing = match seen.framed {
+            Framed::Not => Framing::None,
+            Framed::Plainly(length) => Framing::Length(length),
+            Framed::Otherwise => framing(&mut headers)?,
+        };
         if framing == Framing::Chunked && !modern {
             return Err(Fault::Malformed("an answer of HTTP/1.0 has a transfer coding"));
         }
@@ -112,8 +116,28 @@ struct Seen {
     stays: Option<bool>,
     /// One that says more.
     connection: bool,
-    /// Content-Length or Transfer-Encoding.
-    framed: bool,
+    framed: Framed,
+}
+
+/// What lines of Content-Length and Transfer-Encoding there are.
+#[derive(Debug, Clone, Copy, Default)]
+enum Framed {
+    #[default]
+    Not,
+    /// One line of Content-Length, which is one plain number, as nearly everybody sends it.
+    Plainly(u64),
+    /// Anything else.
+    Otherwise,
+}
+
+impl Framed {
+    /// A Content-Length comes.
+    fn length(&mut self, value: &[u8]) {
+        *self = match (*self, plain(value)) {
+            (Self::Not, Some(length)) => Self::Plainly(length),
+            _ => Self::Otherwise,
+        };
+    }
 }
 
 /// The headers, which go on to share the bytes they came in.
@@ -129,7 +153,11 @@ fn collect(bytes: &Bytes, lines: &[httparse::Header<'_>]) -> Result<(HeaderMap, 
         }
         let name = HeaderName::from_bytes(line.name.as_bytes()).map_err(|_| Fault::Malformed(words(Error::HeaderName)))?;
         seen.connection |= name == CONNECTION;
-        seen.framed |= name == CONTENT_LENGTH || name == TRANSFER_ENCODING;
+        if name == CONTENT_LENGTH {
+            seen.framed.length(line.value);
+        } else if name == TRANSFER_ENCODING {
+            seen.framed = Framed::Otherwise;
+        }
         let value = HeaderValue::from_maybe_shared(bytes.slice_ref(line.value));
         headers.append(name, value.map_err(|_| Fault::Malformed(words(Error::HeaderValue)))?);
     }
@@ -161,17 +189,19 @@ fn length(headers: &mut HeaderMap) -> Result<Option<u64>, Fault> {
     let mut lines = headers.get_all(CONTENT_LENGTH).iter();
     let Some(first) = lines.next() else { return Ok(None) };
     let length = agreed(first.as_bytes())?;
-    let mut plain = first.as_bytes().iter().all(u8::is_ascii_digit) && (first.len() == 1 || first.as_bytes()[0] != b'0');
     for line in lines {
-        plain = false;
         if agreed(line.as_bytes())? != length {
             return Err(DIFFERENT);
         }
     }
-    if !plain {
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
-    }
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     Ok(Some(length))
+}
+
+/// The number of a line that is nothing but its digits, without a zero in front.
+fn plain(line: &[u8]) -> Option<u64> {
+    let plain = line.iter().all(u8::is_ascii_digit) && (line.len() == 1 || line.first() != Some(&b'0'));
+    number(line).filter(|_| plain)
 }
 
 fn agreed(line: &[u8]) -> Result<u64, Fault> {

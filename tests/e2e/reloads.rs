@@ -66,7 +66,8 @@ fn twenty_reloads_under_load_cost_no_request_and_forget_nobody() {
         load.go_on(100);
         let known = proxy.status().to_string().contains(&third);
         assert_eq!(known, number.is_multiple_of(2), "after reload {number}");
-        assert_eq!(since(), before, "after reload {number}");
+        let told = || [&first, &second].map(|name| proxy.endpoint(name)["history"].to_string());
+        assert_eq!(since(), before, "after reload {number}: {:?}", told());
     }
     let tally = load.end(true);
     eprintln!("{RELOADS} reloads, slowest {slowest:?}; {} requests, slowest {:?}", tally.answered, tally.slowest);
