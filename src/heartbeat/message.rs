@@ -174,6 +174,8 @@ fn millis(span: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -233,5 +235,27 @@ mod tests {
             assert!(error.contains(said), "{bad}: {error}");
         }
         assert!(Message::read(b"\xff\xfe").is_err());
+    }
+
+    proptest! {
+        /// Whatever stands in the fields of a heartbeat, it is understood within its bounds or refused.
+        #[test]
+        fn no_value_breaks_the_reader(
+            seq in any::<i128>(), sent in any::<f64>(), period in any::<f64>(), boot_id in ".{0,80}", state in ".{0,10}", raw in "[\\[\\]{}\",:0-9a-e.+-]{0,40}",
+        ) {
+            let quoted = |text: &str| serde_json::Value::from(text).to_string();
+            let (boot_id, state) = (quoted(&boot_id), quoted(&state));
+            for body in [
+                format!(r#"{{"cluster":"a","endpoint":"b:1","seq":{seq},"boot_id":{boot_id}}}"#),
+                format!(r#"{{"cluster":"a","endpoint":"b:1","sent_at_ms":{sent:e},"period_ms":{period:e}}}"#),
+                format!(r#"{{"cluster":"a","endpoint":"b:1","state":{state},"report":{raw}}}"#),
+                raw,
+            ] {
+                if let Ok(message) = Message::read(body.as_bytes()) {
+                    prop_assert!(message.beat.period.is_none_or(|period| PERIODS.contains(&(period.as_secs_f64() * 1e3))));
+                    prop_assert_eq!(message.report.map(|report| report.as_bytes()[0]), message.report.map(|_| 0x7b));
+                }
+            }
+        }
     }
 }

@@ -160,6 +160,8 @@ fn read_v2(bytes: &[u8]) -> Said {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -248,6 +250,18 @@ mod tests {
             b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03\0\0\0\0\0\0\0\0\0\0\0".to_vec(),
         ] {
             assert_eq!(read(&wrong), Said::Wrong, "{wrong:?}");
+        }
+    }
+
+    proptest! {
+        /// Whatever comes is read, waited for or refused, and no header is longer than what has come.
+        #[test]
+        fn no_bytes_break_the_reader(begin in 0_usize..4, rest in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let begins: [&[u8]; 4] = [b"", b"PROXY TCP4 1.2.3.4 ", b"\r\n\r\n\0\r\nQUIT\n", b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0"];
+            let bytes = [begins[begin], &rest].concat();
+            if let Said::Whole(length, _) = read(&bytes) {
+                prop_assert!(length <= bytes.len());
+            }
         }
     }
 }

@@ -206,6 +206,8 @@ fn varint(bytes: &mut &[u8]) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -261,5 +263,16 @@ mod tests {
             assert_eq!(served(&end(bad, ""), b"\0\0\0\0\x02\x08\x01"), None);
         }
         assert_eq!(served(&end(Some("0"), ""), b"?"), None);
+    }
+
+    proptest! {
+        /// Whatever a server answers with is a status or none.
+        #[test]
+        fn no_message_breaks_the_reader(bytes in proptest::collection::vec(any::<u8>(), 0..60)) {
+            let length = u32::try_from(bytes.len()).unwrap().to_be_bytes();
+            prop_assert!(bytes.len() >= 5 || status(&bytes).is_none());
+            let read = status(&[&[0][..], &length, &bytes].concat());
+            prop_assert!(!bytes.is_empty() || read == Some(0));
+        }
     }
 }
