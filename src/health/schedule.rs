@@ -53,8 +53,11 @@ pub struct Slots {
     runs: u64,
 }
 
-/// Slots lie on multiples of this, so that the probes of many endpoints share one waking of their thread.
-const GRAIN: Duration = Duration::from_millis(10);
+/// Slots lie on multiples of the coarsest of these that the jitter hides, so that the probes of many endpoints share one waking of
+/// their thread.
+const GRAINS: [Duration; 3] = [Duration::from_millis(50), Duration::from_millis(20), FINEST];
+/// And of this where it hides none.
+const FINEST: Duration = Duration::from_millis(10);
 /// Gaps shorter than this are kept as they are: rounding would change them noticeably.
 const MIN_ROUNDED: Duration = Duration::from_millis(100);
 
@@ -128,17 +131,29 @@ impl Slots {
     /// Plans the slot after the last one. From the phase, endpoints that were probed together part again.
     fn plan(&mut self, from_phase: bool, rng: &mut fastrand::Rng) {
         let interval = self.interval();
-        let gap = if from_phase && self.pace == Pace::Normal {
-            round(interval.mul_f64(self.phase)).clamp(self.spacing().min(interval), interval)
-        } else {
-            moved(interval, self.timing.jitter, rng)
-        };
-        self.next = on_grain(self.slot + gap, gap);
+        let jitter = self.timing.jitter;
+        let grain = grain(interval, jitter);
+        if from_phase && self.pace == Pace::Normal {
+            let gap = round(interval.mul_f64(self.phase), grain).clamp(self.spacing().min(interval), interval);
+            self.next = on_grain(self.slot + gap, gap, grain);
+            return;
+        }
+        let gap = moved(interval, jitter, rng);
+        self.next = on_grain(self.slot + gap, gap, grain);
+        let most = interval.mul_f64(jitter.get());
+        if grain <= most {
+            // As far as the jitter goes, and no farther.
+            if self.next > self.slot + interval + most {
+                self.next = self.next - grain;
+            } else if self.next < self.slot + interval - most {
+                self.next = self.next + grain;
+            }
+        }
     }
 
     /// Moves the next slot by whole intervals until it is far enough after `now`.
     fn skip_missed(&mut self, now: Timestamp) {
-        let interval = self.interval().max(GRAIN);
+        let interval = self.interval().max(FINEST);
         // Half of it, so that a timer that fires a little late never costs a slot.
         let earliest = now + self.spacing().mul_f64(0.5 * (1.0 - self.timing.jitter.get()));
         let behind = earliest.since(self.next);
@@ -167,19 +182,24 @@ fn moved(interval: Duration, jitter: Ratio, rng: &mut fastrand::Rng) -> Duration
     interval.mul_f64(1.0 + jitter.get() * (2.0 * rng.f64() - 1.0))
 }
 
+/// What slots of this interval lie on multiples of.
+fn grain(interval: Duration, jitter: Ratio) -> Duration {
+    let hidden = interval.mul_f64(jitter.get());
+    GRAINS.into_iter().find(|grain| *grain <= hidden).unwrap_or(FINEST)
+}
+
 /// The multiple of the grain that is nearest to `at`, so that probes are neither more nor fewer by it.
-fn on_grain(at: Timestamp, gap: Duration) -> Timestamp {
+fn on_grain(at: Timestamp, gap: Duration, grain: Duration) -> Timestamp {
     if gap < MIN_ROUNDED {
         return at;
     }
-    let grain = u64::try_from(GRAIN.as_nanos()).unwrap_or(u64::MAX);
-    let at = at + GRAIN / 2;
-    at - Duration::from_nanos(at.as_nanos() % grain)
+    let at = at + grain / 2;
+    at - Duration::from_nanos(at.as_nanos() % u64::try_from(grain.as_nanos()).unwrap_or(u64::MAX))
 }
 
-fn round(span: Duration) -> Duration {
-    let grains = (span.as_nanos() + GRAIN.as_nanos() / 2) / GRAIN.as_nanos();
-    GRAIN.saturating_mul(u32::try_from(grains).unwrap_or(u32::MAX))
+fn round(span: Duration, grain: Duration) -> Duration {
+    let grains = (span.as_nanos() + grain.as_nanos() / 2) / grain.as_nanos();
+    grain.saturating_mul(u32::try_from(grains).unwrap_or(u32::MAX))
 }
 
 /// Where in the interval the probe has its slots: the same for the same endpoint and probe, spread evenly over all.
@@ -277,8 +297,39 @@ mod tests {
                 moments.insert(slots.next());
             }
         }
-        assert!(moments.iter().all(|moment| moment.as_nanos().is_multiple_of(10_000_000)));
-        assert!(moments.len() < 600, "1000 runs at {} moments", moments.len());
+        assert!(moments.iter().all(|moment| moment.as_nanos().is_multiple_of(50_000_000)));
+        assert!(moments.len() < 260, "1000 runs at {} moments", moments.len());
+    }
+
+    #[test]
+    fn slots_are_no_coarser_than_the_jitter() {
+        let check = |interval: u64, jitter: f64, wanted: u64| {
+            let found = grain(Duration::from_millis(interval), Ratio::try_new(jitter).unwrap());
+            assert_eq!(found, Duration::from_millis(wanted), "{interval} ms moved by {jitter}");
+        };
+        check(2000, 0.1, 50);
+        check(500, 0.1, 50);
+        check(400, 0.1, 20);
+        check(100, 0.1, 10);
+        check(2000, 0.01, 20);
+        check(2000, 0.0, 10);
+    }
+
+    #[test]
+    fn rounding_keeps_the_mean_and_the_bounds_whatever_the_jitter() {
+        let rng = &mut fastrand::Rng::with_seed(7);
+        for (interval, jitter) in [(1000_u64, 0.05), (500, 0.1), (700, 0.3), (150, 0.1)] {
+            let mut slots = Slots::new(timing(interval, interval, interval, jitter), EndpointId(5), "ready", at(3));
+            slots.take(at(3), rng);
+            slots.take(slots.next(), rng);
+            let starts = starts(&mut slots, 2000 * interval, rng);
+            let span = Duration::from_millis(interval).mul_f64(jitter).as_millis();
+            let (least, most) = (u128::from(interval) - span, u128::from(interval) + span);
+            for gap in starts.windows(2).map(|pair| u128::from(pair[1] - pair[0])) {
+                assert!((least..=most).contains(&gap), "{gap} ms where {least} to {most} may be");
+            }
+            assert!((1970..=2030).contains(&starts.len()), "{} slots in 2000 intervals of {interval} ms", starts.len());
+        }
     }
 
     #[test]
