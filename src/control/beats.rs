@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 
@@ -13,11 +14,15 @@ use crate::control::announcer::Announcer;
 use crate::health::signal::{BeatResult, Observation, Signal};
 use crate::heartbeat::{self, Directory, FirstBeat, Gate, Identity, Pushed, Service};
 use crate::net::listen::ListenSocket;
+use crate::runtime::clock;
 use crate::runtime::task::Owned;
 use crate::tls::Renewable;
 
 /// How many beats may wait for control; the connections of those that come then wait.
 const WAITING: usize = 1024;
+/// From one taking in of beats to the next, if nothing else wakes us: ten thousand senders come ten at a time, and who is alone does not
+/// wait.
+const GATHER: Duration = Duration::from_millis(1);
 
 /// What control has to do with heartbeats.
 #[derive(Debug)]
@@ -26,6 +31,8 @@ pub(super) struct Beats {
     pushed: mpsc::Receiver<Pushed>,
     newcomers: mpsc::Receiver<FirstBeat>,
     service: Rc<Service>,
+    /// Until then beats are gathered.
+    gather_until: Timestamp,
     /// What is listened on; ends when dropped.
     open: Vec<Open>,
 }
@@ -63,7 +70,7 @@ impl Beats {
         let (first, newcomers) = mpsc::channel(WAITING);
         let counts = announcer.shared.tallies.heartbeats().clone();
         let service = Rc::new(Service::new(Rc::clone(&directory), sender, first, proxy, counts));
-        Self { directory, pushed, newcomers, service, open: Vec::new() }
+        Self { directory, pushed, newcomers, service, gather_until: Timestamp::ZERO, open: Vec::new() }
     }
 
     /// Takes heartbeats in on these sockets from now on, and on no others: who is connected by them ends its beat.
@@ -86,11 +93,19 @@ impl Beats {
 
     /// Waits for the next beat; for ever if none can come. Nothing is lost if it is dropped.
     pub(super) async fn next(&mut self) -> Came {
+        if self.gather_until > clock::now() {
+            tokio::time::sleep_until(clock::instant(self.gather_until)).await;
+        }
         tokio::select! {
             Some(pushed) = self.pushed.recv() => Came::Beat(pushed),
             Some(first) = self.newcomers.recv() => Came::First(first),
             else => std::future::pending().await,
         }
+    }
+
+    /// Beats have been taken in.
+    pub(super) fn taken(&mut self, now: Timestamp) {
+        self.gather_until = now + GATHER;
     }
 
     /// The next beat, if one is there.

@@ -352,11 +352,13 @@ impl Control {
             Heard::Signal(signal) => self.hear_signals(signal),
             Heard::Resolved(id) => self.hear_resolved(id),
             Heard::Discovered(found) => self.moves.hear(found, &self.wards),
-            Heard::Beat(came) => self.hear_beats(came),
+            Heard::Beat(came) => self.hear_came(came),
             Heard::Configuration(read) => self.compare(*read),
             Heard::Fleet(word) => self.fleet.hear(word, clock::now()),
             Heard::Time => {}
         }
+        // What has come is read before anybody is judged by its absence.
+        self.hear_beats();
         self.tick(clock::now());
     }
 
@@ -430,15 +432,15 @@ impl Control {
         }
     }
 
-    fn hear_beats(&mut self, first: Came) {
-        self.hear_came(first);
-        for _ in 1..BATCH {
+    fn hear_beats(&mut self) {
+        for _ in 0..BATCH {
             let Some(came) = self.beats.try_next() else { return };
             self.hear_came(came);
         }
     }
 
     fn hear_came(&mut self, came: Came) {
+        self.beats.taken(clock::now());
         match came {
             Came::Beat(beat) => self.hear_beat(beat),
             Came::First(first) => self.joins.hear(first, &self.wards),

@@ -59,10 +59,11 @@ pub fn serve(
             if stream.set_nodelay(true).is_err() {
                 return;
             }
+            // On the heap, each for itself: the room of a handshake would be ten thousand times there for nothing.
             match tls {
-                None => connection(stream, &name, &service, closed).await,
-                Some(tls) => match tokio::time::timeout(HANDSHAKE_TIMEOUT, shake_hands(stream, &tls, &turns)).await {
-                    Ok(Ok(stream)) => connection(stream, &name, &service, closed).await,
+                None => Box::pin(connection(stream, &name, &service, closed)).await,
+                Some(tls) => match Box::pin(tokio::time::timeout(HANDSHAKE_TIMEOUT, shake_hands(stream, &tls, &turns))).await {
+                    Ok(Ok(stream)) => Box::pin(connection(stream, &name, &service, closed)).await,
                     Ok(Err(error)) if has_left(&error) => {}
                     Ok(Err(error)) => service.unsecured(&error.to_string()),
                     Err(_) => service.unsecured("not done in time"),
