@@ -381,7 +381,7 @@ impl Endpoint {
             probes: view.probes.iter().map(Probe::of).collect(),
             most_requests: view.most_requests,
             role: view.role.as_ref().map(Role::of),
-            heartbeat: view.heartbeat.as_ref().map(Heartbeat::of),
+            heartbeat: view.heartbeat.as_deref().map(Heartbeat::of),
         }
     }
 }

@@ -64,7 +64,8 @@ impl Probe {
         let (address, probe, tls) =
             probe::plain(&self.target, TIMEOUT).map_err(|wanted| Failure::new(format!("{}: {wanted}", plain(&self.target))))?;
         let approach = Approach { tls, ..Approach::default() };
-        let asked = Asked { probes: vec![probe], report: Some(Spec::default()), rules: Vec::new(), fetched: None, approach };
+        let asked =
+            Asked { probes: vec![Arc::new(probe)], report: Some(Spec::default()), rules: Vec::new(), fetched: None, approach };
         let probed = online(async { Ok(asked.ask(&address).await) })?;
         out.print(&finding::render(&self.target, &probed))?;
         Ok(exit(&[probed]))
@@ -92,7 +93,7 @@ fn exit(all: &[Probed]) -> ExitCode {
 /// How each endpoint is asked.
 #[derive(Debug)]
 struct Asked {
-    probes: Vec<ProbeSpec>,
+    probes: Vec<Arc<ProbeSpec>>,
     report: Option<Spec>,
     rules: Vec<Rule>,
     /// The pace of a report from a path of its own.

@@ -377,8 +377,8 @@ pub struct Cluster {
     pub limits: Limits,
     /// How health is judged.
     pub health: Policy,
-    /// The probes; names and order are those of `health.probes`.
-    pub probes: Vec<ProbeSpec>,
+    /// The probes, shared by all endpoints; names and order are those of `health.probes`.
+    pub probes: Vec<Arc<ProbeSpec>>,
     /// The report, unless `report` is off.
     pub report: Option<report::spec::Spec>,
     /// The pace of a report that is fetched from a path of its own.

@@ -67,7 +67,7 @@ impl Watcher {
         };
         let plan = Plan {
             endpoint: Arc::clone(&endpoint),
-            probes: vec![spec],
+            probes: vec![Arc::new(spec)],
             report: None,
             report_timing: timing,
             approach: Approach::default(),

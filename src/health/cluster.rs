@@ -275,7 +275,7 @@ impl Cluster {
             report_voids: endpoint.reports.voids(),
             report_at: endpoint.reports.at(),
             probes: endpoint.probes.views(&self.policy),
-            heartbeat: self.heartbeat(id),
+            heartbeat: self.heartbeat(id).map(Box::new),
             role: self.role_view(endpoint),
             most_requests: endpoint.wishes.most_requests(),
             next_change: endpoint.next_change(&self.policy, self.is_frozen()),

@@ -30,9 +30,9 @@ const SLIGHT: f64 = 0.005;
 const PILE: f64 = 1.5;
 const SOME: f64 = 4.0;
 
-/// An endpoint on its way back.
+/// An endpoint on its way back. What most endpoints are not on takes no room in them.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub(super) struct Ramp(Option<Climb>);
+pub(super) struct Ramp(Option<Box<Climb>>);
 
 /// What a step has shown so far does not outlive the process.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -54,7 +54,7 @@ struct Climb {
 impl Ramp {
     /// Begins at the floor.
     pub(super) fn begin(&mut self, policy: &SlowStart, now: Timestamp) {
-        self.0 = Some(Climb {
+        self.0 = Some(Box::new(Climb {
             since: now,
             stepped: now,
             share: policy.floor.get(),
@@ -62,7 +62,7 @@ impl Ramp {
             latencies: Sketch::default(),
             in_flight: 0,
             theirs: (0.0, 0.0),
-        });
+        }));
     }
 
     /// Ends: it is out again, or nothing of this is wanted any more.

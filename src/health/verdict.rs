@@ -336,7 +336,7 @@ pub struct EndpointView {
     /// Its probes.
     pub probes: Vec<ProbeView>,
     /// Its heartbeats, if any are wanted.
-    pub heartbeat: Option<HeartbeatView>,
+    pub heartbeat: Option<Box<HeartbeatView>>,
     /// What it says that it is among its siblings, if it does and anybody listens.
     pub role: Option<RoleView>,
     /// The most requests at once that it asks for, if it does.

@@ -91,18 +91,7 @@ impl Line {
 
     /// What comes of it on the connection, if it can be asked at all.
     async fn exchange(&mut self, connection: Connection<Stream>, question: &Question<'_>) -> http::Result<Result<Answer, Fault>> {
-        let (target, lines) = (question.target()?, question.lines());
-        let head = RequestHead {
-            method: &question.check.method,
-            target: target.as_str(),
-            headers: &question.check.headers,
-            more: &lines,
-            host: Some(question.host()),
-            // The contract writes them so, and the simplest of servers compare letter by letter.
-            title_case: true,
-        };
-        let conversation = Conversation::new(connection, head, Empty::new());
-        Ok(self.hear(conversation).await)
+        Ok(self.hear(begin(connection, question)?).await)
     }
 
     async fn hear(&mut self, mut conversation: Conversation<Stream, Empty<Bytes>>) -> Result<Answer, Fault> {
@@ -116,6 +105,21 @@ impl Line {
         self.warm = conversation.finish().map(Warm::Http1);
         Ok(answer)
     }
+}
+
+/// The question as it is asked on a connection.
+fn begin(connection: Connection<Stream>, question: &Question<'_>) -> http::Result<Conversation<Stream, Empty<Bytes>>> {
+    let (target, lines) = (question.target()?, question.lines());
+    let head = RequestHead {
+        method: &question.check.method,
+        target: target.as_str(),
+        headers: &question.check.headers,
+        more: &lines,
+        host: Some(question.host()),
+        // The contract writes them so, and the simplest of servers compare letter by letter.
+        title_case: true,
+    };
+    Ok(Conversation::new(connection, head, Empty::new()))
 }
 
 /// The connection, if it can take a request: open, and nothing has come that nobody asked for.

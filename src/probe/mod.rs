@@ -7,6 +7,7 @@
 //! | file | owns |
 //! |---|---|
 //! | `probing` | the probes of one endpoint, and the orders they take |
+//! | `orders` | what control wants of them |
 //! | `rounds` | the task of one probe: wait for the slot, run, tell |
 //! | `run` | one run: ask, wait, judge |
 //! | `confirm` | several runs at once, when a suspicion is to be settled |
@@ -27,6 +28,7 @@ mod http2;
 mod lag;
 mod line;
 mod once;
+mod orders;
 mod probing;
 mod reading;
 mod request;

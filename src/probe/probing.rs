@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use http::{HeaderMap, Method};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 use crate::cluster::Endpoint;
 use crate::health::Pace;
@@ -15,7 +15,8 @@ use crate::health::policy::Timing;
 use crate::health::signal::Signal;
 use crate::probe::confirm::{Confirmer, Usual};
 use crate::probe::lag::ProbeLag;
-use crate::probe::rounds::{Orders, Purpose, Rounds};
+use crate::probe::orders::Orders;
+use crate::probe::rounds::{Purpose, Rounds};
 use crate::probe::run::Probe;
 use crate::probe::target::{Approach, Target};
 use crate::report::spec::{Format, Source, Spec};
@@ -28,7 +29,7 @@ pub struct Plan {
     /// The endpoint.
     pub endpoint: Arc<Endpoint>,
     /// Its probes; a result carries its probe's position here.
-    pub probes: Vec<ProbeSpec>,
+    pub probes: Vec<Arc<ProbeSpec>>,
     /// What is read of it, if anything.
     pub report: Option<Spec>,
     /// How often a report from a path of its own is fetched.
@@ -42,9 +43,9 @@ pub struct Plan {
 /// Probes that run for as long as this lives.
 #[derive(Debug)]
 pub struct Probing {
-    orders: watch::Sender<Orders>,
+    orders: Rc<Orders>,
     signals: mpsc::Sender<Signal>,
-    confirmers: Vec<Confirmer>,
+    confirmers: Box<[Confirmer]>,
     /// The last confirmations; they end when dropped.
     confirming: Vec<Owned>,
     /// End when dropped.
@@ -58,8 +59,7 @@ pub struct Probing {
 /// the probe waits. `lag` is set whenever a probe starts in a slot.
 #[must_use]
 pub fn start(plan: Plan, signals: mpsc::Sender<Signal>, lag: Arc<ProbeLag>) -> Probing {
-    // Fast is the pace of an endpoint of which nothing is known.
-    let (orders, _) = watch::channel(Orders { pace: Pace::Fast, asked: 0 });
+    let orders = Rc::<Orders>::default();
     let mut confirmers = Vec::new();
     let approach = plan.approach.clone();
     let (openings, now) = (Rc::clone(&plan.openings), clock::now());
@@ -73,16 +73,16 @@ pub fn start(plan: Plan, signals: mpsc::Sender<Signal>, lag: Arc<ProbeLag>) -> P
             let first = places.place(now);
             openings.set(places);
             let rounds = Rounds::new(endpoint, probe, purpose, first, Arc::clone(&lag), usual);
-            Owned::spawn(Box::new(rounds).go(orders.subscribe(), signals.clone()))
+            Owned::spawn(Box::new(rounds).go(Rc::clone(&orders), signals.clone()))
         })
         .collect();
-    Probing { orders, signals, confirmers, confirming: Vec::new(), _tasks: tasks }
+    Probing { orders, signals, confirmers: confirmers.into(), confirming: Vec::new(), _tasks: tasks }
 }
 
 impl Probing {
     /// Changes how often the probes run. What comes nearer by it is brought forward at once.
     pub fn set_pace(&self, pace: Pace) {
-        self.orders.send_if_modified(|orders| std::mem::replace(&mut orders.pace, pace) != pace);
+        self.orders.set_pace(pace);
     }
 
     /// Has each probe that asks the endpoint for an answer run so many times at once, beside its slots, each run on a
@@ -94,7 +94,7 @@ impl Probing {
     /// Asks every probe for a run at once, over a fresh connection. A run that is under way ends first; runs that are asked
     /// for are at least the fast interval apart, and one that comes too early is kept until then.
     pub fn probe_now(&self) {
-        self.orders.send_modify(|orders| orders.asked += 1);
+        self.orders.ask();
     }
 }
 

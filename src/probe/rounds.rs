@@ -3,11 +3,12 @@
 //! Results are never dropped. When control is behind, the task waits with its result, the slots that pass meanwhile are
 //! skipped, and no burst follows.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{mpsc, watch};
 
 use crate::base::time::Timestamp;
 use crate::cluster::Endpoint;
@@ -18,6 +19,7 @@ use crate::health::signal::{Observation, ProbeResult, ProbeRun, ReportReading, S
 use crate::probe::answer::Answer;
 use crate::probe::confirm::Usual;
 use crate::probe::lag::ProbeLag;
+use crate::probe::orders::Orders;
 use crate::probe::run::{Outcome, Probe};
 use crate::report::Asks;
 use crate::runtime::clock;
@@ -27,14 +29,6 @@ const LATE: Duration = Duration::from_millis(20);
 
 /// Intervals for which live traffic may stand in for a probe.
 const SPARED: u32 = 5;
-
-/// What control wants of the probes of one endpoint.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Orders {
-    pub(super) pace: Pace,
-    /// How often a run at once has been asked for.
-    pub(super) asked: u64,
-}
 
 /// What the results of a probe are for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,9 +80,10 @@ impl Rounds {
     }
 
     /// Runs the probe until nobody listens any more.
-    pub(super) async fn go(mut self: Box<Self>, mut orders: watch::Receiver<Orders>, signals: mpsc::Sender<Signal>) {
+    pub(super) async fn go(mut self: Box<Self>, orders: Rc<Orders>, signals: mpsc::Sender<Signal>) {
         self.probe.target.looked_up().await;
-        while let Some(fresh) = self.turn(&mut orders).await {
+        loop {
+            let fresh = self.turn(&orders).await;
             let state = self.endpoint.view().state.as_str();
             // On the heap, as is all that is not needed between runs: thousands of probes wait most of the time.
             let outcome = Box::pin(self.probe.run(state, fresh)).await;
@@ -115,32 +110,30 @@ impl Rounds {
         left
     }
 
-    /// Waits for the next run's turn: its slot, or an order. Returns whether it takes a fresh connection; `None` if nobody
-    /// gives orders any more.
-    async fn turn(&mut self, orders: &mut watch::Receiver<Orders>) -> Option<bool> {
+    /// Waits for the next run's turn: its slot, or an order. Returns whether it takes a fresh connection.
+    async fn turn(&mut self, orders: &Orders) -> bool {
         let idle = clock::now();
         loop {
-            let order = *orders.borrow_and_update();
-            self.obey(order);
+            self.obey(orders);
             let now = clock::now();
             if let Some(fresh) = self.take(idle, now) {
-                return Some(fresh);
+                return fresh;
             }
             let wake = if self.wanted { self.slots.next().min(self.patience) } else { self.slots.next() };
             tokio::select! {
                 () = tokio::time::sleep_until(clock::instant(wake)) => {}
-                changed = orders.changed() => changed.ok()?,
+                () = orders.changed() => {}
             }
         }
     }
 
-    fn obey(&mut self, order: Orders) {
+    fn obey(&mut self, orders: &Orders) {
         if self.purpose == Purpose::Report {
             return;
         }
-        self.slots.set_pace(order.pace, clock::now(), &mut self.rng);
-        self.wanted |= order.asked != self.heard;
-        self.heard = order.asked;
+        self.slots.set_pace(orders.pace(), clock::now(), &mut self.rng);
+        self.wanted |= orders.asked() != self.heard;
+        self.heard = orders.asked();
     }
 
     /// The run that may start now. One that was asked for takes a fresh connection: what live traffic met was a refused or

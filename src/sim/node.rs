@@ -1,6 +1,7 @@
 //! One endpoint of an arena: its mood, its probes' slots, who waits for it, and what its traffic has shown since it was last looked at.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::balance::Standing;
@@ -116,7 +117,7 @@ pub(super) struct Node {
 }
 
 impl Node {
-    pub(super) fn new(id: EndpointId, sky: Sky, probes: &[ProbeSpec], now: Timestamp) -> Self {
+    pub(super) fn new(id: EndpointId, sky: Sky, probes: &[Arc<ProbeSpec>], now: Timestamp) -> Self {
         Self {
             id,
             mood: Mood::Well,

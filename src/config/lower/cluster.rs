@@ -1,5 +1,7 @@
 //! Owns the lowering of clusters and their endpoints.
 
+use std::sync::Arc;
+
 use crate::base::address::Host;
 use crate::config::defaults;
 use crate::config::lower::affinity::{balance, sticky};
@@ -65,7 +67,7 @@ fn cluster(at: &At<'_>, raw: &raw::Cluster) -> Cluster {
         pool: pool(&at.key("pool"), raw.pool.as_ref()),
         limits: Limits { asked: !lowered.policy.advisers.is_empty(), ..limits(&at.key("limits"), raw.limits.as_ref()) },
         health: lowered.policy,
-        probes: lowered.probes,
+        probes: lowered.probes.into_iter().map(Arc::new).collect(),
         report: lowered.report,
         report_timing: lowered.report_timing,
         references: lowered.references,

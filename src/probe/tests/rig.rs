@@ -86,7 +86,7 @@ impl Rig {
         let lag = Arc::<ProbeLag>::default();
         let plan = Plan {
             endpoint: Arc::clone(&endpoint),
-            probes,
+            probes: probes.into_iter().map(Arc::new).collect(),
             report,
             report_timing: timing(LONG),
             approach: Approach::default(),

@@ -4,6 +4,7 @@
 //! does, and one that answers wrongly answers. So the probes that would see a fault are counted first; if they are too
 //! few for `require`, probes never find it, and saying so is the most useful line of a plan.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::balance::Algorithm;
@@ -188,7 +189,7 @@ fn sooner(a: Option<Found>, b: Option<Found>) -> Option<Found> {
 /// From the end of a fault until the endpoint is available again; what a hold-down adds is not in it.
 pub(super) fn recovery(cluster: &Cluster, assumed: &Assumptions) -> Option<Span> {
     let rise = cluster.health.thresholds.rise.get();
-    let leg = |probe: &ProbeSpec| {
+    let leg = |probe: &Arc<ProbeSpec>| {
         let quick = assumed.round_trip.min(probe.timing.timeout);
         Leg::new(probe.timing, probe.timing.down_interval, quick, rise)
     };
