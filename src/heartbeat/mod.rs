@@ -8,6 +8,7 @@
 //! | file | owns |
 //! |---|---|
 //! | `serve` | sockets, connections and their bounds |
+//! | `line` | a connection between two beats, and how far an answer on it has got |
 //! | `service` | from a request to its answer |
 //! | `message` | the bytes of a beat, and of its ack |
 //! | `directory` | which endpoints may be spoken for, and by which token |
@@ -15,6 +16,7 @@
 //! | `rate` | how often one sender may speak |
 
 mod directory;
+mod line;
 mod message;
 mod rate;
 mod refusal;

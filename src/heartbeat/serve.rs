@@ -1,15 +1,20 @@
 //! The sockets that heartbeats come in by: accept, TLS, HTTP/1.1, and the bounds that keep senders from starving each other.
 
+use std::cell::Cell;
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::io;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::StatusCode;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use rustls::server::Acceptor;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -17,9 +22,12 @@ use tokio::sync::{Semaphore, watch};
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use crate::base::time::Timestamp;
+use crate::heartbeat::line::{self, Line, Stage};
 use crate::heartbeat::service::Service;
 use crate::net::accept::accept;
-use crate::runtime::task;
+use crate::runtime::timer::Deadline;
+use crate::runtime::{clock, task};
 use crate::tls::Renewable;
 
 /// Connections at a time, for each socket; more wait to be accepted. Room for ten thousand senders and as many that reconnect.
@@ -87,26 +95,113 @@ fn has_left(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset)
 }
 
-async fn connection<S>(stream: S, name: &Arc<str>, service: &Service, mut closed: watch::Receiver<()>)
+/// Takes beats in by a connection until it ends. Between two of them nothing is kept but the stream.
+async fn connection<S>(mut stream: S, name: &Arc<str>, service: &Service, mut closed: watch::Receiver<()>)
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    let answering = service_fn(|request| async { Ok::<_, Infallible>(service.answer(request, name).await) });
-    let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(BUFFER).auto_date_header(false);
-    let mut serving = pin!(http.serve_connection(TokioIo::new(stream), answering));
-    let ended = tokio::select! {
-        ended = serving.as_mut() => ended,
-        _ = closed.changed() => {
-            serving.as_mut().graceful_shutdown();
-            serving.await
+    let seat = Seat { name, service, stage: Rc::default(), patience: Deadline::unset() };
+    let mut leaving = pin!(async { drop(closed.changed().await) });
+    let mut first = Bytes::new();
+    loop {
+        seat.patience.set(clock::now() + HEAD_TIMEOUT);
+        if first.is_empty() {
+            match seat.idle(&mut stream, leaving.as_mut()).await {
+                Some(bytes) => first = bytes,
+                // What TLS says at its end needs no answer.
+                None => {
+                    return poll_fn(|cx| {
+                        drop(Pin::new(&mut stream).poll_shutdown(cx));
+                        Poll::Ready(())
+                    })
+                    .await;
+                }
+            }
         }
-    };
-    if let Err(error) = ended {
-        if error.is_parse() {
-            service.garbled(&format!("no HTTP: {error}"));
-        } else {
-            tracing::debug!(%error, "a heartbeat's connection ended badly");
+        // On the heap, so that a connection on which nothing is said is rid of it.
+        match Box::pin(seat.serve(stream, first, leaving.as_mut())).await {
+            Some(rest) => (stream, first) = rest,
+            None => return,
         }
+    }
+}
+
+/// What one connection is served with.
+struct Seat<'a> {
+    name: &'a Arc<str>,
+    service: &'a Service,
+    stage: Rc<Cell<Stage>>,
+    /// Until then the head of the next beat must be there.
+    patience: Deadline,
+}
+
+impl Seat<'_> {
+    /// Waits for the first bytes of a beat; `None` if the connection is over.
+    async fn idle<S, L>(&self, stream: &mut S, mut leaving: Pin<&mut L>) -> Option<Bytes>
+    where
+        S: AsyncRead + Unpin,
+        L: Future<Output = ()>,
+    {
+        poll_fn(|cx| {
+            if let Poll::Ready(read) = line::poll_first(stream, cx) {
+                return Poll::Ready(read.ok().filter(|bytes| !bytes.is_empty()));
+            }
+            let over = self.patience.poll_reached(cx).is_ready() || leaving.as_mut().poll(cx).is_ready();
+            if over { Poll::Ready(None) } else { Poll::Pending }
+        })
+        .await
+    }
+
+    /// Answers until nothing is left to be answered; then the stream comes back, with what has been read of the next beat. `None` if the
+    /// connection has ended.
+    async fn serve<S, L>(&self, stream: S, first: Bytes, mut leaving: Pin<&mut L>) -> Option<(S, Bytes)>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + 'static,
+        L: Future<Output = ()>,
+    {
+        let answering = service_fn(|request| {
+            self.patience.set(Timestamp::NEVER);
+            self.stage.set(Stage::Asked);
+            async {
+                let answer = self.service.answer(request, self.name).await;
+                self.patience.set(clock::now() + HEAD_TIMEOUT);
+                // Of what is refused the rest may be still to come.
+                if answer.status() == StatusCode::OK {
+                    self.stage.set(Stage::Answered);
+                }
+                Ok::<_, Infallible>(answer)
+            }
+        });
+        self.stage.set(Stage::Asked);
+        let mut http = http1::Builder::new();
+        http.header_read_timeout(None).max_buf_size(BUFFER).auto_date_header(false);
+        let mut serving = http.serve_connection(TokioIo::new(Line::new(stream, first, Rc::clone(&self.stage))), answering);
+        let mut left = false;
+        let ended = poll_fn(|cx| {
+            if let Poll::Ready(ended) = Pin::new(&mut serving).poll(cx) {
+                return Poll::Ready(Some(ended));
+            }
+            if !left && leaving.as_mut().poll(cx).is_ready() {
+                left = true;
+                Pin::new(&mut serving).graceful_shutdown();
+                cx.waker().wake_by_ref();
+            }
+            match self.stage.get() {
+                Stage::Sent if !left => Poll::Ready(None),
+                _ if self.patience.poll_reached(cx).is_ready() => Poll::Ready(Some(Ok(()))),
+                _ => Poll::Pending,
+            }
+        })
+        .await;
+        match ended {
+            None => {
+                let parts = serving.into_parts();
+                return Some((parts.io.into_inner().into_stream(), parts.read_buf));
+            }
+            Some(Ok(())) => {}
+            Some(Err(error)) if error.is_parse() => self.service.garbled(&format!("no HTTP: {error}")),
+            Some(Err(error)) => tracing::debug!(%error, "a heartbeat's connection ended badly"),
+        }
+        None
     }
 }

@@ -255,6 +255,46 @@ fn what_is_no_request_for_heartbeats_changes_nothing() {
 }
 
 #[test]
+fn beats_on_one_connection_are_answered_one_by_one_however_their_bytes_come() {
+    run(async {
+        let rig = rig();
+        let mut stream = TcpStream::connect(rig.address).await.unwrap();
+        let mut acked = Vec::new();
+        let one = |seq: u32| beat(TOKEN, &format!(r#"{{"cluster":"app","endpoint":"10.0.0.1:9000","seq":{seq}}}"#));
+        let close = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap().replacen("\r\n", "\r\nConnection: close\r\n", 1);
+        // Two and half of a third at once; the rest of it, and what is refused between two beats.
+        let (third, refused) = (one(3), beat("no-token", r#"{"cluster":"app","endpoint":"10.0.0.1:9000"}"#));
+        let (begun, rest) = third.split_at(third.len() / 2);
+        let pieces = [[one(1), one(2), begun.to_vec()].concat(), rest.to_vec(), refused, one(4), close(one(5)).into_bytes()];
+        let answers = [2, 1, 1, 1, 1];
+        for (piece, answers) in pieces.iter().zip(answers) {
+            stream.write_all(piece).await.unwrap();
+            let wanted = acked.len() + answers;
+            while acked.len() < wanted {
+                acked.push(next_answer(&mut stream).await);
+            }
+        }
+        let seqs: Vec<Option<u64>> = acked.iter().map(|answer| body_of(answer)["seq"].as_u64()).collect();
+        assert_eq!(seqs, [Some(1), Some(2), Some(3), None, Some(4), Some(5)]);
+        assert_eq!(stream.read(&mut [0]).await.unwrap(), 0, "who asked for the end gets it");
+    });
+}
+
+/// One whole answer, by its length.
+async fn next_answer(stream: &mut TcpStream) -> String {
+    let mut answer = Vec::new();
+    loop {
+        answer.push(stream.read_u8().await.unwrap());
+        let text = String::from_utf8_lossy(&answer).to_lowercase();
+        let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+        let length = head.split_once("content-length: ").unwrap().1;
+        if body.len() == length.split("\r\n").next().unwrap().parse::<usize>().unwrap() {
+            return String::from_utf8(answer).unwrap();
+        }
+    }
+}
+
+#[test]
 fn a_sender_that_floods_is_held_up_and_no_other() {
     run(async {
         let rig = rig();
