@@ -13,12 +13,13 @@ use crate::health::verdict::{Code, State, Transition};
 use crate::heartbeat::Counts;
 use crate::telemetry::cell::BUCKETS;
 use crate::telemetry::names::{self, Metric};
+use crate::telemetry::series::Series;
 
 /// Counts with one writer, control; any thread may read and collect.
 #[derive(Debug)]
 pub struct Tallies {
-    transitions: IntCounterVec,
-    ejections: IntCounterVec,
+    transitions: Series,
+    ejections: Series,
     withheld: IntCounterVec,
     probe_durations: HistogramVec,
     heartbeats: Counts,
@@ -44,8 +45,8 @@ impl Tallies {
     pub(super) fn new() -> Self {
         let last = names::CONFIG_LAST_RELOAD;
         let tallies = Self {
-            transitions: counter(names::TRANSITIONS),
-            ejections: counter(names::EJECTIONS),
+            transitions: Series::new(names::TRANSITIONS),
+            ejections: Series::new(names::EJECTIONS),
             withheld: counter(names::EJECTIONS_WITHHELD),
             probe_durations: histogram(names::PROBE_DURATION),
             heartbeats: Counts::default(),
@@ -78,9 +79,9 @@ impl Tallies {
     pub(super) fn transition(&self, cluster: &str, endpoint: &str, transition: &Transition) {
         let reason = transition.reasons.first().map(|reason| reason.code.to_string()).unwrap_or_default();
         let Transition { from, to, .. } = transition;
-        self.transitions.with_label_values(&[cluster, endpoint, from.as_str(), to.as_str(), &reason]).inc();
+        self.transitions.inc(&[cluster, endpoint, from.as_str(), to.as_str(), &reason]);
         if is_ejection(*from, *to) {
-            self.ejections.with_label_values(&[cluster, endpoint, &reason]).inc();
+            self.ejections.inc(&[cluster, endpoint, &reason]);
         }
     }
 
@@ -108,20 +109,19 @@ impl Tallies {
 
     /// Drops the series of an endpoint that left.
     pub(super) fn forget_endpoint(&self, cluster: &str, endpoint: &str) {
-        let gone = [("cluster", cluster), ("endpoint", endpoint)];
-        forget(&self.transitions, &gone);
-        forget(&self.ejections, &gone);
-        forget(self.heartbeats.series(), &gone);
+        for series in [&self.transitions, &self.ejections, self.heartbeats.series()] {
+            series.forget(&[cluster, endpoint]);
+        }
     }
 
     /// Drops the series of a cluster that left.
     pub(super) fn forget_cluster(&self, cluster: &str) {
+        for series in [&self.transitions, &self.ejections, self.heartbeats.series()] {
+            series.forget(&[cluster]);
+        }
         let gone = [("cluster", cluster)];
-        forget(&self.transitions, &gone);
-        forget(&self.ejections, &gone);
         forget(&self.withheld, &gone);
         forget(&self.probe_durations, &gone);
-        forget(self.heartbeats.series(), &gone);
         forget(&self.heartbeat_delays, &gone);
     }
 
@@ -172,7 +172,7 @@ mod tests {
     #[test]
     fn only_leaving_the_available_for_a_sickness_is_an_ejection() {
         let tallies = Tallies::new();
-        let ejections = || tallies.ejections.with_label_values(&["app", "a:1", "refused"]).get();
+        let ejections = || tallies.ejections.get(&["app", "a:1", "refused"]);
         let go = |from, to| tallies.transition("app", "a:1", &transition(from, to, Some(Code::Refused)));
         go(State::Healthy, State::Unhealthy);
         go(State::Degraded, State::Ejected);

@@ -5,9 +5,9 @@ use std::collections::HashSet;
 
 use http::StatusCode;
 use prometheus::core::Collector;
-use prometheus::{IntCounterVec, Opts};
 
 use crate::telemetry::names;
+use crate::telemetry::series::Series;
 
 /// Most kinds of refusals that are explained in the log, each once for a cluster.
 const EXPLAINED: usize = 256;
@@ -90,25 +90,23 @@ impl Refusal {
 
 /// The counts of heartbeats. Cheap to clone; all clones share them.
 #[derive(Debug, Clone)]
-pub struct Counts(IntCounterVec);
+pub struct Counts(Series);
 
 impl Default for Counts {
     fn default() -> Self {
-        let metric = names::HEARTBEATS;
-        let opts = Opts::new(metric.name, metric.help);
-        Self(IntCounterVec::new(opts, metric.labels).expect("names and labels are well-formed constants"))
+        Self(Series::new(names::HEARTBEATS))
     }
 }
 
 impl Counts {
     /// Counts one. Labels of what is not configured are empty: senders make no series.
     pub fn count(&self, cluster: &str, endpoint: &str, result: &str) {
-        self.0.with_label_values(&[cluster, endpoint, result]).inc();
+        self.0.inc(&[cluster, endpoint, result]);
     }
 
     /// The series, to be dropped with their endpoint.
     #[must_use]
-    pub const fn series(&self) -> &IntCounterVec {
+    pub const fn series(&self) -> &Series {
         &self.0
     }
 

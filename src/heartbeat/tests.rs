@@ -101,7 +101,7 @@ impl Rig {
     }
 
     fn count(&self, cluster: &str, endpoint: &str, result: &str) -> u64 {
-        self.counts.series().with_label_values(&[cluster, endpoint, result]).get()
+        self.counts.series().get(&[cluster, endpoint, result])
     }
 }
 

@@ -7,3 +7,4 @@ pub mod cell;
 pub mod lanes;
 pub mod log;
 pub mod names;
+pub mod series;
