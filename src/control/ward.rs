@@ -153,9 +153,9 @@ impl Ward {
         self.config.health.probes.is_empty()
     }
 
-    /// Whether every endpoint has had its first verdict.
+    /// Whether every endpoint has had its first verdict, and the snapshot says so: whoever is told that all is ready may ask at once.
     pub(super) const fn has_first_verdicts(&self) -> bool {
-        self.health.settled()
+        self.health.settled() && self.pacer.due().is_none()
     }
 
     /// The same, and endpoints that are to be discovered have been.
