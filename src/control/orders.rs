@@ -244,7 +244,8 @@ mod tests {
         assert!(!orders.reach(|_| addresses(&["d:1"])));
         assert_eq!(orders, Orders::default());
         // An order that has run out reaches nobody.
-        orders.note_whole("app", &[], OperatorState::Maintenance, Some(clock::now()), None);
+        let over = clock::now() - Duration::from_secs(1);
+        orders.note_whole("app", &[], OperatorState::Maintenance, Some(over), None);
         assert!(!orders.reach(|_| addresses(&["d:1"])));
     }
 

@@ -22,9 +22,11 @@ use crate::control::tallies::Tallies;
 use crate::control::wards::Wards;
 use crate::control::watched::Watcher;
 use crate::control::world::world;
-use crate::health::signal::{Beat, BeatState, Failure, Observation, OperatorState, ProbeResult, ProbeRun, Signal, Stamps};
+use crate::health::signal::{
+    Beat, BeatResult, BeatState, Failure, Observation, OperatorState, ProbeResult, ProbeRun, Signal, Stamps,
+};
 use crate::health::verdict::State;
-use crate::heartbeat::{FirstBeat, Joined};
+use crate::heartbeat::{FirstBeat, Joined, Pushed};
 use crate::runtime::thread::block_on;
 
 const fn at(millis: u64) -> Timestamp {
@@ -441,6 +443,32 @@ fn no_more_join_than_may() {
         open.pass(at(1000));
         assert_eq!(open.states().len(), MOST_JOINED);
         assert!(matches!(open.knock("10.9.9.9:80", at(1001)).try_recv(), Ok(None)));
+    })
+    .unwrap();
+}
+
+#[test]
+fn each_beat_of_a_batch_is_answered_with_what_it_was_taken_for() {
+    block_on(async {
+        let mut bed = Bed::new(parse(
+            "heartbeats: { address: 127.0.0.1:9901 }
+listeners:
+  - { address: 127.0.0.1:8080, cluster: app }
+clusters:
+  - { name: app, endpoints: [127.0.0.1:9001], health: { heartbeat: { period: 200ms, ttl: 1s } } }
+",
+        ));
+        let endpoint = bed.endpoint("app", "127.0.0.1:9001");
+        let results = ["before", "now", "before", "now"].map(|boot_id| {
+            let beat = Beat { boot_id: Some(boot_id.into()), ..Beat::default() };
+            let (endpoint, (taken, _)) = (Arc::clone(&endpoint), oneshot::channel());
+            let mut pushed = Pushed { endpoint, at: at(1000), beat, report: None, taken };
+            for signal in beats::signals(&mut pushed) {
+                assert_eq!(bed.wards.apply(signal, at(1000)), None);
+            }
+            beats::count(&pushed, &bed.wards.announcer)
+        });
+        assert_eq!(results, [BeatResult::Ok, BeatResult::Restarted, BeatResult::Zombie, BeatResult::Ok]);
     })
     .unwrap();
 }
