@@ -20,18 +20,6 @@ pub enum Socket {
 }
 
 impl Socket {
-    /// Sends what is written at once: small heads and bodies are written whole, and waiting to fill a segment only adds delay.
-    ///
-    /// # Errors
-    /// If the connection has gone.
-    pub fn set_nodelay(&self) -> io::Result<()> {
-        match self {
-            Self::Tcp(stream) => stream.set_nodelay(true),
-            // It never waits.
-            Self::Unix(_) => Ok(()),
-        }
-    }
-
     /// The address of this end, if it has one.
     ///
     /// # Errors

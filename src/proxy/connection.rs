@@ -42,6 +42,8 @@ pub(crate) struct Accepted {
     listener: Arc<model::Listener>,
     /// Where it comes from, if that has an address.
     peer: Option<SocketAddr>,
+    /// Where it goes to, if that is known without asking.
+    ours: Option<SocketAddr>,
     handshake: Option<Handshake>,
 }
 
@@ -74,10 +76,14 @@ impl Ended {
 }
 
 impl Accepted {
-    /// A connection from `peer`; an error if the listener has no room for its handshake.
-    pub(crate) fn new(door: Rc<Door>, listener: &Listener, peer: Option<SocketAddr>) -> Result<Self, ListenerError> {
+    /// A connection from `peer`, to `ours` if that is known; an error if the listener has no room for its handshake.
+    pub(crate) fn new(
+        door: Rc<Door>,
+        listener: &Listener,
+        (peer, ours): (Option<SocketAddr>, Option<SocketAddr>),
+    ) -> Result<Self, ListenerError> {
         let handshake = listener.tls.as_ref().map(|tls| Handshake::begin(tls, listener)).transpose()?;
-        Ok(Self { door, listener: Arc::clone(&listener.config), peer, handshake })
+        Ok(Self { door, listener: Arc::clone(&listener.config), peer, ours, handshake })
     }
 
     /// Whether it begins with who connects.
@@ -114,10 +120,6 @@ fn subject(stream: &TlsStream<Socket>) -> Option<HeaderValue> {
 
 /// Serves a connection until it ends.
 pub(crate) async fn serve(worker: Rc<Worker>, accepted: Accepted, stream: Socket, place: Place) {
-    // Without this a head and its body may wait for each other's acknowledgement.
-    if let Err(error) = stream.set_nodelay() {
-        return tracing::debug!("a client's connection ended at once: {error}");
-    }
     let door = Rc::clone(&accepted.door);
     let (mut speaking, mut ended) = (pin!(speak(worker, accepted, stream)), pin!(door.ended()));
     let looked = Cell::new(false);
@@ -140,7 +142,7 @@ async fn speak(worker: Rc<Worker>, mut accepted: Accepted, mut stream: Socket) {
             Err(_) => return worker.count(&accepted.door, ListenerError::HeadTimeout),
         }
     }
-    let ours = match stream.local() {
+    let ours = match accepted.ours.map_or_else(|| stream.local(), |ours| Ok(Some(ours))) {
         Ok(ours) => ours,
         Err(error) => return tracing::debug!("a client's connection ended at once: {error}"),
     };

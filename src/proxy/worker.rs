@@ -234,26 +234,27 @@ async fn accept(worker: Rc<Worker>, door: Rc<Door>, socket: Arc<ListenSocket>) {
         Err(error) => return tracing::error!("a listening socket cannot be used: {error}"),
     };
     let mut stage = door.stage();
+    let ours = listener.only_address();
     loop {
         tokio::select! {
             biased;
             _ = stage.wait_for(|stage| *stage != Stage::Serving) => break,
             accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => admit(&worker, &door, stream, peer),
+                Ok((stream, peer)) => admit(&worker, &door, stream, (peer, ours)),
                 Err(error) => pause(&worker, &door, &error).await,
             },
         }
     }
     door.close();
     match listener.into_waiting() {
-        Ok(waiting) => empty(&worker, &door, waiting),
+        Ok(waiting) => empty(&worker, &door, waiting, ours),
         Err(error) => tracing::error!("the accept queue cannot be emptied: {error}"),
     }
 }
 
-fn empty(worker: &Rc<Worker>, door: &Rc<Door>, waiting: Waiting) {
+fn empty(worker: &Rc<Worker>, door: &Rc<Door>, waiting: Waiting, ours: Option<SocketAddr>) {
     for (stream, peer) in waiting {
-        admit(worker, door, stream, peer);
+        admit(worker, door, stream, (peer, ours));
     }
 }
 
@@ -267,15 +268,15 @@ async fn pause(worker: &Rc<Worker>, door: &Door, error: &io::Error) {
     tokio::time::sleep(ACCEPT_PAUSE).await;
 }
 
-/// Starts a connection's task, unless there are as many as the listener may have.
-fn admit(worker: &Rc<Worker>, door: &Rc<Door>, stream: Socket, peer: Option<SocketAddr>) {
+/// Starts the task of a connection between these ends, as far as they are known, unless there are as many as the listener may have.
+fn admit(worker: &Rc<Worker>, door: &Rc<Door>, stream: Socket, ends: (Option<SocketAddr>, Option<SocketAddr>)) {
     let sight = worker.sight(door);
     let listener = sight.listener();
     let place = Place::take(worker, &listener.connections);
     if listener.connections.load(Relaxed) > listener.config.limits.connections {
         return worker.count(door, ListenerError::ConnectionLimit);
     }
-    match connection::Accepted::new(Rc::clone(door), listener, peer) {
+    match connection::Accepted::new(Rc::clone(door), listener, ends) {
         // In a box, for a task is copied whole when it is made and when it ends.
         Ok(accepted) => drop(task::spawn(Box::pin(connection::serve(Rc::clone(worker), accepted, stream, place)))),
         Err(reason) => worker.count(door, reason),
