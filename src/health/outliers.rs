@@ -5,9 +5,7 @@
 //! * `consecutive` failures that no gateway would call an answer, with no other answer between;
 //! * a share of failures of `error_ratio` among at least `min_requests`;
 //! * a share whose lower bound is over `against_siblings` times the upper bound of theirs: Wilson's score interval at z = 2.5,
-//!   so that the number of requests decides how small a difference counts, with two endpoints as with two hundred. A share
-//!   under [`RARE`] is none: an endpoint with little traffic makes more connections for each request than its siblings do, so on a
-//!   lossy network alone more of them fail there, and what is so rare is better tried again than taken out.
+//!   so that the number of requests decides how small a difference counts, with two endpoints as with two hundred.
 //!
 //! An ejection lasts `ejection`, twice as long each time, at most `ejection_max`, longer while probes are lost too, moved by up to a tenth so that those ejected
 //! together do not return together. Then a trial: a trickle of requests. As many as `min_requests` without more failures than the
@@ -30,8 +28,6 @@ use crate::health::verdict::{Code, Reason, State};
 const Z: f64 = 2.5;
 /// Failures without which no share is judged: one or two happen.
 const SOME: u64 = 4;
-/// The least share of failures that is held against an endpoint because its siblings have fewer.
-const RARE: f64 = 0.01;
 /// Bounds of the weight on trial, as a share of the usual one.
 const TRICKLE: (f64, f64) = (0.03, 0.5);
 /// So many times its last ejection an endpoint must have been well for the next to count as a first one.
@@ -169,7 +165,7 @@ impl Outliers {
         }
         let known = siblings.requests >= u64::from(policy.min_requests);
         let (low, high) = (wilson(own).0, wilson(siblings).1);
-        (known && share >= RARE && low > policy.against_siblings * high)
+        (known && low > policy.against_siblings * high)
             .then(|| format!("{told}, against {} of {} of the others'", siblings.errors, siblings.requests))
     }
 
@@ -336,8 +332,8 @@ mod tests {
         check((100, 1000), (10, 1000), true);
         check((30, 300), (0, 19), false);
         check((30, 300), (0, 300), true);
-        check((16, 5589), (0, 14_292), false);
-        check((60, 5589), (0, 14_292), true);
+        // Half a second of failures after ten seconds without any.
+        check((30, 6930), (0, 13_860), true);
     }
 
     #[test]
