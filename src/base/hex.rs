@@ -1,4 +1,4 @@
-//! Owns bytes as hexadecimal digits, where how long that takes does not matter.
+//! Owns bytes and numbers as hexadecimal digits.
 
 /// Two lower-case digits for each byte.
 #[must_use]
@@ -16,6 +16,27 @@ pub fn unhex(text: &str) -> Option<Vec<u8>> {
     rest.is_empty().then(|| bytes.collect()).flatten()
 }
 
+/// The 32 lower-case digits of a number. Several of these are made for most requests and one for every probe, so they are looked up.
+#[must_use]
+pub fn digits(number: u128) -> [u8; 32] {
+    let mut digits = [0; 32];
+    for (pair, byte) in digits.as_chunks_mut::<2>().0.iter_mut().zip(number.to_be_bytes()) {
+        *pair = PAIRS[usize::from(byte)];
+    }
+    digits
+}
+
+/// Every byte as two digits.
+const PAIRS: [[u8; 2]; 256] = {
+    let mut pairs = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        pairs[byte] = [b"0123456789abcdef"[byte >> 4], b"0123456789abcdef"[byte & 15]];
+        byte += 1;
+    }
+    pairs
+};
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -26,6 +47,8 @@ mod tests {
         assert_eq!(hex(&all).len(), 512);
         assert_eq!(unhex(&hex(&all)), Some(all));
         assert_eq!((hex(&[0, 10, 255]).as_str(), unhex("000AFf")), ("000aff", Some(vec![0, 10, 255])));
+        assert_eq!(digits(0xabc_0010), *b"0000000000000000000000000abc0010");
+        assert_eq!(digits(u128::MAX), [b'f'; 32]);
         for bad in ["0", "0g", "+1", "é", " 00"] {
             assert_eq!(unhex(bad), None, "{bad}");
         }

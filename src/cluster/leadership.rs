@@ -47,12 +47,13 @@ impl Leadership {
         let replica =
             |(id, weight)| numbered.find(|(_, endpoint)| endpoint.id == id).map(|(number, _)| Member { number, weight });
         let replicas: Box<[Member]> = health.replicas().into_iter().filter_map(replica).collect();
+        let picker = affinity.picker(&replicas);
         Some(Self {
             leader: leader.map(|(_, endpoint)| Arc::clone(endpoint)),
             epoch: view.epoch,
             reason: view.reason,
             lead: (leader.map(|(number, _)| Member { number, weight: 1.0 }), Picker::new(Algorithm::RoundRobin, &[1.0])),
-            replicas: (replicas.clone(), affinity.picker(&replicas)),
+            replicas: (replicas, picker),
         })
     }
 

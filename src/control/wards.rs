@@ -270,8 +270,8 @@ impl Wards {
 
     /// Notes the highest epochs if any of them is a new one. Returns whether that is so.
     pub(super) fn take_epochs(&mut self, epochs: &mut Epochs) -> bool {
-        let new = self.list.iter_mut().filter_map(|ward| ward.has_new_epoch().then_some(())).count();
-        new > 0 && self.note_epochs(epochs)
+        // Those behind the first are new at the next call too, which then finds nothing that has changed.
+        self.list.iter_mut().any(Ward::has_new_epoch) && self.note_epochs(epochs)
     }
 
     /// Notes the highest epochs, and forgets those of clusters in which nobody may lead any more. Returns whether anything changed.

@@ -11,6 +11,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, Request, Uri};
 use http_body_util::Empty;
 
+use crate::base::hex::digits;
 use crate::base::time::WallTime;
 use crate::health::check::{Acknowledge, Check, HttpCheck, ProbeSpec};
 
@@ -33,13 +34,10 @@ impl Nonce {
         Self::of(rng.u128(..) >> 32)
     }
 
-    fn of(mut bits: u128) -> Self {
-        let mut digits = [b'0'; 24];
-        for digit in digits.iter_mut().rev() {
-            *digit = b"0123456789abcdef"[usize::try_from(bits & 15).unwrap_or(0)];
-            bits >>= 4;
-        }
-        Self(digits)
+    fn of(bits: u128) -> Self {
+        let mut last = [0; 24];
+        last.copy_from_slice(&digits(bits)[8..]);
+        Self(last)
     }
 
     pub(super) fn as_str(&self) -> &str {

@@ -10,6 +10,8 @@ use std::net::IpAddr;
 use http::header::VIA;
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
 
+use crate::base::hex::digits;
+
 /// The header that tells whom a request came from.
 pub static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// The header that tells by which scheme a request came.
@@ -117,7 +119,7 @@ impl Added {
             line(&FORWARDED_HOST, host.as_bytes(), out);
         }
         line(&VIA, pseudonym(self.version).as_bytes(), out);
-        line(&REQUEST_ID, &hex(self.ids.request), out);
+        line(&REQUEST_ID, &digits(self.ids.request), out);
         line(&TRACEPARENT, &self.ids.trace_context(), out);
     }
 
@@ -163,7 +165,7 @@ impl Ids {
     /// The value of X-Request-Id: 32 hexadecimal digits.
     #[must_use]
     pub fn request_id(self) -> HeaderValue {
-        hex_value(&hex(self.request))
+        hex_value(&digits(self.request))
     }
 
     /// The value of traceparent: version 00, not sampled.
@@ -174,31 +176,11 @@ impl Ids {
 
     fn trace_context(self) -> [u8; 55] {
         let mut value = *b"00-................................-................-00";
-        value[3..35].copy_from_slice(&hex(self.trace));
-        value[36..52].copy_from_slice(&hex(u128::from(self.span))[16..]);
+        value[3..35].copy_from_slice(&digits(self.trace));
+        value[36..52].copy_from_slice(&digits(u128::from(self.span))[16..]);
         value
     }
 }
-
-/// 32 hexadecimal digits. Several of these are made for most requests, so they are not made by the formatter.
-fn hex(number: u128) -> [u8; 32] {
-    let mut digits = [0; 32];
-    for (pair, byte) in digits.as_chunks_mut::<2>().0.iter_mut().zip(number.to_be_bytes()) {
-        *pair = PAIRS[usize::from(byte)];
-    }
-    digits
-}
-
-/// Every byte as two digits.
-const PAIRS: [[u8; 2]; 256] = {
-    let mut pairs = [[0; 2]; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        pairs[byte] = [b"0123456789abcdef"[byte >> 4], b"0123456789abcdef"[byte & 15]];
-        byte += 1;
-    }
-    pairs
-};
 
 fn hex_value(text: &[u8]) -> HeaderValue {
     HeaderValue::from_bytes(text).expect("hexadecimal digits and dashes are a header value")
