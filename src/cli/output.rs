@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 
 use crate::cli::failure::Failure;
+use crate::report::shows;
 
 /// Standard output.
 #[derive(Debug)]
@@ -67,12 +68,12 @@ impl Output {
     }
 }
 
-/// The text with every control character escaped, newlines too.
+/// The text with every character escaped that does not show as itself, newlines too.
 pub(super) fn plain(text: &str) -> Cow<'_, str> {
-    if !text.contains(char::is_control) {
+    if text.chars().all(shows) {
         return Cow::Borrowed(text);
     }
-    let escape = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    let escape = |c: char| if shows(c) { c.to_string() } else { c.escape_default().to_string() };
     Cow::Owned(text.chars().map(escape).collect())
 }
 
@@ -84,5 +85,6 @@ mod tests {
     fn control_characters_do_not_reach_the_terminal() {
         assert_eq!(plain("HTTP/1.1 200 é"), "HTTP/1.1 200 é");
         assert_eq!(plain("a\x1b[2J\r\nb\u{9b}"), "a\\u{1b}[2J\\r\\nb\\u{9b}");
+        assert_eq!(plain("a\u{202e}b"), "a\\u{202e}b");
     }
 }

@@ -37,6 +37,7 @@ mod tests;
 pub use agent::MAX_LINE;
 pub use counters::Counters;
 pub use detect::{MAX_BODY, MAX_PAGE, max_body};
+pub use hint::shows;
 pub use reading::{MAX_FOUND, format_of, found_metrics, read, read_on};
 pub use value::{Asks, Claim, Found, MAX_ROLE, Report, Said, Share, StatusWord, Unreadable, Void, Wish};
 pub use words::meaning;

@@ -28,6 +28,8 @@ pub(super) fn value_of(metric: &str, written: Written<'_>, configured: Unit) -> 
     if !value.is_finite() {
         return Err(format!("is {value}, which is no quantity"));
     }
+    // There is one zero.
+    let value = value + 0.0;
     if !is_share(metric) {
         return Ok(value);
     }
@@ -102,6 +104,9 @@ mod tests {
         check("cpu", "cpu", 1.000_000_000_000_000_2, None, Unit::Ratio, 1.0);
         check("cpu", "cpu", 0.0, None, Unit::Ratio, 0.0);
         check("queue", "queue", 5000.0, None, Unit::Ratio, 5000.0);
+        for metric in ["cpu", "queue"] {
+            assert!(read(metric, metric, -0.0, None, Unit::Ratio).unwrap().is_sign_positive(), "{metric}");
+        }
         check("queue", "queue_percent", 50.0, Some("GiB"), Unit::Ratio, 50.0);
     }
 

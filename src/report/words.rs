@@ -3,6 +3,7 @@
 //! Every framework has words of its own for the same three things. A word that is not here means nothing: the HTTP status
 //! decides then, because taking an unknown word for a failure would eject well endpoints.
 
+use super::hint::shows;
 use super::value::StatusWord;
 
 /// Most bytes of a status word that are kept for people to read.
@@ -70,7 +71,7 @@ pub fn meaning(word: &str) -> Option<StatusWord> {
     }
 }
 
-/// The word as people may read it, with what is said about it: at most 64 bytes, without control characters.
+/// The word as people may read it, with what is said about it: at most 64 bytes, and nothing in it but what shows.
 pub(super) fn shown(word: &str, comment: Option<&str>) -> String {
     let mut shown = word.to_owned();
     if let Some(comment) = comment.filter(|comment| !comment.is_empty()) {
@@ -78,7 +79,7 @@ pub(super) fn shown(word: &str, comment: Option<&str>) -> String {
         shown.push_str(comment);
     }
     shown.truncate(shown.floor_char_boundary(MAX_WORD));
-    shown.retain(|c| !c.is_control());
+    shown.retain(shows);
     shown
 }
 
@@ -122,6 +123,7 @@ mod tests {
     #[test]
     fn a_shown_word_is_short_and_printable() {
         assert_eq!(shown("a\u{1b}[31mb\n", None), "a[31mb");
+        assert_eq!(shown("a\u{202e}b\u{200b}", None), "ab");
         assert_eq!(shown("down", Some("db gone")), "down #db gone");
         assert!(shown(&"é".repeat(100), Some("x")).len() <= 64);
     }
