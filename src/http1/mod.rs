@@ -33,6 +33,6 @@ mod trailers;
 pub use connection::Connection;
 pub use conversation::{Conversation, Heard};
 pub use fault::Fault;
-pub use reply::{MAX_HEAD_BYTES, MAX_HEAD_LINES, Reply};
+pub use reply::{MAX_HEAD_BYTES, MAX_HEAD_LINES, Reply, one_length};
 pub use request::RequestHead;
 pub use spare::recycle;

@@ -179,12 +179,16 @@ fn framing(headers: &mut HeaderMap) -> Result<Framing, Fault> {
         let alone = plain && !headers.contains_key(CONTENT_LENGTH);
         return if alone { Ok(Framing::Chunked) } else { Err(Fault::TransferCoding) };
     }
-    let Some(length) = length(headers)? else { return Ok(Framing::None) };
+    let Some(length) = one_length(headers)? else { return Ok(Framing::None) };
     Ok(Framing::Length(length))
 }
 
-/// What all Content-Length lines agree on; they may be repeated, in one line or in several.
-fn length(headers: &mut HeaderMap) -> Result<Option<u64>, Fault> {
+/// What all lines of Content-Length agree on, which become one with one plain number; they may be repeated, in one line or in
+/// several.
+///
+/// # Errors
+/// If they differ, or one of them is no number.
+pub fn one_length(headers: &mut HeaderMap) -> Result<Option<u64>, Fault> {
     const DIFFERENT: Fault = Fault::Malformed("the lengths differ");
     let mut lines = headers.get_all(CONTENT_LENGTH).iter();
     let Some(first) = lines.next() else { return Ok(None) };

@@ -8,13 +8,14 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use http::response::Parts;
 use http::{HeaderMap, StatusCode};
 use hyper::ext::ReasonPhrase;
 
 use crate::base::time::Timestamp;
 use crate::cluster::{Snapshot, Upstream as Settings};
 use crate::config::model::Protocol;
-use crate::http1::{Conversation, Fault, Heard, Reply, RequestHead};
+use crate::http1::{self, Conversation, Fault, Heard, MAX_HEAD_BYTES, Reply, RequestHead};
 use crate::proxy::downstream::Downstream;
 use crate::proxy::exchange::Exchange;
 use crate::proxy::failure::Failure;
@@ -29,6 +30,9 @@ use crate::runtime::clock;
 
 /// How many connections may refuse a request unseen before that counts as a failure.
 const UNTAKEN: usize = 3;
+
+/// What a field of a head over HTTP/2 counts beyond its name and value, in bytes (RFC 9113, section 6.5.2).
+const FIELD: usize = 32;
 
 /// A try that has been begun: its place among those in flight, and among those with a connection once it has one.
 #[derive(Debug)]
@@ -57,6 +61,13 @@ impl Lease {
     fn connect(&mut self) {
         self.upstream().cells().active.inc();
         self.connected = true;
+    }
+
+    /// The endpoint broke the protocol: nothing more is asked for on a connection that others share.
+    pub(crate) fn distrust(&self) {
+        if let Some(ride) = &self.ride {
+            ride.distrust();
+        }
     }
 
     /// The answer is complete: its connection may be used again, unless something is left on it.
@@ -185,15 +196,35 @@ async fn multiplex(exchange: &Exchange<'_>, lease: &mut Lease, line: Rc<Line>, s
     match ride.sender().try_send_request(request).await {
         Ok(response) => {
             let (parts, body) = response.into_parts();
-            Ok((Head { status: parts.status, headers: parts.headers, reason: None }, Inflow::Http2(body)))
+            let head = shared_head(parts)?;
+            let inflow = Inflow::http2(body, head.status);
+            Ok((head, inflow))
         }
         Err(mut error) => {
-            let unsent = error.take_message().is_some();
-            let failure = if unsent { Failure::NotTaken } else { classify_shared(exchange, error.error()) };
+            let failure = match error.take_message() {
+                Some(_) => Failure::NotTaken,
+                None if ride.is_flooded() => Failure::Protocol("frames for nothing"),
+                None => classify_shared(exchange, error.error()),
+            };
             exchange.sent.set(!matches!(failure, Failure::NotTaken));
+            if matches!(failure, Failure::Protocol(_)) {
+                ride.distrust();
+            }
             Err(failure)
         }
     }
+}
+
+/// The head of an answer that came on a shared connection, in the plain form that others have.
+fn shared_head(parts: Parts) -> Result<Head, Failure> {
+    let Parts { status, mut headers, .. } = parts;
+    let size: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD).sum();
+    if size > MAX_HEAD_BYTES {
+        return Err(Failure::HeadTooLarge);
+    }
+    // Of lengths that are repeated, and of such with nothing in them, only one is looked at where the body is read.
+    http1::one_length(&mut headers).map_err(|_| Failure::Protocol("the length is no single, plain number"))?;
+    Ok(Head { status, headers, reason: None })
 }
 
 /// What ended an exchange on a shared connection.

@@ -158,6 +158,9 @@ impl Body for AnswerBody {
             }
             Poll::Ready(Some(Err(error))) => {
                 tracing::debug!("an endpoint broke off in the middle of its answer: {error}");
+                if error.is_breach {
+                    answer.lease.distrust();
+                }
                 body.fail(ListenerError::UpstreamAborted);
                 body.inner = Inner::Broken;
                 // hyper drops what it has not sent yet when it is told; before it looks again, it sends that.

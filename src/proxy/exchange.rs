@@ -148,7 +148,7 @@ impl<'a> Exchange<'a> {
         }
         let source = (!incoming.is_end_stream()).then(|| {
             let expects = head.headers.get(EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
-            Rc::new(Source::new(incoming, expects, route.policy.idle_timeout, started))
+            Rc::new(Source::new((incoming, head.version), expects, route.policy.idle_timeout, started))
         });
         context.activity.serve_version(head.version);
         head.version = Version::HTTP_11;

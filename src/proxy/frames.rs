@@ -18,11 +18,11 @@ const END_HEADERS: u8 = 4;
 pub(crate) enum Event {
     /// The preface and the first frame are there.
     Started,
-    /// A request's head has begun and is not all there.
+    /// A head has begun and is not all there.
     HeadBegun,
     /// It is all there.
     HeadEnded,
-    /// A frame that carries no request and no part of a body.
+    /// A frame that carries no head and no part of a body.
     Overhead,
 }
 
@@ -36,15 +36,36 @@ pub(crate) struct Frames {
     /// Bytes of the frame's payload that are still to come.
     payload: usize,
     started: bool,
-    /// Whether the frame that is on its way is part of a request's head, and its last.
+    /// Whether the frame that is on its way is part of a head, and its last.
     in_head: bool,
     ends_head: bool,
+    /// Whether a head has begun and is not all there.
+    open_head: bool,
 }
 
 impl Frames {
     /// A connection on which nothing has come.
     pub(crate) const fn before_preface() -> Self {
-        Self { preface: PREFACE.len(), head: [0; HEAD], have: 0, payload: 0, started: false, in_head: false, ends_head: false }
+        Self {
+            preface: PREFACE.len(),
+            head: [0; HEAD],
+            have: 0,
+            payload: 0,
+            started: false,
+            in_head: false,
+            ends_head: false,
+            open_head: false,
+        }
+    }
+
+    /// A connection of our own making, on which nothing has come: who answers has no preface.
+    pub(crate) const fn of_answers() -> Self {
+        Self { preface: 0, ..Self::before_preface() }
+    }
+
+    /// Whether a head has begun and is not all there. Nothing else may come before its end.
+    pub(crate) const fn is_within_head(&self) -> bool {
+        self.open_head
     }
 
     /// Takes in what has come next.
@@ -87,6 +108,7 @@ impl Frames {
             tell(Event::Overhead);
         }
         if kind == HEADERS {
+            self.open_head = true;
             tell(Event::HeadBegun);
         }
         self.in_head = kind == HEADERS || kind == CONTINUATION;
@@ -99,6 +121,7 @@ impl Frames {
             tell(Event::Started);
         }
         if std::mem::take(&mut self.ends_head) {
+            self.open_head = false;
             tell(Event::HeadEnded);
         }
     }

@@ -3,9 +3,10 @@
 //! Above this nobody knows how an answer is read. What it costs to end one, or to keep its connection, is the attempt's.
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use http::StatusCode;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
@@ -22,14 +23,31 @@ pub(crate) enum Inflow {
     Http1(Box<Conversation<Metered, RequestBody>>),
     /// Over HTTP/2; dropped before its end, it tells the endpoint that nobody reads on.
     Http2(Incoming),
+    /// The same after a status that has no body: nothing but its end may come.
+    Bodyless(Incoming),
     /// The same, while the request is still on its way.
     Early(Early),
 }
 
-/// The endpoint broke off, or what came was no body. The text is for the log.
+/// The endpoint broke off, or what came was no body.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct BrokenOff(String);
+#[error("{why}")]
+pub(crate) struct BrokenOff {
+    /// For the log.
+    why: String,
+    /// Whether what came is a breach of the protocol, after which nothing more is asked for on the connection.
+    pub(crate) is_breach: bool,
+}
+
+impl BrokenOff {
+    fn new(why: impl std::fmt::Display) -> Self {
+        Self { why: why.to_string(), is_breach: false }
+    }
+
+    fn breach(why: impl std::fmt::Display) -> Self {
+        Self { why: why.to_string(), is_breach: true }
+    }
+}
 
 impl Inflow {
     /// The body that follows the head which has just been read.
@@ -38,12 +56,18 @@ impl Inflow {
         if whole { Self::Http1(conversation) } else { Self::Early(Early::new(conversation)) }
     }
 
+    /// The body that follows a head with this status on a shared connection.
+    pub(crate) fn http2(body: Incoming, status: StatusCode) -> Self {
+        let bodyless = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        if bodyless { Self::Bodyless(body) } else { Self::Http2(body) }
+    }
+
     /// The stream that brought the answer, which is HTTP's no more, and what has been read of it.
     pub(crate) fn into_stream(self) -> Option<(Metered, Bytes)> {
         match self {
             Self::Http1(conversation) => Some(conversation.into_stream()),
             // The request is still on its way: nobody asked for another protocol with a body.
-            Self::Http2(_) | Self::Early(_) => None,
+            Self::Http2(_) | Self::Bodyless(_) | Self::Early(_) => None,
         }
     }
 
@@ -51,7 +75,7 @@ impl Inflow {
     pub(crate) fn finish(self) -> Option<Connection> {
         match self {
             Self::Http1(conversation) => conversation.finish(),
-            Self::Http2(_) => None,
+            Self::Http2(_) | Self::Bodyless(_) => None,
             Self::Early(early) => early.finish(),
         }
     }
@@ -63,16 +87,22 @@ impl Body for Inflow {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
         match self.get_mut() {
-            Self::Http1(conversation) => conversation.poll_frame(cx).map_err(|fault| BrokenOff(fault.to_string())),
-            Self::Early(early) => early.poll_frame(cx).map_err(|fault| BrokenOff(fault.to_string())),
-            Self::Http2(body) => Pin::new(body).poll_frame(cx).map_err(|error| BrokenOff(error.to_string())),
+            Self::Http1(conversation) => conversation.poll_frame(cx).map_err(BrokenOff::new),
+            Self::Early(early) => early.poll_frame(cx).map_err(BrokenOff::new),
+            Self::Http2(body) => poll_shared(body, cx),
+            Self::Bodyless(body) => match ready!(poll_shared(body, cx)) {
+                Some(Ok(frame)) if frame.data_ref().is_some_and(|data| !data.is_empty()) => {
+                    Poll::Ready(Some(Err(BrokenOff::breach("a body where there is none"))))
+                }
+                other => Poll::Ready(other),
+            },
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Http1(conversation) => conversation.is_end(),
-            Self::Http2(body) => body.is_end_stream(),
+            Self::Http2(body) | Self::Bodyless(body) => body.is_end_stream(),
             Self::Early(early) => early.is_end(),
         }
     }
@@ -80,8 +110,25 @@ impl Body for Inflow {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Http1(conversation) => conversation.size_hint(),
-            Self::Http2(body) => body.size_hint(),
+            Self::Http2(body) | Self::Bodyless(body) => body.size_hint(),
             Self::Early(early) => early.size_hint(),
         }
+    }
+}
+
+/// The next piece of a body that came on a shared connection.
+///
+/// An endpoint that resets the stream without naming an error has no use for the rest of the request (RFC 9113, section 8.1): to
+/// hyper the answer ends with that, whether all of it has come or not.
+fn poll_shared(body: &mut Incoming, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
+    match ready!(Pin::new(&mut *body).poll_frame(cx)) {
+        Some(Ok(frame)) => Poll::Ready(Some(Ok(frame))),
+        Some(Err(error)) => {
+            let cause = std::error::Error::source(&error).and_then(|cause| cause.downcast_ref::<h2::Error>());
+            let is_breach = cause.is_some_and(h2::Error::is_library);
+            Poll::Ready(Some(Err(BrokenOff { why: error.to_string(), is_breach })))
+        }
+        None if body.is_end_stream() => Poll::Ready(None),
+        None => Poll::Ready(Some(Err(BrokenOff::new("the stream was reset before its end")))),
     }
 }

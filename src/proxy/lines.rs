@@ -22,6 +22,8 @@ use crate::base::time::Timestamp;
 use crate::cluster::{EndpointCells, Upstream as Settings};
 use crate::http1::MAX_HEAD_BYTES;
 use crate::net::dial::DialError;
+use crate::proxy::account::Account;
+use crate::proxy::frames::{Event, Frames};
 use crate::proxy::metered::Metered;
 use crate::proxy::source::RequestBody;
 use crate::proxy::upstream::Upstream;
@@ -37,6 +39,15 @@ const STREAM_WINDOW: u32 = 128 * 1024;
 const CONNECTION_WINDOW: u32 = STREAM_WINDOW * 100;
 /// How much of one request's body waits for the endpoint, in bytes.
 const SEND_BUFFER: usize = 64 * 1024;
+/// Largest head that is read at all, in bytes. It leaves room for heads that are over our bound and refused as such, since one
+/// that is not read is told from no other breach.
+const LARGEST_HEAD: usize = 4 * MAX_HEAD_BYTES;
+/// Frames that an endpoint may send for nothing: at once, and a second. It is believed more than a client, and must not be cut off
+/// for what an implementation of HTTP/2 does of itself; but it must not keep a worker busy.
+const CREDIT: u32 = 10_000;
+const CREDIT_PER_SECOND: u32 = 10_000;
+/// What an exchange adds: the head of its answer, some interim ones before it, trailers, and what goes with them.
+const CREDIT_PER_EXCHANGE: u32 = 16;
 
 /// The connections of one worker to one endpoint.
 #[derive(Debug, Default)]
@@ -54,10 +65,20 @@ pub(crate) struct Line {
     /// What it is counted as.
     counted: Cell<Counted>,
     idle_since: Cell<Timestamp>,
-    /// How often anything has been heard.
-    heard: Rc<Cell<u64>>,
+    heard: Rc<Heard>,
     /// Reads and writes for everybody; ends with the connection.
     _task: task::Owned,
+}
+
+/// What has come on a connection so far.
+#[derive(Debug)]
+struct Heard {
+    /// How often anything came.
+    times: Cell<u64>,
+    /// Whether the head of an answer has begun and is not all there.
+    within_head: Cell<bool>,
+    /// What the endpoint may send for nothing.
+    account: Account,
 }
 
 /// What a connection is counted as.
@@ -141,14 +162,20 @@ impl Line {
     /// The first thing that an endpoint says is how many exchanges it allows. All who wait for this connection would otherwise be
     /// sent there, and those that are too many get stuck behind the others instead of getting a connection of their own.
     pub(crate) async fn open(stream: Metered, now: Timestamp) -> Result<Rc<Self>, DialError> {
-        let heard = Rc::<Cell<u64>>::default();
+        let account = Account::new(CREDIT, CREDIT_PER_SECOND, now);
+        let heard = Rc::new(Heard { times: Cell::new(0), within_head: Cell::new(false), account });
         let (first_word, spoke) = oneshot::channel();
-        let io = TokioIo::new(Listening { stream, heard: Rc::clone(&heard), first_word: Some(first_word) });
+        let io = TokioIo::new(Listening {
+            stream,
+            heard: Rc::clone(&heard),
+            frames: Frames::of_answers(),
+            first_word: Some(first_word),
+        });
         let mut builder = Builder::new(Tasks);
         builder
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
-            .max_header_list_size(u32::try_from(MAX_HEAD_BYTES).unwrap_or(u32::MAX))
+            .max_header_list_size(u32::try_from(LARGEST_HEAD).unwrap_or(u32::MAX))
             .max_send_buf_size(SEND_BUFFER);
         let (sender, connection) = builder.handshake(io).await.map_err(|error| DialError::Other(io::Error::other(error)))?;
         if let Ok(Err(_)) = tokio::time::timeout(FIRST_WORD, spoke).await {
@@ -210,7 +237,8 @@ impl Line {
     pub(crate) fn ride(self: Rc<Self>, upstream: &Rc<Upstream>) -> Ride {
         self.active.set(self.active.get() + 1);
         self.count(upstream.cells());
-        let heard = self.heard.get();
+        self.heard.account.refund(CREDIT_PER_EXCHANGE);
+        let heard = self.heard.times.get();
         Ride { line: self, upstream: Rc::clone(upstream), heard }
     }
 }
@@ -221,9 +249,20 @@ impl Ride {
         self.line.sender.clone()
     }
 
-    /// No answer has come. If nothing else has been heard meanwhile, the connection is as good as dead.
+    /// Whether the endpoint has been cut off for what it sent for nothing.
+    pub(crate) fn is_flooded(&self) -> bool {
+        self.line.heard.account.is_overdrawn()
+    }
+
+    /// What came is a breach of the protocol: those who are under way stay, and nobody joins them.
+    pub(crate) fn distrust(&self) {
+        self.line.spent.set(true);
+    }
+
+    /// No answer has come. If nothing else has been heard meanwhile, the connection is as good as dead; so it is if a head has
+    /// begun to come and does not go on.
     pub(crate) fn doubt(&self) {
-        if self.line.heard.get() == self.heard {
+        if self.line.heard.times.get() == self.heard || self.line.heard.within_head.get() {
             self.line.spent.set(true);
         }
     }
@@ -239,13 +278,23 @@ impl Drop for Ride {
     }
 }
 
-/// A stream that counts how often anything is heard.
+/// A stream that counts how often anything is heard, and what of it is for nothing.
 #[derive(Debug)]
 struct Listening {
     stream: Metered,
-    heard: Rc<Cell<u64>>,
+    heard: Rc<Heard>,
+    frames: Frames,
     /// To be told of the first.
     first_word: Option<oneshot::Sender<()>>,
+}
+
+impl Listening {
+    fn note(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(bytes)) = &written {
+            self.heard.account.wrote(*bytes);
+        }
+        written
+    }
 }
 
 impl AsyncRead for Listening {
@@ -253,10 +302,19 @@ impl AsyncRead for Listening {
         let before = buf.filled().len();
         let result = Pin::new(&mut self.stream).poll_read(cx, buf);
         if buf.filled().len() > before {
-            self.heard.set(self.heard.get() + 1);
+            self.heard.times.set(self.heard.times.get() + 1);
             if let Some(first_word) = self.first_word.take() {
                 // Whoever waited for it may have gone on.
                 let _ = first_word.send(());
+            }
+            let Self { frames, heard, .. } = &mut *self;
+            frames.read(&buf.filled()[before..], |event| match event {
+                Event::Overhead | Event::HeadBegun => heard.account.charge(1),
+                Event::Started | Event::HeadEnded => {}
+            });
+            heard.within_head.set(frames.is_within_head());
+            if heard.account.is_overdrawn() {
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "frames for nothing")));
             }
         }
         result
@@ -265,11 +323,13 @@ impl AsyncRead for Listening {
 
 impl AsyncWrite for Listening {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.note(written)
     }
 
     fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.note(written)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -6,6 +6,7 @@
 
 mod access;
 mod access_line;
+mod account;
 mod admission;
 mod answer;
 mod attempt;

@@ -10,6 +10,7 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::Version;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
@@ -51,6 +52,8 @@ pub(crate) struct Source {
     idle_timeout: Option<Duration>,
     deadline: Deadline,
     gate: Option<Rc<Gate>>,
+    /// Whether it comes on a connection that it shares with others, so that its end is a word of its own.
+    shared: bool,
 }
 
 /// Keeps the client's body back until the endpoint wants it.
@@ -79,8 +82,13 @@ impl Gate {
 }
 
 impl Source {
-    /// A body that has not been read yet; `expects` if the client waits for 100.
-    pub(crate) fn new(incoming: Incoming, expects: bool, idle_timeout: Option<Duration>, now: Timestamp) -> Self {
+    /// A body that has not been read yet, of a request in this version; `expects` if the client waits for 100.
+    pub(crate) fn new(
+        (incoming, version): (Incoming, Version),
+        expects: bool,
+        idle_timeout: Option<Duration>,
+        now: Timestamp,
+    ) -> Self {
         let gate = expects.then(Rc::default);
         Self {
             incoming: RefCell::new(incoming),
@@ -92,6 +100,7 @@ impl Source {
             idle_timeout,
             deadline: Deadline::unset(),
             gate,
+            shared: version == Version::HTTP_2,
         }
     }
 
@@ -142,7 +151,8 @@ impl Source {
 
     fn poll(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         ready!(self.poll_gate(cx));
-        match Pin::new(&mut *self.incoming.borrow_mut()).poll_frame(cx) {
+        let next = Pin::new(&mut *self.incoming.borrow_mut()).poll_frame(cx);
+        match next {
             Poll::Ready(Some(Ok(frame))) => {
                 self.begun.set(true);
                 // Nothing comes after trailers, and hyper does not ask again.
@@ -151,6 +161,10 @@ impl Source {
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(self.fail(fault(&error))))),
+            // A client that takes its request back without naming an error has ended it to hyper, and not in truth.
+            Poll::Ready(None) if self.shared && !self.incoming.borrow().is_end_stream() => {
+                Poll::Ready(Some(Err(self.fail(Fault::Gone))))
+            }
             Poll::Ready(None) => {
                 self.ended.set(true);
                 Poll::Ready(None)

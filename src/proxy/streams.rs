@@ -1,8 +1,7 @@
 //! What an HTTP/2 connection is doing: how many exchanges are on it, what its frames cost, and until when it may rest.
 //!
 //! Over HTTP/2 a client can make work without asking for anything: frames that must be read and answered, requests that are
-//! taken back at once. hyper bounds the memory of that; here its amount is bounded. Every such frame is charged to an
-//! account that useful traffic and time fill again. What well-behaved clients send never empties it; who does is cut off.
+//! taken back at once. Every such frame is charged to the connection's account.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -10,6 +9,7 @@ use std::time::Duration;
 
 use crate::base::time::Timestamp;
 use crate::config::model::ListenerLimits;
+use crate::proxy::account::Account;
 use crate::proxy::frames::{Event, Frames};
 use crate::runtime::clock;
 use crate::runtime::timer::Deadline;
@@ -24,8 +24,6 @@ const CREDIT_PER_EXCHANGE: u32 = 20;
 const HASTE: u32 = 10;
 /// How long an exchange must have lasted for its end by the client to be free.
 const HASTY: Duration = Duration::from_millis(100);
-/// So many bytes written pay for one frame: a client that downloads says so in many small frames.
-const BYTES_PER_FRAME: usize = 1024;
 
 /// An HTTP/2 connection's doings.
 #[derive(Debug)]
@@ -36,10 +34,7 @@ pub(crate) struct Streams {
     /// Until when there must be an exchange.
     pub(crate) idle: Deadline,
     frames: Cell<Frames>,
-    account: Cell<u32>,
-    filled: Cell<Timestamp>,
-    written: Cell<usize>,
-    flooded: Cell<bool>,
+    account: Account,
     head_timeout: Duration,
     keepalive_timeout: Duration,
 }
@@ -53,10 +48,7 @@ impl Streams {
             head: Deadline::unset(),
             idle: Deadline::unset(),
             frames: Cell::new(Frames::before_preface()),
-            account: Cell::new(CREDIT),
-            filled: Cell::new(now),
-            written: Cell::new(0),
-            flooded: Cell::new(false),
+            account: Account::new(CREDIT, CREDIT_PER_SECOND, now),
             head_timeout: limits.head_timeout,
             keepalive_timeout: limits.keepalive_timeout,
         };
@@ -71,7 +63,7 @@ impl Streams {
 
     /// Whether the client sends what costs more than it is worth.
     pub(crate) fn is_flooded(&self) -> bool {
-        self.flooded.get()
+        self.account.is_overdrawn()
     }
 
     /// An exchange begins.
@@ -87,8 +79,8 @@ impl Streams {
             self.idle.set(now + self.keepalive_timeout);
         }
         match left {
-            None => self.refund(CREDIT_PER_EXCHANGE),
-            Some(lasted) if lasted < HASTY => self.charge(HASTE),
+            None => self.account.refund(CREDIT_PER_EXCHANGE),
+            Some(lasted) if lasted < HASTY => self.account.charge(HASTE),
             Some(_) => {}
         }
     }
@@ -109,9 +101,7 @@ impl Streams {
 
     /// Bytes have gone.
     pub(crate) fn wrote(&self, bytes: usize) {
-        let written = self.written.get() + bytes;
-        self.written.set(written % BYTES_PER_FRAME);
-        self.refund(u32::try_from(written / BYTES_PER_FRAME).unwrap_or(CREDIT));
+        self.account.wrote(bytes);
     }
 
     fn note(&self, event: Event) {
@@ -124,26 +114,8 @@ impl Streams {
             }
             Event::HeadBegun => self.head.set(clock::now() + self.head_timeout),
             Event::HeadEnded => self.head.set(Timestamp::NEVER),
-            Event::Overhead => self.charge(1),
+            Event::Overhead => self.account.charge(1),
         }
-    }
-
-    fn charge(&self, cost: u32) {
-        if let Some(left) = self.account.get().checked_sub(cost) {
-            return self.account.set(left);
-        }
-        // The clock is looked at only when the account is empty.
-        let now = clock::now();
-        let millis = now.since(self.filled.replace(now)).as_millis() * u128::from(CREDIT_PER_SECOND) / 1000;
-        let added = u32::try_from(millis).unwrap_or(CREDIT);
-        match added.min(CREDIT).checked_sub(cost) {
-            Some(left) => self.account.set(left),
-            None => self.flooded.set(true),
-        }
-    }
-
-    fn refund(&self, frames: u32) {
-        self.account.set(self.account.get().saturating_add(frames).min(CREDIT));
     }
 }
 
@@ -176,7 +148,7 @@ mod tests {
                 streams.read(&PING);
             }
             assert!(!streams.is_flooded());
-            streams.wrote(CREDIT as usize * BYTES_PER_FRAME);
+            streams.wrote(CREDIT as usize * 1024);
             for _ in 0..CREDIT {
                 streams.read(&PING);
             }

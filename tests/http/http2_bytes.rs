@@ -3,21 +3,11 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
+use crate::frames::{CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, PREFACE, RESET, SETTINGS, WINDOW};
+use crate::frames::{block, frame};
 use crate::origin::{Origin, ok, shown};
 use crate::program::Proxy;
-use crate::wire::PATIENCE;
-
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RESET: u8 = 3;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-const GOAWAY: u8 = 7;
-const WINDOW: u8 = 8;
-const CONTINUATION: u8 = 9;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+use crate::wire::{PATIENCE, Role};
 
 /// A client that writes frames.
 struct Client(TcpStream);
@@ -29,21 +19,6 @@ enum Fate {
     Reset(u8),
     GoneAway(u8),
     Closed,
-}
-
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
-}
-
-/// Fields as HPACK has them in their plainest form: literal, not indexed, not compressed.
-fn block(fields: &[(&str, &str)]) -> Vec<u8> {
-    let text = |text: &str| {
-        let length = u8::try_from(text.len()).unwrap();
-        assert!(length < 127);
-        [&[length], text.as_bytes()].concat()
-    };
-    fields.iter().flat_map(|(name, value)| [vec![0], text(name), text(value)].concat()).collect()
 }
 
 const GET: [(&str, &str); 4] = [(":method", "GET"), (":scheme", "http"), (":path", "/"), (":authority", "a.test")];
@@ -224,6 +199,34 @@ fn a_body_of_another_length_than_announced_is_refused_to_both_sides() {
         }
         let fate = client.fate(1);
         assert!(matches!(fate, Fate::Reset(1) | Fate::GoneAway(1)), "{fate:?} for {length} and {pieces:?}");
+    }
+}
+
+/// Whoever takes back what he has begun to send has not sent it, however politely he does it.
+#[test]
+fn a_request_that_is_taken_back_is_whole_to_nobody() {
+    // Room for all: some is heard of late.
+    let (told, heard) = std::sync::mpsc::sync_channel(64);
+    let origin = Origin::serving(move |mut peer| {
+        while let Ok(mut request) = peer.head() {
+            told.send(None).unwrap();
+            let whole = peer.body(&mut request, Role::Request).is_ok();
+            told.send(Some(whole)).unwrap();
+            if !whole || !peer.send(ok("")) {
+                return;
+            }
+        }
+    });
+    let proxy = Proxy::before(&origin);
+    for code in [0, 8, 2, 5, 7] {
+        for length in [None, Some(("content-length", "9"))] {
+            let mut client = Client::connect(&proxy);
+            let fields: Vec<(&str, &str)> = with(":method", "POST").into_iter().chain(length).collect();
+            client.send(&[frame(HEADERS, END_HEADERS, 1, &block(&fields)), frame(DATA, 0, 1, b"all but ")].concat());
+            assert_eq!(heard.recv(), Ok(None), "the endpoint reads its head");
+            client.send(&frame(RESET, 0, 1, &[0, 0, 0, code]));
+            assert_eq!(heard.recv(), Ok(Some(false)), "{length:?}, reset for {code}");
+        }
     }
 }
 
