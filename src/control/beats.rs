@@ -11,7 +11,7 @@ use crate::base::time::Timestamp;
 use crate::cluster::{Cluster, Endpoint, Inlet};
 use crate::config::model;
 use crate::control::announcer::Announcer;
-use crate::health::signal::{BeatResult, Observation, Signal};
+use crate::health::signal::{Beat, BeatResult, Observation, Signal};
 use crate::heartbeat::{self, Directory, FirstBeat, Gate, Identity, Pushed, Service};
 use crate::net::listen::ListenSocket;
 use crate::runtime::clock;
@@ -136,10 +136,11 @@ impl Beats {
     }
 }
 
-/// The signals that a beat comes to, in their order.
+/// The signals that a beat comes to, in their order. What is left of it is what [`count`] and [`Joins`](super::joins::Joins) ask for.
 pub(super) fn signals(pushed: &mut Pushed) -> impl Iterator<Item = Signal> {
     let (cluster, endpoint, at) = (pushed.endpoint.cluster_id, pushed.endpoint.id, pushed.at);
-    let beat = Observation::Beat(pushed.beat.clone());
+    let left = Beat { state: pushed.beat.state, sent_at_ms: pushed.beat.sent_at_ms, ..Beat::default() };
+    let beat = Observation::Beat(std::mem::replace(&mut pushed.beat, left));
     let report = pushed.report.take().map(Observation::Report);
     [Some(beat), report].into_iter().flatten().map(move |observation| Signal { cluster, endpoint, at, observation })
 }

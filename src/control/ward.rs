@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::base::ids::{ClusterId, EndpointId};
+use crate::base::ids::{ByEndpoint, ClusterId, EndpointId};
 use crate::base::time::Timestamp;
 use crate::cluster::{Affinity, Cluster, Endpoint, Snapshot};
 use crate::config::model;
@@ -26,7 +26,7 @@ pub(super) struct Ward {
     pub(super) cluster: Arc<Cluster>,
     health: health::Cluster,
     watched: Vec<Watched>,
-    index: HashMap<EndpointId, usize>,
+    index: ByEndpoint<usize>,
     roster: Arc<[Arc<Endpoint>]>,
     affinity: Arc<Affinity>,
     pacer: Pacer,
@@ -212,9 +212,8 @@ impl Ward {
     }
 
     /// We stood still for `span`: nobody is judged for it.
-    pub(super) fn excuse(&mut self, span: Duration, now: Timestamp, announcer: &Announcer) {
-        let changes = self.health.excuse(span, now);
-        self.act(changes, now, announcer);
+    pub(super) fn excuse(&mut self, span: Duration, now: Timestamp) {
+        self.health.excuse(span, now);
     }
 
     /// When [`Self::tick`] has something to do.
@@ -467,7 +466,7 @@ fn report_interval(config: &model::Cluster) -> Duration {
     }
 }
 
-fn index(watched: &[Watched]) -> HashMap<EndpointId, usize> {
+fn index(watched: &[Watched]) -> ByEndpoint<usize> {
     watched.iter().enumerate().map(|(index, watched)| (watched.endpoint.id, index)).collect()
 }
 

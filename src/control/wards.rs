@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::base::ids::{ClusterId, EndpointId};
+use crate::base::ids::{ByEndpoint, ClusterId, EndpointId};
 use crate::base::time::Timestamp;
 use crate::cluster::{Cluster, Endpoint, Touched};
 use crate::control::announcer::Announcer;
@@ -24,7 +24,7 @@ use crate::health::{self, Entry};
 #[derive(Debug)]
 pub(super) struct Wards {
     list: Vec<Ward>,
-    places: HashMap<EndpointId, usize>,
+    places: ByEndpoint<usize>,
     /// Whose mark a worker leaves where.
     marks: HashMap<u32, Vec<EndpointId>>,
     doubts: Doubts,
@@ -36,7 +36,7 @@ impl Wards {
     pub(super) fn new(announcer: Announcer) -> Self {
         Self {
             list: Vec::new(),
-            places: HashMap::new(),
+            places: ByEndpoint::default(),
             marks: HashMap::new(),
             doubts: Doubts::default(),
             ourselves: Ourselves::default(),
@@ -149,7 +149,7 @@ impl Wards {
     /// We stood still for `span`: nobody is judged for it.
     pub(super) fn excuse(&mut self, span: Duration, now: Timestamp) {
         for ward in &mut self.list {
-            ward.excuse(span, now, &self.announcer);
+            ward.excuse(span, now);
         }
     }
 

@@ -11,7 +11,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
-use crate::base::ids::EndpointId;
+use crate::base::ids::{ByEndpoint, EndpointId};
 use crate::base::time::Timestamp;
 use crate::health::admission::{Admission, Cut, Listed, Rank, Tally};
 use crate::health::budget::{Budget, Stand};
@@ -37,7 +37,7 @@ pub struct Cluster {
     pub(super) endpoints: Vec<Endpoint>,
     /// The same endpoints in the same order.
     listed: Vec<Listed>,
-    pub(super) index: HashMap<EndpointId, usize>,
+    pub(super) index: ByEndpoint<usize>,
     pub(super) frozen: Option<Timestamp>,
     budget: Budget,
     tally: Tally,
@@ -64,7 +64,7 @@ impl Cluster {
             report_interval: Duration::ZERO,
             endpoints: Vec::new(),
             listed: Vec::new(),
-            index: HashMap::new(),
+            index: ByEndpoint::default(),
             frozen: None,
             budget: Budget::default(),
             tally: Tally::default(),
@@ -187,6 +187,11 @@ impl Cluster {
         let mut changes = Changes::default();
         let due: Vec<usize> = self.wakes.iter().take_while(|(at, _)| *at <= now).map(|(_, index)| *index).collect();
         for index in due {
+            if self.endpoints[index].wake.is_none_or(|at| at > now) {
+                // It has been put off since it was filed.
+                self.file(index);
+                continue;
+            }
             let context = Context { policy: &self.policy, report_interval: self.report_interval, pace: self.pool.pace, now };
             let settled = self.endpoints[index].settled(&self.policy);
             self.endpoints[index].expire(context);
@@ -199,7 +204,8 @@ impl Cluster {
         changes.finish()
     }
 
-    /// When [`Self::tick`] should be called, unless a signal comes before.
+    /// When [`Self::tick`] should be called, unless a signal comes before. Where heartbeats are wanted there may be nothing to do then:
+    /// each of them puts its sender's moment off.
     #[must_use]
     pub fn next_change(&self) -> Option<Timestamp> {
         self.wakes.first().map(|(at, _)| *at)
@@ -289,17 +295,14 @@ impl Cluster {
         Some(endpoint.heartbeat.view(self.policy.heartbeat.as_ref()?, &endpoint.incarnation))
     }
 
-    /// Tells that the process stood still for `span` until now: senders of heartbeats get that much more time.
-    pub fn excuse(&mut self, span: Duration, now: Timestamp) -> Changes {
-        let mut changes = Changes::default();
-        let Some(policy) = self.policy.heartbeat else { return changes };
+    /// Tells that the process stood still for `span` until now: senders of heartbeats get that much more time. No verdict changes by it,
+    /// and views show the new deadlines with the next beats: to make ten thousand of them anew would be the next stall.
+    pub fn excuse(&mut self, span: Duration, now: Timestamp) {
+        let Some(policy) = self.policy.heartbeat else { return };
         for index in 0..self.endpoints.len() {
-            let endpoint = &mut self.endpoints[index];
-            endpoint.heartbeat.excuse(span, now, &policy);
-            changes.touched.push(endpoint.id());
+            self.endpoints[index].heartbeat.excuse(span, now, &policy);
             self.schedule(index, now);
         }
-        changes
     }
 
     /// How often an endpoint should be probed; normally, if it is not here.
@@ -348,7 +351,7 @@ impl Cluster {
             endpoint.stand = Stand::default();
             endpoint.share = None;
             endpoint.capacity = None;
-            endpoint.wake = None;
+            (endpoint.wake, endpoint.filed) = (None, None);
         }
         let listed = |endpoint: &Endpoint| Listed { id: endpoint.id(), seat: endpoint.wanted_seat(), weight: 0.0 };
         self.listed = self.endpoints.iter().map(listed).collect();
@@ -514,14 +517,24 @@ impl Cluster {
 
     fn schedule(&mut self, index: usize, now: Timestamp) {
         let endpoint = &mut self.endpoints[index];
-        let wake = endpoint.next_wake(&self.policy, now);
-        if wake == endpoint.wake {
+        endpoint.wake = endpoint.next_wake(&self.policy, now);
+        // Every beat puts its sender's moment off: it is filed anew when the old one has come, not each time.
+        let put_off = |(old, at): (Timestamp, Timestamp)| old > now && old <= at;
+        let is_put_off = self.policy.heartbeat.is_some() && endpoint.filed.zip(endpoint.wake).is_some_and(put_off);
+        if !is_put_off {
+            self.file(index);
+        }
+    }
+
+    fn file(&mut self, index: usize) {
+        let endpoint = &mut self.endpoints[index];
+        if endpoint.filed == endpoint.wake {
             return;
         }
-        if let Some(old) = std::mem::replace(&mut endpoint.wake, wake) {
+        if let Some(old) = std::mem::replace(&mut endpoint.filed, endpoint.wake) {
             self.wakes.remove(&(old, index));
         }
-        if let Some(at) = wake {
+        if let Some(at) = endpoint.wake {
             self.wakes.insert((at, index));
         }
     }

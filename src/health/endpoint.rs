@@ -84,7 +84,9 @@ pub(super) struct Endpoint {
     pub(super) stand: Stand,
     pub(super) share: Option<u8>,
     pub(super) capacity: Option<f64>,
+    /// When time alone would change anything, and when that is looked at: not later.
     pub(super) wake: Option<Timestamp>,
+    pub(super) filed: Option<Timestamp>,
 }
 
 /// What the axes need to know besides the signal.
@@ -132,6 +134,7 @@ impl Endpoint {
             share: None,
             capacity: None,
             wake: None,
+            filed: None,
         };
         endpoint.judge(policy, now);
         endpoint.state = endpoint.wanted_state();

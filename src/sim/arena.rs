@@ -277,8 +277,7 @@ impl Arena {
         let (from, to) = self.stalled;
         if self.waking && self.now >= to {
             self.waking = false;
-            let changes = self.engine.excuse(to.since(from), self.now);
-            self.act(changes);
+            self.engine.excuse(to.since(from), self.now);
         }
     }
 
