@@ -6,6 +6,7 @@
 
 use std::cell::Cell;
 use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -13,8 +14,8 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// How much is read at once while nobody is served: most beats are shorter.
-const FIRST: usize = 1024;
+/// How much is read at once while nobody is served, in bytes: most beats are shorter, with their report too.
+const FIRST: usize = 4096;
 
 /// How far what is asked on a connection has got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -56,15 +57,36 @@ impl<S> Line<S> {
     }
 }
 
-/// What comes next; nothing at the end.
+/// What comes next, as `take` makes it from the bytes: none at the end. They lie on the stack, for a connection that says nothing needs
+/// no room for what it will say.
 ///
 /// # Errors
 /// If the connection breaks.
-pub(super) fn poll_first<S: AsyncRead + Unpin>(stream: &mut S, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
-    let mut room = [0; FIRST];
-    let mut buffer = ReadBuf::new(&mut room);
+pub(super) fn poll_first<S, T>(stream: &mut S, cx: &mut Context<'_>, take: impl FnOnce(&[u8]) -> T) -> Poll<io::Result<T>>
+where
+    S: AsyncRead + Unpin,
+{
+    let mut room = [MaybeUninit::uninit(); FIRST];
+    let mut buffer = ReadBuf::uninit(&mut room);
     ready!(Pin::new(stream).poll_read(cx, &mut buffer))?;
-    Poll::Ready(Ok(Bytes::copy_from_slice(buffer.filled())))
+    Poll::Ready(Ok(take(buffer.filled())))
+}
+
+/// Writes bytes and has them go out.
+///
+/// # Errors
+/// If the connection breaks.
+pub(super) fn poll_say<S>(stream: &mut S, bytes: &mut &[u8], cx: &mut Context<'_>) -> Poll<io::Result<()>>
+where
+    S: AsyncWrite + Unpin,
+{
+    while !bytes.is_empty() {
+        match ready!(Pin::new(&mut *stream).poll_write(cx, bytes))? {
+            0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+            written => *bytes = &bytes[written..],
+        }
+    }
+    Pin::new(stream).poll_flush(cx)
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Line<S> {

@@ -9,15 +9,19 @@
 //! |---|---|
 //! | `serve` | sockets, connections and their bounds |
 //! | `line` | a connection between two beats, and how far an answer on it has got |
+//! | `plain` | a beat that has come whole, read and answered without the machinery of HTTP |
+//! | `answer` | what is answered, whoever writes it |
 //! | `service` | from a request to its answer |
 //! | `message` | the bytes of a beat, and of its ack |
 //! | `directory` | which endpoints may be spoken for, and by which token |
 //! | `refusal` | why a beat is not taken, as answer, count and log line |
 //! | `rate` | how often one sender may speak |
 
+mod answer;
 mod directory;
 mod line;
 mod message;
+mod plain;
 mod rate;
 mod refusal;
 mod serve;

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
+use http::header::CONNECTION;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -24,7 +25,8 @@ use tokio_rustls::server::TlsStream;
 
 use crate::base::time::Timestamp;
 use crate::heartbeat::line::{self, Line, Stage};
-use crate::heartbeat::service::Service;
+use crate::heartbeat::plain::{self, Plain};
+use crate::heartbeat::service::{Believed, Refused, Service};
 use crate::net::accept::accept;
 use crate::runtime::timer::Deadline;
 use crate::runtime::{clock, task};
@@ -100,22 +102,21 @@ async fn connection<S>(mut stream: S, name: &Arc<str>, service: &Service, mut cl
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    let seat = Seat { name, service, stage: Rc::default(), patience: Deadline::unset() };
+    let seat = Seat { name, service, stage: Rc::default(), patience: Deadline::unset(), closed: closed.clone() };
     let mut leaving = pin!(async { drop(closed.changed().await) });
     let mut first = Bytes::new();
+    seat.patience.set(clock::now() + HEAD_TIMEOUT);
     loop {
-        seat.patience.set(clock::now() + HEAD_TIMEOUT);
         if first.is_empty() {
             match seat.idle(&mut stream, leaving.as_mut()).await {
-                Some(bytes) => first = bytes,
-                // What TLS says at its end needs no answer.
-                None => {
-                    return poll_fn(|cx| {
-                        drop(Pin::new(&mut stream).poll_shutdown(cx));
-                        Poll::Ready(())
-                    })
-                    .await;
+                Some(Came::Plain(believed)) => {
+                    if Box::pin(seat.answer(&mut stream, believed)).await {
+                        continue;
+                    }
+                    return end(stream).await;
                 }
+                Some(Came::Other(bytes)) => first = bytes,
+                None => return end(stream).await,
             }
         }
         // On the heap, so that a connection on which nothing is said is rid of it.
@@ -126,28 +127,68 @@ where
     }
 }
 
+/// What TLS says at its end needs no answer.
+async fn end<S: AsyncWrite + Unpin>(mut stream: S) {
+    poll_fn(|cx| {
+        drop(Pin::new(&mut stream).poll_shutdown(cx));
+        Poll::Ready(())
+    })
+    .await;
+}
+
+/// What has come on a connection on which nothing was being said.
+enum Came {
+    /// A beat, read already.
+    Plain(Box<Result<Believed, Refused>>),
+    /// Something else, or a part of it.
+    Other(Bytes),
+}
+
 /// What one connection is served with.
 struct Seat<'a> {
     name: &'a Arc<str>,
     service: &'a Service,
     stage: Rc<Cell<Stage>>,
-    /// Until then the head of the next beat must be there.
+    /// Until then the head of the next beat must be there, and what was answered be gone.
     patience: Deadline,
+    closed: watch::Receiver<()>,
 }
 
 impl Seat<'_> {
-    /// Waits for the first bytes of a beat; `None` if the connection is over.
-    async fn idle<S, L>(&self, stream: &mut S, mut leaving: Pin<&mut L>) -> Option<Bytes>
+    /// Waits for the first bytes of a beat, or for one that comes whole; `None` if the connection is over.
+    async fn idle<S, L>(&self, stream: &mut S, mut leaving: Pin<&mut L>) -> Option<Came>
     where
         S: AsyncRead + Unpin,
         L: Future<Output = ()>,
     {
+        let take = |bytes: &[u8]| match Plain::read(bytes) {
+            Some(Plain { token, body }) => Some(Came::Plain(Box::new(self.service.believe(token, body, self.name)))),
+            None => Some(bytes).filter(|bytes| !bytes.is_empty()).map(|bytes| Came::Other(Bytes::copy_from_slice(bytes))),
+        };
         poll_fn(|cx| {
-            if let Poll::Ready(read) = line::poll_first(stream, cx) {
-                return Poll::Ready(read.ok().filter(|bytes| !bytes.is_empty()));
+            if let Poll::Ready(read) = line::poll_first(stream, cx, take) {
+                return Poll::Ready(read.ok().flatten());
             }
             let over = self.patience.poll_reached(cx).is_ready() || leaving.as_mut().poll(cx).is_ready();
             if over { Poll::Ready(None) } else { Poll::Pending }
+        })
+        .await
+    }
+
+    /// Answers a beat. Returns whether the connection goes on.
+    async fn answer<S>(&self, stream: &mut S, believed: Box<Result<Believed, Refused>>) -> bool
+    where
+        S: AsyncWrite + Unpin,
+    {
+        let answer = self.service.settle(*believed).await;
+        let goes_on = self.closed.has_changed().is_ok();
+        let answer = if goes_on { answer } else { answer.with(CONNECTION, "close") };
+        let written = plain::written(&answer);
+        let mut left = &*written;
+        self.patience.set(clock::now() + HEAD_TIMEOUT);
+        poll_fn(|cx| match line::poll_say(stream, &mut left, cx) {
+            Poll::Ready(said) => Poll::Ready(said.is_ok() && goes_on),
+            Poll::Pending => self.patience.poll_reached(cx).map(|()| false),
         })
         .await
     }
@@ -166,10 +207,10 @@ impl Seat<'_> {
                 let answer = self.service.answer(request, self.name).await;
                 self.patience.set(clock::now() + HEAD_TIMEOUT);
                 // Of what is refused the rest may be still to come.
-                if answer.status() == StatusCode::OK {
+                if answer.status == StatusCode::OK {
                     self.stage.set(Stage::Answered);
                 }
-                Ok::<_, Infallible>(answer)
+                Ok::<_, Infallible>(answer.into_response())
             }
         });
         self.stage.set(Stage::Asked);

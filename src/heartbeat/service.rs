@@ -5,16 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use http::header::{ALLOW, CONNECTION, RETRY_AFTER};
+use http::{Method, Request, StatusCode};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Body;
-use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::base::address::EndpointAddress;
 use crate::cluster::Endpoint;
 use crate::health::signal::{Beat, BeatResult, BeatState, ReportReading};
+use crate::heartbeat::answer::Answer;
 use crate::heartbeat::directory::{Directory, Gate, Sender};
 use crate::heartbeat::message::{self, Acked, Identity, MAX_BEAT, Message};
 use crate::heartbeat::refusal::{Counts, Refusal, Teller};
@@ -24,7 +24,7 @@ use crate::runtime::clock;
 use crate::traffic::bearer;
 
 /// Where beats are posted to.
-const PATH: &str = "/v1/heartbeats";
+pub(super) const PATH: &str = "/v1/heartbeats";
 /// For the whole body of one, once its head is there.
 const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -74,11 +74,20 @@ pub struct Service {
     teller: Teller,
 }
 
-/// An answer.
-pub(super) type Answer = Response<Full<Bytes>>;
+/// A beat that has been read and believed, on its way to control; it lives no longer in the bytes that it came in.
+pub(super) struct Believed {
+    gate: Rc<Gate>,
+    acked: Acked,
+    what: What,
+}
+
+enum What {
+    Beat(Pushed, oneshot::Receiver<BeatResult>),
+    First(FirstBeat, oneshot::Receiver<Option<Joined>>),
+}
 
 /// A refusal with what is known of it.
-struct Refused {
+pub(super) struct Refused {
     why: Refusal,
     cluster: Arc<str>,
     endpoint: Arc<str>,
@@ -119,29 +128,23 @@ impl Service {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         if request.uri().path() != PATH {
-            return problem(StatusCode::NOT_FOUND, "heartbeats are posted to /v1/heartbeats");
+            return Answer::problem(StatusCode::NOT_FOUND, "heartbeats are posted to /v1/heartbeats");
         }
         if request.method() != Method::POST {
-            let mut answer = problem(StatusCode::METHOD_NOT_ALLOWED, "heartbeats are posted");
-            answer.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
-            return answer;
+            return Answer::problem(StatusCode::METHOD_NOT_ALLOWED, "heartbeats are posted").with(ALLOW, "POST");
         }
-        match self.take(request, way).await {
-            Ok(ack) => json_answer(StatusCode::OK, "application/json", ack),
-            Err(refused) => self.refuse(&refused),
-        }
+        let (parts, body) = request.into_parts();
+        let believed = match read(body).await {
+            Ok(body) => self.believe(bearer::given(&parts.headers), &body, way),
+            Err(refused) => Err(refused),
+        };
+        self.settle(believed).await
     }
 
-    async fn take<B>(&self, request: Request<B>, way: &Arc<str>) -> Result<Vec<u8>, Refused>
-    where
-        B: Body<Data = Bytes>,
-        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    {
-        let (parts, body) = request.into_parts();
-        let body = read(body).await?;
+    /// Reads a beat that came by the socket of this name with this token.
+    pub(super) fn believe(&self, token: Option<&[u8]>, body: &[u8], way: &Arc<str>) -> Result<Believed, Refused> {
         let at = clock::now();
-        let message = Message::read(&body).map_err(|detail| Refused { detail, ..Refused::new(Refusal::Malformed) })?;
-        let token = bearer::given(&parts.headers);
+        let message = Message::read(body).map_err(|detail| Refused { detail, ..Refused::new(Refusal::Malformed) })?;
         let Some(gate) = self.directory.gate(&message.cluster) else {
             // Only who has a token learns which clusters there are.
             let known = self.directory.knows(token);
@@ -157,18 +160,39 @@ impl Service {
         let report = message.report.zip(gate.report.as_ref()).map(|(text, spec)| reading(spec, text));
         let beat = Beat { received_at_ms: Some(received_at_ms), way: Some(Arc::clone(way)), ..message.beat };
         let acked = Acked { seq: beat.seq, received_at_ms, ttl: gate.policy.ttl, next_in: gate.policy.next_in(beat.period) };
-        let (endpoint, result) = match speaker {
+        let what = match speaker {
             Speaker::Known(sender) => {
                 let (taken, is_taken) = oneshot::channel();
-                let pushed = Pushed { endpoint: Arc::clone(&sender.endpoint), at, beat, report, taken };
-                // It is gone only when everything ends; then there is no answer either.
-                drop(self.control.send(pushed).await);
-                let result = is_taken.await.map_err(|_| Refused::by(Refusal::Stopping, &gate, sender))?;
-                (Arc::clone(&sender.endpoint), result)
+                What::Beat(Pushed { endpoint: Arc::clone(&sender.endpoint), at, beat, report, taken }, is_taken)
             }
             Speaker::Newcomer(address) => {
                 let (taken, is_taken) = oneshot::channel();
-                let first = FirstBeat { cluster: Arc::clone(&gate.name), address, at, beat, report, taken };
+                What::First(FirstBeat { cluster: Arc::clone(&gate.name), address, at, beat, report, taken }, is_taken)
+            }
+        };
+        Ok(Believed { gate, acked, what })
+    }
+
+    /// Tells control of a beat and answers it with what that makes of it, or says why it is refused.
+    pub(super) async fn settle(&self, believed: Result<Believed, Refused>) -> Answer {
+        let taken = match believed {
+            Ok(believed) => self.take(believed).await,
+            Err(refused) => Err(refused),
+        };
+        taken.map_or_else(|refused| self.refuse(&refused), Answer::ack)
+    }
+
+    async fn take(&self, Believed { gate, acked, what }: Believed) -> Result<Vec<u8>, Refused> {
+        let (endpoint, result) = match what {
+            What::Beat(pushed, is_taken) => {
+                let endpoint = Arc::clone(&pushed.endpoint);
+                // It is gone only when everything ends; then there is no answer either.
+                drop(self.control.send(pushed).await);
+                let stopping = |_| Refused { endpoint: endpoint.address.text(), ..Refused::of(Refusal::Stopping, &gate) };
+                let result = is_taken.await.map_err(stopping)?;
+                (endpoint, result)
+            }
+            What::First(first, is_taken) => {
                 drop(self.newcomers.send(first).await);
                 let joined = is_taken.await.map_err(|_| Refused::of(Refusal::Stopping, &gate))?;
                 joined.ok_or_else(|| Refused::of(Refusal::ClusterFull, &gate))?
@@ -187,14 +211,12 @@ impl Service {
             self.counts.count(cluster, endpoint, why.as_str());
         }
         self.teller.tell(*why, cluster, endpoint, detail);
-        let mut answer = problem(why.status(), detail);
-        if matches!(why, Refusal::RateLimited | Refusal::ClusterFull | Refusal::Stopping) {
-            answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        let answer = Answer::problem(why.status(), detail);
+        match why {
+            Refusal::RateLimited | Refusal::ClusterFull | Refusal::Stopping => answer.with(RETRY_AFTER, "1"),
+            Refusal::TooLarge => answer.with(CONNECTION, "close"),
+            _ => answer,
         }
-        if *why == Refusal::TooLarge {
-            answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-        }
-        answer
     }
 
     /// What came was no HTTP.
@@ -274,17 +296,4 @@ where
         Ok(Err(error)) => Err(Refused { detail: format!("cut short: {error}"), ..Refused::new(Refusal::Malformed) }),
         Err(_) => Err(Refused { detail: "its body did not come in time".to_owned(), ..Refused::new(Refusal::Malformed) }),
     }
-}
-
-fn problem(status: StatusCode, detail: &str) -> Answer {
-    let title = status.canonical_reason().unwrap_or_default();
-    let body = json!({ "status": status.as_u16(), "title": title, "detail": detail });
-    json_answer(status, "application/problem+json", body.to_string().into_bytes())
-}
-
-fn json_answer(status: StatusCode, kind: &'static str, body: Vec<u8>) -> Answer {
-    let mut answer = Response::new(Full::from(body));
-    *answer.status_mut() = status;
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    answer
 }

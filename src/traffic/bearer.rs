@@ -8,7 +8,13 @@ use http::header::AUTHORIZATION;
 pub fn given(headers: &HeaderMap) -> Option<&[u8]> {
     let mut all = headers.get_all(AUTHORIZATION).iter();
     let (Some(value), None) = (all.next(), all.next()) else { return None };
-    let (scheme, token) = value.as_bytes().split_at_checked("Bearer ".len())?;
+    of(value.as_bytes())
+}
+
+/// The token in the value of the one `Authorization` header.
+#[must_use]
+pub fn of(value: &[u8]) -> Option<&[u8]> {
+    let (scheme, token) = value.split_at_checked("Bearer ".len())?;
     scheme.eq_ignore_ascii_case(b"Bearer ").then(|| token.trim_ascii())
 }
 
