@@ -147,7 +147,11 @@ impl Beats<'_> {
             if let Some(reporter) = reporter {
                 reporter.again();
             }
-            self.send(state, report, self.period.min(ANSWER_TIMEOUT)).await;
+            let timeout = timeout(self.period, self.tally.deadline(), clock::now());
+            self.send(state, report, timeout).await;
+            let now = clock::now();
+            next = (next + self.period).max(now);
+            tokio::time::sleep_until(clock::instant(next.min(self.tally.deadline()))).await;
             let now = clock::now();
             if self.tally.is_cut_off(now) {
                 let (acknowledged, needed, ttl) = (self.tally.fresh(now), self.tally.needed(), self.tally.ttl());
@@ -156,8 +160,6 @@ impl Beats<'_> {
                     self.paths.len()
                 ));
             }
-            next = (next + self.period).max(now);
-            tokio::time::sleep_until(clock::instant(next.min(self.tally.deadline()))).await;
         }
     }
 
@@ -218,9 +220,15 @@ impl Beats<'_> {
     }
 }
 
-/// From one beat to the next: the sender's own, or the shortest that any proxy wants.
+/// From one beat to the next: the shortest that any proxy wants, which knows the sender's own, and that never longer.
 fn pace(own: Option<Duration>, asked: &[Option<Duration>]) -> Duration {
-    own.or_else(|| asked.iter().flatten().copied().min()).unwrap_or(FIRST_PERIOD)
+    own.into_iter().chain(asked.iter().flatten().copied()).min().unwrap_or(FIRST_PERIOD)
+}
+
+/// How long the acks of a beat are waited for. Not beyond the moment at which nobody's ack helps any more: this must have ended before the
+/// proxies give up.
+fn timeout(period: Duration, deadline: Timestamp, now: Timestamp) -> Duration {
+    period.min(ANSWER_TIMEOUT).min(deadline.since(now))
 }
 
 /// Waits for all of them at once; there are as many as there are proxies.
@@ -272,13 +280,24 @@ mod tests {
     }
 
     #[test]
-    fn the_shortest_period_that_a_proxy_wants_counts_unless_there_is_an_own_one() {
+    fn the_shortest_period_that_anybody_wants_counts() {
         let ms = Duration::from_millis;
         assert_eq!(pace(None, &[None, None]), FIRST_PERIOD);
         assert_eq!(pace(None, &[Some(ms(2000)), None]), ms(2000));
         assert_eq!(pace(None, &[Some(ms(300)), Some(ms(2000))]), ms(300));
         assert_eq!(pace(None, &[Some(ms(2000)), Some(ms(300))]), ms(300));
-        assert_eq!(pace(Some(ms(700)), &[Some(ms(300))]), ms(700));
+        assert_eq!(pace(Some(ms(700)), &[None, None]), ms(700));
+        assert_eq!(pace(Some(ms(700)), &[Some(ms(2000))]), ms(700));
+        assert_eq!(pace(Some(ms(5000)), &[Some(ms(1312))]), ms(1312), "it would be over before its next beat");
+    }
+
+    #[test]
+    fn nobody_is_waited_for_beyond_the_time_to_live() {
+        let (ms, at) = (Duration::from_millis, Timestamp::from_millis);
+        assert_eq!(timeout(ms(500), at(1750), at(0)), ms(500));
+        assert_eq!(timeout(ms(5000), at(17_500), at(0)), ANSWER_TIMEOUT);
+        assert_eq!(timeout(ms(500), at(1750), at(1500)), ms(250));
+        assert_eq!(timeout(ms(500), at(1750), at(1800)), Duration::ZERO);
     }
 
     #[test]

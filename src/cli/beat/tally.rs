@@ -10,26 +10,26 @@ pub(super) struct Tally {
     /// When the newest beat was sent that each has acknowledged; the beginning, before any.
     newest: Vec<Timestamp>,
     needed: usize,
-    /// The shortest that any of them has told.
-    ttl: Duration,
-    told: bool,
+    /// What counts until one of them has told its own.
+    first: Duration,
+    /// What each has told last.
+    ttls: Vec<Option<Duration>>,
 }
 
 impl Tally {
     pub(super) fn new(proxies: usize, needed: usize, ttl: Duration, now: Timestamp) -> Self {
-        Self { newest: vec![now; proxies], needed, ttl, told: false }
+        Self { newest: vec![now; proxies], needed, first: ttl, ttls: vec![None; proxies] }
     }
 
     /// A proxy has acknowledged the beat that was sent at `sent`.
     pub(super) fn acknowledged(&mut self, proxy: usize, sent: Timestamp, ttl: Duration) {
         self.newest[proxy] = sent;
-        self.ttl = if self.told { self.ttl.min(ttl) } else { ttl };
-        self.told = true;
+        self.ttls[proxy] = Some(ttl);
     }
 
     /// How many have acknowledged within the ttl.
     pub(super) fn fresh(&self, now: Timestamp) -> usize {
-        self.newest.iter().filter(|newest| now.since(**newest) < self.ttl).count()
+        self.newest.iter().filter(|newest| now.since(**newest) < self.ttl()).count()
     }
 
     /// Whether fewer than needed have.
@@ -41,15 +41,16 @@ impl Tally {
     pub(super) fn deadline(&self) -> Timestamp {
         let mut newest = self.newest.clone();
         newest.sort_unstable_by(|a, b| b.cmp(a));
-        newest[self.needed - 1] + self.ttl
+        newest[self.needed - 1] + self.ttl()
     }
 
     pub(super) const fn needed(&self) -> usize {
         self.needed
     }
 
-    pub(super) const fn ttl(&self) -> Duration {
-        self.ttl
+    /// The shortest that any of them has.
+    pub(super) fn ttl(&self) -> Duration {
+        self.ttls.iter().flatten().copied().min().unwrap_or(self.first)
     }
 }
 
@@ -75,6 +76,8 @@ mod tests {
         assert_eq!(tally.deadline(), at(1600));
         tally.acknowledged(2, at(1301), Duration::from_millis(200));
         assert!(tally.is_cut_off(at(1399)), "the shortest ttl counts");
+        tally.acknowledged(2, at(1302), ttl);
+        assert!(!tally.is_cut_off(at(1399)), "and no longer than it is told");
     }
 
     #[test]
