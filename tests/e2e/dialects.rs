@@ -1,11 +1,15 @@
 //! Endpoints that speak other dialects than ours, each a program that others wrote: grpcio's health service, the actuator of
-//! Spring Boot as pyctuator has it, an agent that socat runs, read by HAProxy beside us, and load reports in nginx's answers.
+//! Spring Boot as pyctuator has it, an agent that Datawave's servers run and one that socat does, both read by HAProxy beside us, and load
+//! reports in nginx's answers.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::process::Command;
 
 use crate::support::{Folder, PATIENCE, Port, Process, Proxy, get, one_listener, until};
+
+/// Python with the packages that `tests/run` fetches.
+const PYTHON: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/venv/bin/python3");
 
 /// A program in a folder of its own, on a port of its own.
 #[derive(Debug)]
@@ -19,7 +23,6 @@ struct Program {
 impl Program {
     /// A script of ours for Python with the packages that `tests/run` fetches; nothing where it could not fetch them.
     fn python(script: &str, more: &[&str], file: (&str, &str)) -> Option<Self> {
-        const PYTHON: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/venv/bin/python3");
         if !std::fs::exists(PYTHON).unwrap() {
             eprintln!("left out, since packages of PyPI are not here; tests/run fetches them");
             return None;
@@ -46,6 +49,32 @@ impl Program {
         let program = Self { port, process, folder };
         program.wait();
         program
+    }
+
+    /// The agent that stands beside servers of Datawave: it asks them how they are, and tells in agent lines. Here a file `health` in its
+    /// folder is what they answer, for as long as what is returned with it lives; nothing where packages of PyPI could not be fetched.
+    fn datawave_agent(health: &str) -> Option<(Self, Process)> {
+        const AGENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/venv/bin/datawave-haproxy-agent");
+        if !std::fs::exists(AGENT).unwrap() {
+            eprintln!("left out, since packages of PyPI are not here; tests/run fetches them");
+            return None;
+        }
+        let (folder, port, pages) = (Folder::new(), Port::free(), Port::free());
+        folder.write("health", health);
+        let mut command = Command::new("/usr/bin/python3");
+        command.args(["-m", "http.server", "--bind", "127.0.0.1", "--directory"]).arg(folder.path());
+        command.arg(pages.address().port().to_string());
+        let server = Process::start(command, &folder.path().join("pages.log"));
+        until(PATIENCE, "its server answers", || get(pages.address(), "/health").ok());
+        let url = format!("http://{}/health", pages.address());
+        folder.write("agent.yml", &format!("dw_health_poller: {{ check_url: '{url}', interval: 0.05 }}\n"));
+        let mut command = Command::new(PYTHON);
+        command.args(["-m", "datawave_haproxy_agent", "--config", &folder.file("agent.yml"), "--bind", "127.0.0.1"]);
+        command.args(["--port", &port.address().port().to_string()]);
+        let process = Process::start(command, &folder.path().join("log"));
+        let program = Self { port, process, folder };
+        program.wait();
+        Some((program, server))
     }
 
     fn wait(&self) {
@@ -194,6 +223,44 @@ fn an_agents_line_means_what_it_means_to_haproxy() {
     until(PATIENCE, "the bound is taken over", asked);
     // A weight acts at once with HAProxy; with us after a blackout, which the engine's own tests cover.
     until(PATIENCE, "HAProxy takes over the weight", || haproxy.shows().filter(|(_, weight)| *weight == 20));
+}
+
+#[test]
+fn an_agent_that_others_wrote_is_understood_as_haproxy_understands_it() {
+    let health = |status: &str| {
+        format!("{{\"Status\":\"{status}\",\"ConnectionUsagePercent\":20,\"SystemLoad\":0.25,\"SwapBytesUsed\":0}}")
+    };
+    let Some((agent, mut server)) = Program::datawave_agent(&health("ready")) else { return };
+    let endpoint = crate::support::Service::start(crate::support::Kind::Python);
+    let haproxy = Haproxy::start(&endpoint.name(), &agent);
+    let port = agent.port.address().port();
+    let probes =
+        format!("rise: 1\n      fall: 1\n      probes: [{{ http: {{}} }}, {{ name: agent, agent: {{}}, port: {port} }}]");
+    let proxy = proxy(&endpoint.name(), &probes);
+    let agree = |theirs: &str, ours: &str| {
+        until(PATIENCE, &format!("HAProxy shows {theirs}, not {:?}", haproxy.shows()), || {
+            haproxy.shows().filter(|(status, _)| status.starts_with(theirs))
+        });
+        proxy.wait_for_state(PATIENCE, &endpoint.name(), ours);
+    };
+    for (status, theirs, ours) in [
+        ("ready", "UP", "healthy"),
+        ("drain", "DRAIN", "draining"),
+        ("ready", "UP", "healthy"),
+        ("maint", "MAINT", "maintenance"),
+    ] {
+        // Written elsewhere and moved: half a page is none.
+        agent.folder.write("health.new", &health(status));
+        std::fs::rename(agent.folder.file("health.new"), agent.folder.file("health")).unwrap();
+        agree(theirs, ours);
+    }
+    agent.folder.write("health.new", &health("ready"));
+    std::fs::rename(agent.folder.file("health.new"), agent.folder.file("health")).unwrap();
+    agree("UP", "healthy");
+    // A fifth of its places is taken and a quarter of its processors: 1 - 0.2 * 0.7 - 0.25 * 0.4.
+    until(PATIENCE, "HAProxy takes over the weight", || haproxy.shows().filter(|(_, weight)| *weight == 76));
+    server.kill();
+    agree("DOWN", "unhealthy");
 }
 
 #[test]
