@@ -146,9 +146,11 @@ fn read_v1(bytes: &[u8]) -> Said {
 fn read_v2(bytes: &[u8]) -> Said {
     match v2::Header::try_from(bytes) {
         Ok(header) => {
-            let source = match (header.command, &header.addresses) {
-                (v2::Command::Proxy, v2::Addresses::IPv4(ip)) => Some(SocketAddr::new(ip.source_address.into(), ip.source_port)),
-                (v2::Command::Proxy, v2::Addresses::IPv6(ip)) => Some(SocketAddr::new(ip.source_address.into(), ip.source_port)),
+            // Only of a stream can an address be that of this connection's client.
+            let told = header.command == v2::Command::Proxy && header.protocol == v2::Protocol::Stream;
+            let source = match &header.addresses {
+                v2::Addresses::IPv4(ip) if told => Some(SocketAddr::new(ip.source_address.into(), ip.source_port)),
+                v2::Addresses::IPv6(ip) if told => Some(SocketAddr::new(ip.source_address.into(), ip.source_port)),
                 _ => None,
             };
             Said::Whole(header.header.len(), source)
@@ -183,6 +185,17 @@ mod tests {
             (v2(0x21, 0x11, &four), address("192.0.2.7:12345")),
             (v2(0x21, 0x21, &six), address("[::1]:9")),
             (v2(0x20, 0x00, &[]), None),
+            // What follows the addresses, such as the name that a client asked for, is passed over.
+            (v2(0x21, 0x11, &[&four[..], &[2, 0, 6], b"a.test", &[0xe0, 0, 0]].concat()), address("192.0.2.7:12345")),
+            (v2(0x21, 0x21, &[&six[..], &[4, 0, 1, 0]].concat()), address("[::1]:9")),
+            // The proxy speaks for itself, whatever addresses it names.
+            (v2(0x20, 0x11, &four), None),
+            (v2(0x20, 0x00, &[4, 0, 1, 0]), None),
+            // A datagram, a path, and what is of no kind, are no client's address.
+            (v2(0x21, 0x12, &four), None),
+            (v2(0x21, 0x22, &six), None),
+            (v2(0x21, 0x31, &[0; 216]), None),
+            (v2(0x21, 0x00, &four), None),
         ] {
             let mut all = header.clone();
             all.extend(b"GET / HTTP/1.1\r\n\xff");
@@ -247,6 +260,10 @@ mod tests {
             b"PROXY X\r\n".to_vec(),
             [b"PROXY UNKNOWN ".to_vec(), vec![b'x'; 200]].concat(),
             b"\r\n\r\n\0\r\nQUIT\n\x31\x11\0\0".to_vec(),
+            // Shorter than addresses of its family are; a command and a family that nobody knows.
+            b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x04\x01\x02\x03\x04".to_vec(),
+            b"\r\n\r\n\0\r\nQUIT\n\x22\x11\0\0".to_vec(),
+            b"\r\n\r\n\0\r\nQUIT\n\x21\x41\0\0".to_vec(),
             b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03\0\0\0\0\0\0\0\0\0\0\0".to_vec(),
         ] {
             assert_eq!(read(&wrong), Said::Wrong, "{wrong:?}");

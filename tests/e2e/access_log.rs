@@ -1,9 +1,18 @@
 //! The access log: a line for every exchange, which nobody waits for, and a file that others may rename.
 
+use std::fs::OpenOptions;
+use std::io::{BufRead, BufReader};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+
 use serde_json::Value;
 
 use crate::support::misbehaving::{Misbehaving, Misbehaviour};
-use crate::support::{Kind, Load, PATIENCE, Proxy, Service, alone, ask, one_listener, until};
+use crate::support::{Client, Folder, Kind, Load, PATIENCE, Proxy, Service, alone, ask, get, one_listener, until};
+
+/// Requests that are sent at once.
+const PIPELINED: usize = 500;
 
 fn lines(text: &str) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
@@ -103,4 +112,43 @@ fn a_renamed_file_is_made_anew_and_no_line_is_lost() {
     };
     until(PATIENCE, "every line is written", || (count().iter().sum::<u64>() == tally.answered).then_some(()));
     assert_eq!(proxy.page().one("access_log_dropped_total", &[]), 0);
+}
+
+/// A reader that stops reading stops no request: what finds no room is dropped and counted, and lines go on when it reads again.
+#[test]
+fn a_log_that_nobody_takes_costs_lines_and_no_request() {
+    let folder = Folder::new();
+    let pipe = folder.file("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    // Open for both, so that neither side waits for the other.
+    let reader = BufReader::new(OpenOptions::new().read(true).write(true).open(&pipe).unwrap());
+    let proxy = Proxy::start(&format!(
+        "admin: {{ address: ADMIN }}
+workers: 1
+access_log: {{ path: '{pipe}' }}
+listeners: [{{ name: web, address: LISTENER, routes: [{{ match: {{ path: /none }}, redirect: https }}] }}]
+"
+    ));
+    let dropped = || proxy.page().one("access_log_dropped_total", &[]);
+    let mut client = Client::connect(proxy.address()).unwrap();
+    let mut requests = 0;
+    while dropped() == 0 {
+        client.send(&"GET /lost HTTP/1.1\r\nHost: shop\r\n\r\n".repeat(PIPELINED)).unwrap();
+        for _ in 0..PIPELINED {
+            assert_eq!(client.answer().unwrap().status, 404);
+        }
+        requests += PIPELINED;
+        assert!(requests < 100_000, "the queue has no end");
+    }
+    // Whoever reads again makes room for what comes then.
+    let found = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&found);
+    std::thread::spawn(move || {
+        let mut lines = reader.lines().map_while(Result::ok);
+        told.store(lines.any(|line| line.contains("/found")), SeqCst);
+    });
+    until(PATIENCE, "a line comes through again", || {
+        assert_eq!(get(proxy.address(), "/found").unwrap().status, 404);
+        found.load(SeqCst).then_some(())
+    });
 }

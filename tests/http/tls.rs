@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
+use std::os::unix::fs::symlink;
 use std::process::{Command, Stdio};
 
 use crate::certificates::Certificates;
@@ -128,6 +129,32 @@ fn a_renewed_certificate_is_taken_and_a_broken_one_is_not() {
     std::fs::write(certificates.file("site.key"), "no key").unwrap();
     while !proxy.said().contains("cannot be used; the old ones stay") {}
     assert!(served().ends_with("CN = renewed"), "{}", served());
+}
+
+/// As a volume of Kubernetes does it: the files are below a link to a folder, and the link is swapped.
+#[test]
+fn a_certificate_behind_a_link_that_is_swapped_is_taken() {
+    let (certificates, origin) = (Certificates::new(), Origin::echo());
+    let point_to = |version: &str| {
+        std::fs::create_dir(certificates.file(version)).unwrap();
+        certificates.sign(&format!("{version}/site"), version, &["site.test", "127.0.0.1"]);
+        symlink(version, certificates.file("data.new")).unwrap();
+        std::fs::rename(certificates.file("data.new"), certificates.file("data")).unwrap();
+    };
+    point_to("one");
+    let proxy = Proxy::start(&format!(
+        "workers: 1
+listeners: [{{ name: web, address: 127.0.0.1:0, tls: {{ cert: {}, key: {} }}, cluster: app }}]
+clusters: [{{ name: app, endpoints: [\"{}\"], health: off }}]
+",
+        certificates.file("data/site.crt"),
+        certificates.file("data/site.key"),
+        origin.address
+    ));
+    let served = || s_client(proxy.address(), &["-ign_eof", "-servername", "site.test", "-showcerts"]);
+    assert!(served().contains("CN = one"), "{}", served());
+    point_to("two");
+    proxy.until("the other certificate is shown", || served().contains("CN = two"));
 }
 
 #[test]

@@ -75,6 +75,7 @@ fn loaded(shown: &Shown) -> Config {
         Some("crt") => Ok(certificate().0.clone()),
         Some("key") => Ok(certificate().1.clone()),
         Some("tokens") => Ok("a-token\n".to_owned()),
+        Some("keys") => Ok("a key that is long enough\n".to_owned()),
         _ => Err(io::Error::other(format!("{} is not part of the repository", path.display()))),
     };
     let config = from_text(&shown.text, &shown.origin, &root(), &|_| None, &file);

@@ -6,6 +6,7 @@
 
 mod chapters;
 mod configs;
+mod examples;
 mod files;
 mod layers;
 mod metrics;
