@@ -1,6 +1,6 @@
 //! The thread that writes the access log: many lines at a time, to where it is told, and anew when a file was renamed.
 //!
-//! It looks for lines by itself, some fifty times a second, so that no worker has to wake it.
+//! While there is anything to write to, it looks for lines by itself, some fifty times a second, so that no worker has to wake it.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -151,7 +151,11 @@ fn work(records: &Records, told: &Receiver<Word>) {
     let mut page: Option<Page> = None;
     let mut looks = 0;
     loop {
-        let word = told.recv_timeout(PAUSE);
+        // While nothing is to be written nobody looks: a thread that wakes fifty times a second for nothing is not free.
+        let word = match &page {
+            Some(_) => told.recv_timeout(PAUSE),
+            None => told.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        };
         drain(records, page.as_mut());
         match word {
             Ok(Word::Write(new)) => page = Some(new),

@@ -23,6 +23,7 @@ use crate::proxy::connection;
 use crate::proxy::door::{Door, Doors, Leave, Opening, Sight};
 use crate::proxy::upstream::Upstream;
 use crate::proxy::view::{ClusterView, View};
+use crate::runtime::beats::Beats;
 use crate::runtime::{clock, task, timer};
 
 /// How long accepting pauses when the system has no descriptors left.
@@ -210,9 +211,9 @@ async fn yields(worker: Rc<Worker>) {
 
 /// Shows that this worker runs, and looks after what no event tells of.
 async fn pulse(worker: Rc<Worker>) {
+    let mut beats = Beats::every(BEAT);
     loop {
-        let due = clock::now() + BEAT;
-        tokio::time::sleep_until(clock::instant(due)).await;
+        let due = beats.next().await;
         worker.live.pulses[worker.index].beat(due, clock::now());
         if worker.sending.get() > 0 {
             worker.upstreams.borrow().values().for_each(|upstream| upstream.look_at_bodies());

@@ -2,6 +2,7 @@
 //!
 //! Everything that makes runs differ from one another lives here, so that every room above can be replayed in a test.
 
+pub mod beats;
 pub mod clock;
 pub mod panics;
 pub mod task;
