@@ -81,6 +81,25 @@ where
         }
     }
 
+    /// One whose request, which was no HEAD, has been said already, and of whose answer this much has come.
+    #[must_use]
+    pub fn said(connection: Connection<S>, came: Bytes) -> Self {
+        Self {
+            stream: connection.stream,
+            outflow: Outflow::done(),
+            halted: false,
+            sent_apart: false,
+            heard: !came.is_empty(),
+            rest: came,
+            partial: Vec::new(),
+            looks: 0,
+            interim: 0,
+            to_head: false,
+            keep_alive: false,
+            inflow: Inflow::ToEnd,
+        }
+    }
+
     /// Whether any byte of the request may have reached the endpoint.
     #[must_use]
     pub const fn has_begun(&self) -> bool {

@@ -7,6 +7,7 @@
 //! | file | owns |
 //! |---|---|
 //! | `connection` | a connection with nothing on it |
+//! | `brief` | a short request and a plain answer, each in one piece |
 //! | `conversation` | one request and its answer: writing, reading, what is left |
 //! | `request` | the request's head as bytes |
 //! | `outflow` | the request's body as bytes, with one framing |
@@ -16,6 +17,7 @@
 //! | `piece`, `spare` | what one read brings, and header maps to put it in |
 //! | `fault` | why there is no whole answer |
 
+mod brief;
 mod chunks;
 mod connection;
 mod conversation;
@@ -30,9 +32,10 @@ mod spare;
 mod tests;
 mod trailers;
 
+pub use brief::{Brief, Plain};
 pub use connection::Connection;
 pub use conversation::{Conversation, Heard};
 pub use fault::Fault;
 pub use reply::{MAX_HEAD_BYTES, MAX_HEAD_LINES, Reply, one_length};
-pub use request::RequestHead;
+pub use request::{RequestHead, decimal};
 pub use spare::recycle;

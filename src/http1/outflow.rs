@@ -83,6 +83,21 @@ impl<B: Body<Data = Bytes> + Unpin> Outflow<B> {
         Self { head, at: 0, data: Bytes::new(), tail: b"", body, framing, announced, flushed: false, begun: false }
     }
 
+    /// Of a request that has been sent.
+    pub(super) const fn done() -> Self {
+        Self {
+            head: Vec::new(),
+            at: 0,
+            data: Bytes::new(),
+            tail: b"",
+            body: None,
+            framing: Framing::None,
+            announced: Vec::new(),
+            flushed: true,
+            begun: true,
+        }
+    }
+
     /// Whether any byte may have reached the endpoint.
     pub(super) const fn has_begun(&self) -> bool {
         self.begun

@@ -21,20 +21,46 @@ thread_local! {
     static BUFFER: RefCell<BytesMut> = RefCell::default();
 }
 
+/// Reads what is there, at most 64 KiB, and looks at it in its place. Gives it away only if `look` makes nothing of it: all of it,
+/// or nothing at the end.
+pub(super) fn poll_look<S: AsyncRead + Unpin, T>(
+    stream: &mut S,
+    cx: &mut Context<'_>,
+    look: impl FnOnce(&[u8]) -> Option<T>,
+) -> Poll<io::Result<Result<T, Bytes>>> {
+    BUFFER.with_borrow_mut(|buffer| {
+        let length = ready!(poll_fill(stream, buffer, cx))?;
+        Poll::Ready(Ok(match look(buffer) {
+            Some(found) => {
+                buffer.clear();
+                Ok(found)
+            }
+            None => Err(taken(buffer, length)),
+        }))
+    })
+}
+
 /// Reads what is there, at most 64 KiB; nothing at the end.
 pub(super) fn poll_read<S: AsyncRead + Unpin>(stream: &mut S, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
     BUFFER.with_borrow_mut(|buffer| {
-        if buffer.capacity() < PIECE {
-            buffer.reserve(PIECE);
-        }
-        let read = pin!(stream.read_buf(buffer)).poll(cx);
-        let length = ready!(read)?;
-        Poll::Ready(Ok(if length < WORTH_KEEPING {
-            let piece = Bytes::copy_from_slice(buffer);
-            buffer.clear();
-            piece
-        } else {
-            buffer.split().freeze()
-        }))
+        let length = ready!(poll_fill(stream, buffer, cx))?;
+        Poll::Ready(Ok(taken(buffer, length)))
     })
+}
+
+fn poll_fill<S: AsyncRead + Unpin>(stream: &mut S, buffer: &mut BytesMut, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    if buffer.capacity() < PIECE {
+        buffer.reserve(PIECE);
+    }
+    pin!(stream.read_buf(buffer)).poll(cx)
+}
+
+fn taken(buffer: &mut BytesMut, length: usize) -> Bytes {
+    if length < WORTH_KEEPING {
+        let piece = Bytes::copy_from_slice(buffer);
+        buffer.clear();
+        piece
+    } else {
+        buffer.split().freeze()
+    }
 }

@@ -133,7 +133,7 @@ enum Framed {
 impl Framed {
     /// A Content-Length comes.
     fn length(&mut self, value: &[u8]) {
-        *self = match (*self, plain(value)) {
+        *self = match (*self, plain_length(value)) {
             (Self::Not, Some(length)) => Self::Plainly(length),
             _ => Self::Otherwise,
         };
@@ -203,7 +203,7 @@ pub fn one_length(headers: &mut HeaderMap) -> Result<Option<u64>, Fault> {
 }
 
 /// The number of a line that is nothing but its digits, without a zero in front.
-fn plain(line: &[u8]) -> Option<u64> {
+pub(super) fn plain_length(line: &[u8]) -> Option<u64> {
     let plain = line.iter().all(u8::is_ascii_digit) && (line.len() == 1 || line.first() != Some(&b'0'));
     number(line).filter(|_| plain)
 }

@@ -23,8 +23,20 @@ pub struct RequestHead<'a> {
 }
 
 impl RequestHead<'_> {
+    /// Appends the whole of a request that has no body; `more` appends lines of its own behind the others.
+    pub fn write_alone(&self, more: impl FnOnce(&mut Vec<u8>), out: &mut Vec<u8>) {
+        self.write_lines(Framing::None, out);
+        more(out);
+        out.extend_from_slice(b"\r\n");
+    }
+
     /// Appends the head, its empty line included.
     pub(super) fn write(&self, framing: Framing, out: &mut Vec<u8>) {
+        self.write_lines(framing, out);
+        out.extend_from_slice(b"\r\n");
+    }
+
+    fn write_lines(&self, framing: Framing, out: &mut Vec<u8>) {
         out.extend_from_slice(self.method.as_str().as_bytes());
         out.push(b' ');
         out.extend_from_slice(self.target.as_bytes());
@@ -47,7 +59,6 @@ impl RequestHead<'_> {
             }
             Framing::Chunked => self.write_line(&TRANSFER_ENCODING, b"chunked", out),
         }
-        out.extend_from_slice(b"\r\n");
     }
 
     fn write_line(&self, name: &HeaderName, value: &[u8], out: &mut Vec<u8>) {
@@ -73,7 +84,7 @@ fn title(name: &mut [u8]) {
 }
 
 /// The digits of a number, at the end of `room`.
-pub(super) fn decimal(mut number: u64, room: &mut [u8; 20]) -> &[u8] {
+pub fn decimal(mut number: u64, room: &mut [u8; 20]) -> &[u8] {
     let mut at = room.len();
     loop {
         at -= 1;

@@ -15,6 +15,7 @@ use crate::health::check::ProbeSpec;
 use crate::health::signal::{Observation, ProbeRun, Signal};
 use crate::probe::run::Probe;
 use crate::probe::target::{Approach, Target};
+use crate::probe::vigil;
 use crate::runtime::clock;
 use crate::runtime::task::Owned;
 
@@ -101,9 +102,9 @@ impl Confirmer {
 }
 
 async fn run(endpoint: Arc<Endpoint>, mut probe: Probe, position: usize, signals: mpsc::Sender<Signal>) {
-    let state = endpoint.view().state.as_str();
-    let outcome = probe.run(state, true).await;
-    let excerpt = outcome.excerpt();
+    let state = endpoint.state().as_str();
+    let outcome = probe.run(state, true, &mut vigil::timer()).await;
+    let excerpt = outcome.excerpt(&Arc::default());
     let run = ProbeRun {
         probe: position,
         started: outcome.started,

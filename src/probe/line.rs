@@ -8,15 +8,16 @@
 //! Between runs only the socket is kept: what is read goes through a buffer that all of a thread's connections share, so that
 //! thousands of endpoints cost little memory.
 
+use std::cell::RefCell;
 use std::future::poll_fn;
 
 use bytes::Bytes;
 use http::header::HOST;
 use http::uri::{Authority, Scheme};
-use http::{Request, Uri};
+use http::{Method, Request, Uri};
 use http_body_util::{Empty, Full};
 
-use crate::http1::{Connection, Conversation, Fault, Heard, RequestHead};
+use crate::http1::{Brief, Connection, Conversation, Fault, Heard, RequestHead};
 use crate::net::stream::Stream;
 use crate::probe::answer::Answer;
 use crate::probe::http2;
@@ -25,9 +26,16 @@ use crate::probe::target::Target;
 use crate::probe::trouble::Trouble;
 use crate::report::spec::Format;
 
+thread_local! {
+    /// Where requests are written before they are sent.
+    static ROOM: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
 /// The line to one endpoint.
 #[derive(Debug)]
 pub(super) struct Line {
+    /// Whether what is asked has been found sound: it is the same in every run but for digits.
+    sound: bool,
     /// What is read from its answers.
     format: Format,
     /// Kept from the last run, idle.
@@ -42,7 +50,7 @@ enum Warm {
 
 impl Line {
     pub(super) const fn new(format: Format) -> Self {
-        Self { format, warm: None }
+        Self { sound: false, format, warm: None }
     }
 
     /// Asks and waits for the whole answer, over a fresh connection or the warm one.
@@ -50,13 +58,17 @@ impl Line {
     /// # Errors
     /// If no whole answer comes. There is no time-out in here: who drops the future closes the connection.
     pub(super) async fn ask(&mut self, target: &Target, question: &Question<'_>, fresh: bool) -> Result<Answer, Trouble> {
+        if !self.sound {
+            question.check()?;
+            self.sound = true;
+        }
         match self.warm.take().filter(|_| !fresh && target.is_known()).and_then(quiet) {
-            Some(Warm::Http1(connection)) => match self.exchange(connection, question).await? {
+            Some(Warm::Http1(connection)) => match self.exchange(connection, question).await {
                 Err(Fault::Closed { heard: false } | Fault::Broken { heard: false, .. }) => {}
                 other => return other.map_err(Trouble::from),
             },
             Some(Warm::Http2(connection)) => {
-                if let Ok(answer) = self.exchange_http2(connection, target, question).await {
+                if let Ok(answer) = Box::pin(self.exchange_http2(connection, target, question)).await {
                     return Ok(answer);
                 }
             }
@@ -71,7 +83,7 @@ impl Line {
         if http2 {
             return self.exchange_http2(http2::Connection::open(stream).await?, target, question).await;
         }
-        self.exchange(Connection::new(stream), question).await?.map_err(Trouble::from)
+        self.exchange(Connection::new(stream), question).await.map_err(Trouble::from)
     }
 
     async fn exchange_http2(
@@ -89,9 +101,25 @@ impl Line {
         Ok(answer)
     }
 
-    /// What comes of it on the connection, if it can be asked at all.
-    async fn exchange(&mut self, connection: Connection<Stream>, question: &Question<'_>) -> http::Result<Result<Answer, Fault>> {
-        Ok(self.hear(begin(connection, question)?).await)
+    /// What comes of it on the connection.
+    async fn exchange(&mut self, mut connection: Connection<Stream>, question: &Question<'_>) -> Result<Answer, Fault> {
+        if question.check.method == Method::HEAD {
+            return Box::pin(self.hear(begin(connection, question))).await;
+        }
+        let (mut request, mut sent) = (ROOM.take(), 0);
+        request.clear();
+        question.write(&mut request);
+        poll_fn(|cx| connection.poll_say(&request, &mut sent, cx)).await;
+        ROOM.set(request);
+        let format = self.format;
+        match poll_fn(|cx| connection.poll_hear(cx, |plain| Answer::of(plain, format))).await? {
+            Brief::Plain(answer) => {
+                self.warm = Some(Warm::Http1(connection));
+                Ok(answer)
+            }
+            // Hardly any answer is like that, so all others need no room for it.
+            Brief::Other(came) => Box::pin(self.hear(Conversation::said(connection, came))).await,
+        }
     }
 
     async fn hear(&mut self, mut conversation: Conversation<Stream, Empty<Bytes>>) -> Result<Answer, Fault> {
@@ -108,18 +136,10 @@ impl Line {
 }
 
 /// The question as it is asked on a connection.
-fn begin(connection: Connection<Stream>, question: &Question<'_>) -> http::Result<Conversation<Stream, Empty<Bytes>>> {
-    let (target, lines) = (question.target()?, question.lines());
-    let head = RequestHead {
-        method: &question.check.method,
-        target: target.as_str(),
-        headers: &question.check.headers,
-        more: &lines,
-        host: Some(question.host()),
-        // The contract writes them so, and the simplest of servers compare letter by letter.
-        title_case: true,
-    };
-    Ok(Conversation::new(connection, head, Empty::new()))
+fn begin(connection: Connection<Stream>, question: &Question<'_>) -> Conversation<Stream, Empty<Bytes>> {
+    let mut lines = Vec::new();
+    question.write_lines(&mut lines);
+    Conversation::new(connection, RequestHead { more: &lines, ..question.head() }, Empty::new())
 }
 
 /// The connection, if it can take a request: open, and nothing has come that nobody asked for.

@@ -17,6 +17,7 @@ use crate::probe::probing::report_probe;
 use crate::probe::rounds::fetched;
 use crate::probe::run::{Outcome, Probe};
 use crate::probe::target::{Approach, Target};
+use crate::probe::vigil;
 use crate::report::spec::{Format, Source, Spec};
 use crate::tls::{Towards, TowardsTerms};
 
@@ -41,7 +42,7 @@ pub struct UrlError;
 pub async fn once(endpoint: &EndpointAddress, spec: &ProbeSpec, report: Option<&Spec>, approach: &Approach) -> Finding {
     let reads = report.filter(|report| report.source == Source::FirstHttpProbe && report.format != Format::None);
     let outcome = run(endpoint, spec, reads, approach).await;
-    let excerpt = outcome.excerpt();
+    let excerpt = outcome.excerpt(&Arc::default());
     let Outcome { started, latency, result, answer, reading, stamps, .. } = outcome;
     Finding { run: ProbeRun { probe: 0, started, latency, result, excerpt, stamps }, answer, reading }
 }
@@ -61,7 +62,7 @@ pub async fn fetch_report(
 
 async fn run(endpoint: &EndpointAddress, spec: &ProbeSpec, reads: Option<&Spec>, approach: &Approach) -> Outcome {
     let target = Target::resolve(spec, endpoint).await.approached(spec, approach);
-    Probe::new(spec.clone(), target, reads.cloned().map(Arc::new)).run(State::Unknown.as_str(), true).await
+    Probe::new(spec.clone(), target, reads.cloned().map(Arc::new)).run(State::Unknown.as_str(), true, &mut vigil::timer()).await
 }
 
 /// The probe that a URL stands for, and the endpoint that it is of: a GET that passes with 2xx; and TLS for `https://`, which

@@ -1,11 +1,10 @@
 //! What control wants of the probes of one endpoint, and how they hear of it.
 //!
-//! All of them run on control's thread, so that is a cell and a bell: thousands of endpoints have one each, and hardly any of them
-//! is ever told anything.
+//! All of them run on control's thread, so that is a cell and whom to wake: thousands of endpoints have one each, and hardly any of
+//! them is ever told anything.
 
-use std::cell::Cell;
-
-use tokio::sync::Notify;
+use std::cell::{Cell, RefCell};
+use std::task::Waker;
 
 use crate::health::Pace;
 
@@ -14,13 +13,14 @@ use crate::health::Pace;
 pub(super) struct Orders {
     pace: Cell<Pace>,
     asked: Cell<u64>,
-    bell: Notify,
+    given: Cell<u32>,
+    listeners: RefCell<Vec<Waker>>,
 }
 
 impl Default for Orders {
     fn default() -> Self {
         // Fast is the pace of an endpoint of which nothing is known.
-        Self { pace: Cell::new(Pace::Fast), asked: Cell::new(0), bell: Notify::new() }
+        Self { pace: Cell::new(Pace::Fast), asked: Cell::new(0), given: Cell::new(0), listeners: RefCell::default() }
     }
 }
 
@@ -28,14 +28,14 @@ impl Orders {
     /// Changes how often the probes run.
     pub(super) fn set_pace(&self, pace: Pace) {
         if self.pace.replace(pace) != pace {
-            self.bell.notify_waiters();
+            self.ring();
         }
     }
 
     /// Asks for a run at once.
     pub(super) fn ask(&self) {
         self.asked.set(self.asked.get() + 1);
-        self.bell.notify_waiters();
+        self.ring();
     }
 
     pub(super) const fn pace(&self) -> Pace {
@@ -47,8 +47,22 @@ impl Orders {
         self.asked.get()
     }
 
-    /// Waits for the next order. Those that were given before are seen by looking first, without a pause between the two.
-    pub(super) async fn changed(&self) {
-        self.bell.notified().await;
+    /// How many orders have been given: who looks again later sees whether there was one meanwhile.
+    pub(super) const fn given(&self) -> u32 {
+        self.given.get()
+    }
+
+    /// Has a task woken by every order from now on.
+    pub(super) fn listen(&self, waker: &Waker) {
+        let mut listeners = self.listeners.borrow_mut();
+        if !listeners.iter().any(|known| known.will_wake(waker)) {
+            listeners.reserve_exact(1);
+            listeners.push(waker.clone());
+        }
+    }
+
+    fn ring(&self) {
+        self.given.set(self.given.get().wrapping_add(1));
+        self.listeners.borrow().iter().for_each(Waker::wake_by_ref);
     }
 }

@@ -14,16 +14,17 @@ use http_body_util::Empty;
 use crate::base::hex::digits;
 use crate::base::time::WallTime;
 use crate::health::check::{Acknowledge, Check, HttpCheck, ProbeSpec};
+use crate::http1::{RequestHead, decimal};
 
 const AGENT: &str = concat!("pulsegate/", env!("CARGO_PKG_VERSION"));
 const ANYTHING: &str = "*/*";
+/// The lines of both.
+const USUAL: [&str; 2] = [concat!("User-Agent: pulsegate/", env!("CARGO_PKG_VERSION"), "\r\n"), "Accept: */*\r\n"];
 
 pub(super) const NONCE: HeaderName = HeaderName::from_static("pulsegate-nonce");
 const SEQ: HeaderName = HeaderName::from_static("pulsegate-seq");
 pub(super) const TIME: HeaderName = HeaderName::from_static("pulsegate-time");
 const STATE: HeaderName = HeaderName::from_static("pulsegate-state");
-/// In an answer alone: which start of the endpoint gave it.
-pub(super) const BOOT_ID: HeaderName = HeaderName::from_static("pulsegate-boot-id");
 
 /// 96 random bits as they are sent; an endpoint that sends them back has understood whom it answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,32 +91,50 @@ impl<'a> Question<'a> {
         self.check.host.as_deref().unwrap_or(self.host)
     }
 
-    /// The target.
+    /// Looks whether it can be written at all.
     ///
     /// # Errors
     /// If the path or the host cannot be written in a request.
-    pub(super) fn target(&self) -> http::Result<PathAndQuery> {
+    pub(super) fn check(&self) -> http::Result<()> {
         HeaderValue::from_str(self.host())?;
-        Ok(self.check.path.parse()?)
+        // It is sent as it is written.
+        Ok(self.check.path.parse::<PathAndQuery>().map(drop)?)
+    }
+
+    /// Appends the whole as HTTP/1.1 has it. What [`Self::check`] finds sound can be read only so.
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        self.head().write_alone(|out| self.write_lines(out), out);
+    }
+
+    /// What stands at the beginning: all but the lines of ours.
+    pub(super) fn head(&self) -> RequestHead<'_> {
+        RequestHead {
+            method: &self.check.method,
+            target: &self.check.path,
+            headers: &self.check.headers,
+            more: b"",
+            host: Some(self.host()),
+            // The contract writes them so, and the simplest of servers compare letter by letter.
+            title_case: true,
+        }
     }
 
     /// The header lines besides Host and the user's own.
-    pub(super) fn lines(&self) -> Vec<u8> {
-        let mut lines = Vec::with_capacity(256);
-        for (name, title, value) in [(USER_AGENT, "User-Agent", AGENT), (ACCEPT, "Accept", ANYTHING)] {
-            // What the user set replaces them.
+    pub(super) fn write_lines(&self, lines: &mut Vec<u8>) {
+        let [agent, accept] = USUAL;
+        // What the user set replaces them.
+        for (name, line) in [(USER_AGENT, agent), (ACCEPT, accept)] {
             if !self.check.headers.contains_key(name) {
-                put(&mut lines, title, value);
+                lines.extend_from_slice(line.as_bytes());
             }
         }
         let Stamp { nonce, seq, time, state } = &self.stamp;
         if self.check.acknowledge != Acknowledge::Off {
-            put(&mut lines, "Pulsegate-Nonce", nonce.as_str());
+            put(lines, "Pulsegate-Nonce: ", &nonce.0);
         }
-        put(&mut lines, "Pulsegate-Seq", &seq.to_string());
-        put(&mut lines, "Pulsegate-Time", &time.unix_millis().to_string());
-        put(&mut lines, "Pulsegate-State", state);
-        lines
+        put(lines, "Pulsegate-Seq: ", decimal(*seq, &mut [0; 20]));
+        put(lines, "Pulsegate-Time: ", decimal(time.unix_millis(), &mut [0; 20]));
+        put(lines, "Pulsegate-State: ", state.as_bytes());
     }
 
     /// The whole as a request, as HTTP/2 wants it.
@@ -141,9 +160,9 @@ impl<'a> Question<'a> {
     }
 }
 
-fn put(lines: &mut Vec<u8>, name: &str, value: &str) {
-    for part in [name, ": ", value, "\r\n"] {
-        lines.extend_from_slice(part.as_bytes());
+fn put(lines: &mut Vec<u8>, name: &str, value: &[u8]) {
+    for part in [name.as_bytes(), value, b"\r\n"] {
+        lines.extend_from_slice(part);
     }
 }
 
@@ -184,7 +203,9 @@ mod tests {
     }
 
     fn asked(check: &HttpCheck) -> String {
-        String::from_utf8(Question::new(check, "a:80", stamp()).lines()).unwrap()
+        let mut lines = Vec::new();
+        Question::new(check, "a:80", stamp()).write_lines(&mut lines);
+        String::from_utf8(lines).unwrap()
     }
 
     #[test]
@@ -239,7 +260,7 @@ mod tests {
         for (path, host) in [("/a b", "a:80"), ("/", "a\r\nb")] {
             let check = check(path, &[]);
             let question = Question::new(&check, host, stamp());
-            assert!(question.request().is_err() && question.target().is_err(), "{path} of {host}");
+            assert!(question.request().is_err() && question.check().is_err(), "{path} of {host}");
         }
     }
 

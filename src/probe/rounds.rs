@@ -3,8 +3,10 @@
 //! Results are never dropped. When control is behind, the task waits with its result, the slots that pass meanwhile are
 //! skipped, and no burst follows.
 
+use std::future::{Future, poll_fn};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -16,11 +18,11 @@ use crate::health::Pace;
 use crate::health::check::Check;
 use crate::health::schedule::Slots;
 use crate::health::signal::{Observation, ProbeResult, ProbeRun, ReportReading, Signal};
-use crate::probe::answer::Answer;
 use crate::probe::confirm::Usual;
 use crate::probe::lag::ProbeLag;
 use crate::probe::orders::Orders;
 use crate::probe::run::{Outcome, Probe};
+use crate::probe::vigil::{self, Timer};
 use crate::report::Asks;
 use crate::runtime::clock;
 
@@ -58,6 +60,9 @@ pub(super) struct Rounds {
     patience: Timestamp,
     /// When a slot was last taken, and when the probe last ran.
     looked: (Timestamp, Timestamp),
+    /// What its last answer began with; most answers are the same again.
+    said: Arc<str>,
+    timer: Timer,
 }
 
 impl Rounds {
@@ -76,7 +81,21 @@ impl Rounds {
         if purpose == Purpose::Report {
             slots.set_pace(Pace::Normal, now, &mut rng);
         }
-        Self { endpoint, probe, purpose, slots, rng, lag, usual, heard: 0, wanted: false, patience: now, looked: (now, now) }
+        Self {
+            endpoint,
+            probe,
+            purpose,
+            slots,
+            rng,
+            lag,
+            usual,
+            heard: 0,
+            wanted: false,
+            patience: now,
+            looked: (now, now),
+            said: Arc::default(),
+            timer: vigil::timer(),
+        }
     }
 
     /// Runs the probe until nobody listens any more.
@@ -84,9 +103,9 @@ impl Rounds {
         self.probe.target.looked_up().await;
         loop {
             let fresh = self.turn(&orders).await;
-            let state = self.endpoint.view().state.as_str();
+            let state = self.endpoint.state().as_str();
             // On the heap, as is all that is not needed between runs: thousands of probes wait most of the time.
-            let outcome = Box::pin(self.probe.run(state, fresh)).await;
+            let outcome = Box::pin(self.probe.run(state, fresh, &mut self.timer)).await;
             for signal in self.tell(outcome, &signals) {
                 if Box::pin(signals.send(signal)).await.is_err() {
                     return;
@@ -96,16 +115,34 @@ impl Rounds {
     }
 
     /// Tells what a run found, and returns what there is no room for now.
-    fn tell(&self, outcome: Outcome, signals: &mpsc::Sender<Signal>) -> Vec<Signal> {
+    fn tell(&mut self, outcome: Outcome, signals: &mpsc::Sender<Signal>) -> Vec<Signal> {
         let mut left = Vec::new();
-        for observation in self.observations(outcome).into_iter().flatten() {
-            let (cluster, endpoint) = (self.endpoint.cluster_id, self.endpoint.id);
-            let signal = Signal { cluster, endpoint, at: clock::now(), observation };
+        let (cluster, endpoint, at) = (self.endpoint.cluster_id, self.endpoint.id, outcome.started + outcome.latency);
+        let mut offer = |observation: Observation| {
+            let signal = Signal { cluster, endpoint, at, observation };
             if !left.is_empty() {
                 left.push(signal);
             } else if let Err(TrySendError::Full(signal) | TrySendError::Closed(signal)) = signals.try_send(signal) {
                 left.push(signal);
             }
+        };
+        if outcome.result == ProbeResult::Pass {
+            self.usual.took(outcome.latency);
+        }
+        match self.purpose {
+            Purpose::Vote(position) => {
+                let excerpt = outcome.excerpt(&self.said);
+                self.said = Arc::clone(&excerpt);
+                let Outcome { started, latency, result, reading, heard, stamps, .. } = outcome;
+                offer(Observation::Probe(ProbeRun { probe: position, started, latency, result, excerpt, stamps }));
+                if let Some(reading) = reading {
+                    offer(Observation::Report(reading));
+                }
+                if let Some((asks, _)) = heard.filter(|(asks, _)| *asks != Asks::default()) {
+                    offer(Observation::Asks(asks));
+                }
+            }
+            Purpose::Report => offer(Observation::Report(fetched(outcome))),
         }
         left
     }
@@ -113,25 +150,29 @@ impl Rounds {
     /// Waits for the next run's turn: its slot, or an order. Returns whether it takes a fresh connection.
     async fn turn(&mut self, orders: &Orders) -> bool {
         let idle = clock::now();
+        let mut now = idle;
         loop {
-            self.obey(orders);
-            let now = clock::now();
+            let given = orders.given();
+            self.obey(orders, now);
             if let Some(fresh) = self.take(idle, now) {
                 return fresh;
             }
             let wake = if self.wanted { self.slots.next().min(self.patience) } else { self.slots.next() };
-            tokio::select! {
-                () = tokio::time::sleep_until(clock::instant(wake)) => {}
-                () = orders.changed() => {}
-            }
+            self.timer.as_mut().reset(clock::instant(wake));
+            poll_fn(|cx| {
+                orders.listen(cx.waker());
+                if orders.given() == given { self.timer.as_mut().poll(cx) } else { Poll::Ready(()) }
+            })
+            .await;
+            now = clock::now();
         }
     }
 
-    fn obey(&mut self, orders: &Orders) {
+    fn obey(&mut self, orders: &Orders, now: Timestamp) {
         if self.purpose == Purpose::Report {
             return;
         }
-        self.slots.set_pace(orders.pace(), clock::now(), &mut self.rng);
+        self.slots.set_pace(orders.pace(), now, &mut self.rng);
         self.wanted |= orders.asked() != self.heard;
         self.heard = orders.asked();
     }
@@ -173,23 +214,6 @@ impl Rounds {
     /// The least time between two runs that were asked for.
     fn spacing(&self) -> Duration {
         self.probe.spec.timing.fast_interval
-    }
-
-    fn observations(&self, outcome: Outcome) -> [Option<Observation>; 3] {
-        if outcome.result == ProbeResult::Pass {
-            self.usual.took(outcome.latency);
-        }
-        match self.purpose {
-            Purpose::Vote(position) => {
-                let excerpt = outcome.excerpt();
-                let Outcome { started, latency, result, answer, reading, heard, stamps } = outcome;
-                answer.into_iter().for_each(Answer::recycle);
-                let run = ProbeRun { probe: position, started, latency, result, excerpt, stamps };
-                let asks = heard.map(|(asks, _)| asks).filter(|asks| *asks != Asks::default());
-                [Some(Observation::Probe(run)), reading.map(Observation::Report), asks.map(Observation::Asks)]
-            }
-            Purpose::Report => [Some(Observation::Report(fetched(outcome))), None, None],
-        }
     }
 }
 

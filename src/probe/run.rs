@@ -1,6 +1,5 @@
 //! One run of one probe: ask, wait until the deadline, judge.
 
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +15,7 @@ use crate::probe::reading;
 use crate::probe::request::{self, Nonce, Question, Stamp};
 use crate::probe::target::{Target, host_name};
 use crate::probe::trouble::Trouble;
-use crate::probe::vigil;
+use crate::probe::vigil::{self, Timer};
 use crate::report::spec::{Format, Spec};
 use crate::report::{Asks, Counters};
 use crate::runtime::clock;
@@ -55,10 +54,11 @@ pub(super) struct Outcome {
 }
 
 impl Outcome {
-    /// The first bytes of what was answered; empty if nothing was.
-    pub(super) fn excerpt(&self) -> Arc<str> {
+    /// The first bytes of what was answered; empty if nothing was. `last` may be shared if it is the same.
+    pub(super) fn excerpt(&self, last: &Arc<str>) -> Arc<str> {
         match (&self.heard, &self.answer) {
             (Some((_, line)), _) => Arc::clone(line),
+            (None, Some(answer)) if answer.begins(last) => Arc::clone(last),
             (None, Some(answer)) => answer.excerpt().into(),
             (None, None) => Arc::default(),
         }
@@ -113,14 +113,11 @@ impl Probe {
     }
 
     /// Runs once. `state` is how we see the endpoint, `fresh` asks for a connection of the run's own.
-    pub(super) async fn run(&mut self, state: &'static str, fresh: bool) -> Outcome {
+    pub(super) async fn run(&mut self, state: &'static str, fresh: bool, timer: &mut Timer) -> Outcome {
         let started = clock::now();
         let timeout = self.spec.timing.timeout;
-        let ended = {
-            let look = pin!(self.look(state, fresh));
-            vigil::within(timeout, look).await
-        };
-        let latency = clock::now().since(started);
+        let ended = vigil::within(timeout, timer, self.look(state, fresh)).await;
+        let latency = ended.at.since(started);
         let stall = ended.stall();
         let stamps = Stamps::default();
         let nothing = |result| Outcome { started, latency, result, answer: None, reading: None, heard: None, stamps };
@@ -139,11 +136,17 @@ impl Probe {
         self.runs += 1;
         let nonce = Nonce::new(&mut self.nonces);
         let stamp = Stamp { nonce, seq, time: clock::wall(), state };
+        if let (Means::Http(line), Check::Http(check)) = (&mut self.means, &self.spec.check) {
+            let question = Question::new(check, &self.target.host, stamp);
+            let answer = line.ask(&self.target, &question, fresh).await?;
+            return Ok(Found::Answered { answer, nonce });
+        }
+        // They need far more room than the usual one, which is moved about with whatever it has room for.
+        Box::pin(self.look_otherwise(stamp, fresh)).await
+    }
+
+    async fn look_otherwise(&mut self, stamp: Stamp, fresh: bool) -> Result<Found, Trouble> {
         match (&mut self.means, &self.spec.check) {
-            (Means::Http(line), Check::Http(check)) => {
-                let answer = line.ask(&self.target, &Question::new(check, &self.target.host, stamp), fresh).await?;
-                Ok(Found::Answered { answer, nonce })
-            }
             (Means::Agent(_), _) => Ok(Found::Said(agent::line(self.target.connect_plain().await?).await?)),
             (Means::Grpc(line), Check::Grpc(check)) => {
                 let request = grpc::request(&check.service, &self.target, self.spec.timing.timeout, stamp.headers()?)?;

@@ -53,11 +53,11 @@ impl SelfCheck {
 }
 
 async fn check(alive: Rc<Cell<Timestamp>>) {
-    let mut line = None;
+    let (mut line, mut timer) = (None, vigil::timer());
     for number in (0..FRESH_EVERY).cycle() {
         let kept = line.take().filter(|_| number > 0);
         let began = clock::now();
-        line = vigil::within(TIMEOUT, Box::pin(Line::check(kept))).await.output.and_then(Result::ok);
+        line = vigil::within(TIMEOUT, &mut timer, Box::pin(Line::check(kept))).await.output.and_then(Result::ok);
         if line.is_some() {
             alive.set(began);
         }

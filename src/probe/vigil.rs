@@ -5,8 +5,9 @@
 //! the deadline is judged, and the time for which this thread did not run is measured: it wakes several times within a
 //! run, and how late each waking is says how long it stood still.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::time::Sleep;
@@ -24,6 +25,8 @@ const LAST_LOOKS: usize = 4;
 pub(super) struct Ended<T> {
     /// What came of it; `None` if the time ran out.
     pub(super) output: Option<T>,
+    /// When.
+    pub(super) at: Timestamp,
     /// For how long this thread stood still meanwhile.
     stalled: Duration,
     timeout: Duration,
@@ -36,37 +39,43 @@ impl<T> Ended<T> {
     }
 }
 
+/// The timer of somebody who waits again and again; to make it anew each time would cost more than the waiting.
+pub(super) type Timer = Pin<Box<Sleep>>;
+
+/// A timer that is not set.
+pub(super) fn timer() -> Timer {
+    Box::pin(tokio::time::sleep(Duration::ZERO))
+}
+
 /// Runs `work` for at most `timeout`.
-pub(super) async fn within<F: Future>(timeout: Duration, work: F) -> Ended<F::Output> {
+pub(super) async fn within<F: Future>(timeout: Duration, timer: &mut Timer, work: F) -> Ended<F::Output> {
     let mut work = pin!(work);
-    let deadline = clock::now() + timeout;
+    let mut now = clock::now();
+    let deadline = now + timeout;
     let mut stalled = Duration::ZERO;
     let mut output = None;
-    let mut pulse = pin!(tokio::time::sleep(Duration::ZERO));
-    while output.is_none() {
-        let now = clock::now();
-        if now >= deadline {
-            break;
-        }
+    while output.is_none() && now < deadline {
         let due = deadline.min(now + MIN_STALL.max(timeout / 8));
-        output = until(due, pulse.as_mut(), work.as_mut()).await;
-        stalled += clock::now().since(due);
+        output = until(due, timer, work.as_mut()).await;
+        now = clock::now();
+        stalled += now.since(due);
     }
     for _ in 0..LAST_LOOKS {
         if output.is_none() {
             output = look(work.as_mut()).await;
+            now = clock::now();
         }
     }
-    Ended { output, stalled, timeout }
+    Ended { output, at: now, stalled, timeout }
 }
 
-async fn until<F: Future>(due: Timestamp, mut pulse: Pin<&mut Sleep>, work: Pin<&mut F>) -> Option<F::Output> {
-    pulse.as_mut().reset(clock::instant(due));
-    tokio::select! {
-        biased;
-        output = work => Some(output),
-        () = pulse => None,
-    }
+async fn until<F: Future>(due: Timestamp, timer: &mut Timer, mut work: Pin<&mut F>) -> Option<F::Output> {
+    timer.as_mut().reset(clock::instant(due));
+    poll_fn(|cx| match work.as_mut().poll(cx) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => timer.as_mut().poll(cx).map(|()| None),
+    })
+    .await
 }
 
 /// Lets the system tell what has come, and the work read it.
@@ -93,7 +102,7 @@ mod tests {
     #[test]
     fn work_that_ends_in_time_is_told_and_excuses_nothing() {
         block_on(async {
-            let ended = within(Duration::from_secs(60), async { 7 }).await;
+            let ended = within(Duration::from_secs(60), &mut timer(), async { 7 }).await;
             assert_eq!((ended.output, ended.stall()), (Some(7), None));
         })
         .unwrap();
@@ -103,7 +112,7 @@ mod tests {
     fn time_runs_out_at_the_deadline_and_not_before() {
         block_on(async {
             let start = clock::now();
-            let ended = within(TIMEOUT, std::future::pending::<()>()).await;
+            let ended = within(TIMEOUT, &mut timer(), std::future::pending::<()>()).await;
             assert!(ended.output.is_none());
             assert!(clock::now().since(start) >= TIMEOUT);
         })
@@ -114,7 +123,7 @@ mod tests {
     fn a_stall_is_an_excuse_from_a_quarter_of_the_timeout_on() {
         let check = |timeout: u64, stalled: u64, excused: bool| {
             let [timeout, stalled] = [timeout, stalled].map(Duration::from_millis);
-            let ended = Ended::<()> { output: None, stalled, timeout };
+            let ended = Ended::<()> { output: None, at: Timestamp::ZERO, stalled, timeout };
             assert_eq!(ended.stall(), excused.then_some(stalled), "{stalled:?} of {timeout:?}");
         };
         check(1000, 250, false);
@@ -128,7 +137,7 @@ mod tests {
     fn standing_still_past_the_deadline_is_measured() {
         block_on(async {
             let stop = task::spawn(async { stand_still(5 * TIMEOUT) });
-            let ended = within(TIMEOUT, std::future::pending::<()>()).await;
+            let ended = within(TIMEOUT, &mut timer(), std::future::pending::<()>()).await;
             stop.await.unwrap();
             assert!(ended.stall().is_some_and(|stall| stall > 3 * TIMEOUT), "{ended:?}");
         })
@@ -139,7 +148,7 @@ mod tests {
     fn standing_still_within_the_deadline_is_measured() {
         block_on(async {
             let stop = task::spawn(async { stand_still(TIMEOUT) });
-            let ended = within(2 * TIMEOUT, std::future::pending::<()>()).await;
+            let ended = within(2 * TIMEOUT, &mut timer(), std::future::pending::<()>()).await;
             stop.await.unwrap();
             assert!(ended.stall().is_some(), "{ended:?}");
         })
@@ -164,7 +173,7 @@ mod tests {
                 let mut bytes = [0; 14];
                 stream.read_exact(&mut bytes).await.map(|_| bytes)
             };
-            let ended = within(TIMEOUT, work).await;
+            let ended = within(TIMEOUT, &mut timer(), work).await;
             assert_eq!(&ended.output.unwrap().unwrap(), b"late but there");
             stop.await.unwrap();
         })
