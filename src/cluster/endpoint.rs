@@ -1,7 +1,7 @@
 //! One endpoint as both planes see it: identity, in-flight count, addresses, cells, and the view that is shown.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use crossbeam_utils::CachePadded;
@@ -10,7 +10,7 @@ use crate::base::address::{EndpointAddress, Site};
 use crate::base::ids::{ClusterId, EndpointId};
 use crate::base::time::Timestamp;
 use crate::cluster::{Count, EndpointCells, ProbeCells};
-use crate::health::verdict::{EndpointView, State};
+use crate::health::verdict::{EndpointView, ProbeView, State};
 use crate::telemetry::cell::Counter;
 use crate::telemetry::lanes::Lanes;
 
@@ -35,7 +35,8 @@ pub struct Endpoint {
     pub connections: Count,
     resolved: ArcSwap<Addresses>,
     workers: Lanes<EndpointCells>,
-    view: ArcSwap<EndpointView>,
+    /// Nobody who serves requests looks at it.
+    view: Mutex<Arc<EndpointView>>,
     /// Control's probe counts, by probe name; replaced when the probes change.
     pub probes: ArcSwap<Vec<(Arc<str>, Arc<ProbeCells>)>>,
     /// Control's counts of reports: read, void, none.
@@ -57,7 +58,7 @@ impl Endpoint {
             connections: Count::default(),
             resolved: ArcSwap::from_pointee(resolved),
             workers: Lanes::default(),
-            view: ArcSwap::from_pointee(unknown(now)),
+            view: Mutex::new(Arc::new(unknown(now))),
             probes: ArcSwap::default(),
             reports: Default::default(),
         }
@@ -123,13 +124,35 @@ impl Endpoint {
     /// What is shown of it.
     #[must_use]
     pub fn view(&self) -> Arc<EndpointView> {
-        self.view.load_full()
+        Arc::clone(&self.lock())
+    }
+
+    /// The state that is shown.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.lock().state
     }
 
     /// Shows it anew; control only.
     pub fn show(&self, view: EndpointView) {
         self.most_requests.store(view.most_requests.unwrap_or(0), Relaxed);
-        self.view.store(Arc::new(view));
+        let mut shown = self.lock();
+        match Arc::get_mut(&mut shown) {
+            Some(shown) => *shown = view,
+            // Somebody is looking at it.
+            None => *shown = Arc::new(view),
+        }
+    }
+
+    /// Shows that it is as before, but for what its last probe found; control only.
+    pub fn show_probe(&self, number: usize, probe: ProbeView) {
+        if let Some(shown) = Arc::make_mut(&mut self.lock()).probes.get_mut(number) {
+            *shown = probe;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Arc<EndpointView>> {
+        self.view.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -37,10 +37,12 @@ impl Touched {
         }
     }
 
-    /// Takes all marks away; control only. What belongs to a mark may still be on its way, so it is to be looked for twice.
-    pub fn take(&self) -> Vec<u32> {
+    /// Takes all marks away up to the `last` that there can be; control only. What belongs to a mark may still be on its way, so it
+    /// is to be looked for twice.
+    pub fn take(&self, last: u32) -> Vec<u32> {
         let mut marked = Vec::new();
-        for (word, first) in self.0.iter().zip((0..).step_by(u64::BITS as usize)) {
+        let words = (last / u64::BITS) as usize + 1;
+        for (word, first) in self.0.iter().take(words).zip((0..).step_by(u64::BITS as usize)) {
             let mut bits = if word.load(Relaxed) == 0 { 0 } else { word.swap(0, Relaxed) };
             while bits != 0 {
                 marked.push(first + bits.trailing_zeros());
@@ -61,8 +63,8 @@ mod tests {
         for id in [70_000, 3, 64, 3, 65_535] {
             touched.mark(EndpointId(id));
         }
-        assert_eq!(touched.take(), [3, 64, 70_000 - SLOTS, 65_535]);
+        assert_eq!((touched.take(2).len(), touched.take(SLOTS - 1)), (1, vec![64, 70_000 - SLOTS, 65_535]));
         assert_eq!(Touched::slot(EndpointId(70_000)), 70_000 - SLOTS);
-        assert_eq!(touched.take(), [0; 0]);
+        assert_eq!(touched.take(SLOTS - 1), [0; 0]);
     }
 }

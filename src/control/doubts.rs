@@ -4,10 +4,9 @@
 //! So whether there was "no success between" two refusals is read off the cells: before the second refusal acts, and
 //! every 20 ms for endpoints that only an answer can bring back.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
-use crate::base::ids::EndpointId;
+use crate::base::ids::{ByEndpoint, EndpointId};
 use crate::base::time::Timestamp;
 use crate::cluster::Endpoint;
 
@@ -17,7 +16,7 @@ const LOOK: Duration = Duration::from_millis(20);
 /// The last refusal of each endpoint that has not been seen to answer since.
 #[derive(Debug, Default)]
 pub(super) struct Doubts {
-    refused: HashMap<EndpointId, Timestamp>,
+    refused: ByEndpoint<Timestamp>,
     next: Option<Timestamp>,
 }
 

@@ -348,6 +348,9 @@ impl Ward {
     }
 
     fn act(&mut self, changes: Changes, now: Timestamp, announcer: &Announcer) {
+        if let Some((id, probe)) = changes.probed {
+            self.show_probe(id, probe);
+        }
         if let Some(unsaid) = &mut self.unsaid {
             unsaid.extend(&changes.touched);
         }
@@ -393,6 +396,12 @@ impl Ward {
             let watched = &mut self.watched[*index];
             watched.endpoint.show(view);
             watched.set_pace(self.health.pace(id));
+        }
+    }
+
+    fn show_probe(&self, id: EndpointId, probe: usize) {
+        if let (Some(endpoint), Some(view)) = (self.endpoint(id), self.health.probe_view(id, probe)) {
+            endpoint.show_probe(probe, view);
         }
     }
 

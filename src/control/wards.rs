@@ -25,8 +25,8 @@ use crate::health::{self, Entry};
 pub(super) struct Wards {
     list: Vec<Ward>,
     places: ByEndpoint<usize>,
-    /// Whose mark a worker leaves where.
-    marks: HashMap<u32, Vec<EndpointId>>,
+    /// Whose mark a worker leaves where, in the order of the marks.
+    marks: Vec<(u32, EndpointId)>,
     doubts: Doubts,
     pub(super) ourselves: Ourselves,
     pub(super) announcer: Announcer,
@@ -37,7 +37,7 @@ impl Wards {
         Self {
             list: Vec::new(),
             places: ByEndpoint::default(),
-            marks: HashMap::new(),
+            marks: Vec::new(),
             doubts: Doubts::default(),
             ourselves: Ourselves::default(),
             announcer,
@@ -55,16 +55,16 @@ impl Wards {
         self.list = list;
         let places = self.list.iter().enumerate();
         self.places = places.flat_map(|(place, ward)| ward.ids().map(move |id| (id, place))).collect();
-        self.marks.clear();
-        for id in self.places.keys() {
-            self.marks.entry(Touched::slot(*id)).or_default().push(*id);
-        }
+        self.marks = self.places.keys().map(|id| (Touched::slot(*id), *id)).collect();
+        self.marks.sort_unstable();
     }
 
     /// Learns whose cells have something new.
     fn take_marks(&mut self) {
-        for slot in self.announcer.shared.live.touched.take() {
-            for id in self.marks.get(&slot).into_iter().flatten() {
+        let Some((last, _)) = self.marks.last() else { return };
+        for slot in self.announcer.shared.live.touched.take(*last) {
+            let first = self.marks.partition_point(|(other, _)| *other < slot);
+            for (_, id) in self.marks[first..].iter().take_while(|(other, _)| *other == slot) {
                 if let Some(place) = self.places.get(id) {
                     self.list[*place].stir(*id);
                 }
@@ -140,7 +140,7 @@ impl Wards {
         if refused || signal.observation == Observation::Reset {
             ward.probe_now(endpoint.id);
         }
-        if refused && !ward.is_unprobed() && endpoint.view().state == State::Unhealthy {
+        if refused && !ward.is_unprobed() && endpoint.state() == State::Unhealthy {
             self.doubts.forget(endpoint.id);
         }
         None

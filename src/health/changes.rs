@@ -39,6 +39,9 @@ pub struct Changes {
     /// Whether [`Cluster::admission`](crate::health::Cluster::admission) or [`Cluster::leader`](crate::health::Cluster::leader)
     /// differs from before.
     pub admission_changed: bool,
+    /// An endpoint of whose view nothing differs but [what one of its probes found](crate::health::Cluster::probe_view), and the
+    /// position of that probe.
+    pub probed: Option<(EndpointId, usize)>,
     /// Endpoints whose [`Cluster::view`](crate::health::Cluster::view) may differ from before, each once.
     pub touched: Vec<EndpointId>,
 }
@@ -51,6 +54,7 @@ impl Changes {
         self.confirm.extend(later.confirm);
         self.recalled.extend(later.recalled);
         self.successions.extend(later.successions);
+        self.probed = self.probed.or(later.probed);
         self.touched.extend(later.touched);
         self.ask_references |= later.ask_references;
         self.admission_changed |= later.admission_changed;

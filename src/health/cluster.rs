@@ -8,7 +8,7 @@
 //! While the cluster is frozen the axes go on counting, and only the fold stands still, so that a thaw acts on what is
 //! true then. Orders of the operator are no verdicts and act at once.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::base::ids::{ByEndpoint, EndpointId};
@@ -25,7 +25,7 @@ use crate::health::policy::Policy;
 use crate::health::references::References;
 use crate::health::schedule::Pace;
 use crate::health::signal::{Failure, Observation, ProbeResult, ProbeRun, Signal};
-use crate::health::verdict::{EndpointView, HeartbeatView, State, Transition};
+use crate::health::verdict::{EndpointView, HeartbeatView, ProbeView, State, Transition};
 use crate::health::watch::Pool;
 use crate::health::{shares, weight};
 
@@ -95,7 +95,7 @@ impl Cluster {
     pub fn reconfigure(&mut self, policy: Policy, members: Vec<Member>, now: Timestamp) -> Changes {
         let before = std::mem::replace(&mut self.policy, policy);
         let warm = self.endpoints.iter().any(|endpoint| endpoint.state.is_well());
-        let mut old: HashMap<EndpointId, Endpoint> = self.endpoints.drain(..).map(|endpoint| (endpoint.id(), endpoint)).collect();
+        let mut old: ByEndpoint<Endpoint> = self.endpoints.drain(..).map(|endpoint| (endpoint.id(), endpoint)).collect();
         for member in members {
             let endpoint = match old.remove(&member.id) {
                 Some(mut kept) => {
@@ -161,6 +161,9 @@ impl Cluster {
         }
         // Live traffic is answered all the time: what moves nothing must cost nothing.
         if !endpoint.observe(signal, context) && !due {
+            if let Observation::Probe(run) = &signal.observation {
+                changes.probed = Some((signal.endpoint, run.probe));
+            }
             return changes;
         }
         if !settled && endpoint.settled(&self.policy) {
@@ -286,6 +289,12 @@ impl Cluster {
             most_requests: endpoint.wishes.most_requests(),
             next_change: endpoint.next_change(&self.policy, self.is_frozen()),
         })
+    }
+
+    /// What is shown of one of its probes, by its position; `None` if it is not here.
+    #[must_use]
+    pub fn probe_view(&self, id: EndpointId, probe: usize) -> Option<ProbeView> {
+        self.get(id)?.probes.view(probe, &self.policy)
     }
 
     /// What is shown of an endpoint's heartbeats; `None` if it is not here or none are wanted.

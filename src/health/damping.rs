@@ -27,7 +27,7 @@ pub(super) struct Damping {
     times: u32,
     /// Since when it has been available.
     up: Option<Timestamp>,
-    hold: Option<Hold>,
+    hold: Option<Box<Hold>>,
     /// When a new process last ended a hold.
     skipped: Option<Timestamp>,
 }
@@ -58,8 +58,8 @@ impl Damping {
             return;
         }
         let span = policy.hold.saturating_mul(1_u32.checked_shl(self.times - 2).unwrap_or(u32::MAX)).min(policy.hold_max);
-        let since = self.hold.map_or(now, |hold| hold.since);
-        self.hold = Some(Hold { since, span, well: None, stuck });
+        let since = self.hold.as_ref().map_or(now, |hold| hold.since);
+        self.hold = Some(Box::new(Hold { since, span, well: None, stuck }));
     }
 
     /// It is available again.
@@ -92,25 +92,25 @@ impl Damping {
         let over = self.next_change().is_some_and(|at| at <= now);
         if over {
             // One that stays dead is no longer coming and going; it must be well for as long if it returns.
-            self.hold = self.hold.filter(|hold| hold.well.is_none()).map(|hold| Hold { stuck: None, ..hold });
+            self.hold = self.hold.take().filter(|hold| hold.well.is_none()).map(|hold| Box::new(Hold { stuck: None, ..*hold }));
         }
         over
     }
 
     /// When the hold ends by itself: it has been well for long enough, or has not been for as long.
     pub(super) fn next_change(&self) -> Option<Timestamp> {
-        self.hold
-            .and_then(|hold| hold.well.map(|from| from + hold.span).or(hold.stuck.map(|from| from + hold.span.max(FORGIVEN))))
+        let hold = self.hold.as_ref()?;
+        hold.well.map(|from| from + hold.span).or(hold.stuck.map(|from| from + hold.span.max(FORGIVEN)))
     }
 
     /// Whether it is held out while it is well.
     pub(super) fn is_holding(&self) -> bool {
-        self.hold.is_some_and(|hold| hold.well.is_some())
+        self.hold.as_ref().is_some_and(|hold| hold.well.is_some())
     }
 
     /// Whether it has failed while it was held out, and stays where it is.
     pub(super) fn is_stuck(&self) -> bool {
-        self.hold.is_some_and(|hold| hold.stuck.is_some())
+        self.hold.as_ref().is_some_and(|hold| hold.stuck.is_some())
     }
 
     pub(super) fn clear(&mut self) {
@@ -119,7 +119,7 @@ impl Damping {
 
     /// The state this axis asks for and why, unless it is content.
     pub(super) fn reason(&self) -> Option<(State, Reason)> {
-        let hold = self.hold?;
+        let hold = self.hold.as_ref()?;
         let detail = format!("ejected {} times in short order; must be well for {}", self.times, format_duration(hold.span));
         let reason = Reason { code: Code::Damped, probe: None, detail, since: hold.since, until: self.next_change() };
         Some((State::Ejected, reason))

@@ -58,6 +58,9 @@ pub struct Count {
 }
 
 impl Count {
+    /// Without a fleet.
+    pub const NONE: Self = Self { up: 0, down: 0, soft: 0, heard: 0, majority: 0, own_counts: false };
+
     /// Whether there is a fleet to agree with, and enough of it is heard.
     #[must_use]
     pub const fn quorate(&self) -> bool {

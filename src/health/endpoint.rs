@@ -29,6 +29,7 @@ use crate::health::reports::Reports;
 use crate::health::role::{Role, Source};
 use crate::health::rules::Told;
 use crate::health::schedule::Pace;
+use crate::health::seldom::Seldom;
 use crate::health::shares::Shares;
 use crate::health::signal::{
     Beat, BeatResult, Failure, Observation, OperatorState, ProbeResult, ProbeRun, ReportReading, Signal,
@@ -47,10 +48,10 @@ pub(super) struct Endpoint {
     pub(super) member: Member,
     pub(super) probes: Probes,
     pub(super) refused: Refused,
-    pub(super) reports: Reports,
-    pub(super) recent: Recent,
+    pub(super) reports: Seldom<Reports>,
+    pub(super) recent: Seldom<Recent>,
     pub(super) silence: Silence,
-    pub(super) outliers: Outliers,
+    pub(super) outliers: Seldom<Outliers>,
     pub(super) latency: Latency,
     pub(super) cause: Cause,
     /// Whether what it reports is held back.
@@ -61,13 +62,13 @@ pub(super) struct Endpoint {
     pub(super) cold: bool,
     /// When the newest request had been sent that was answered well.
     success_sent: Timestamp,
-    pub(super) quorum: Quorum,
+    pub(super) quorum: Seldom<Quorum>,
     /// What we say of it to the others of the fleet.
     pub(super) vote: Option<Vote>,
-    pub(super) heartbeat: Heartbeat,
-    pub(super) incarnation: Incarnation,
-    pub(super) operator: Operator,
-    pub(super) wishes: Wishes,
+    pub(super) heartbeat: Seldom<Heartbeat>,
+    pub(super) incarnation: Seldom<Incarnation>,
+    pub(super) operator: Seldom<Operator>,
+    pub(super) wishes: Seldom<Wishes>,
     pub(super) role: Role,
     pub(super) shares: Shares,
     pub(super) history: History,
@@ -105,10 +106,10 @@ impl Endpoint {
             member,
             probes: Probes::new(policy, now),
             refused: Refused::default(),
-            reports: Reports::new(policy),
-            recent: Recent::default(),
+            reports: if policy.rules.is_empty() { Seldom::default() } else { Reports::new(policy).into() },
+            recent: Seldom::default(),
             silence: Silence::default(),
-            outliers: Outliers::default(),
+            outliers: Seldom::default(),
             latency: Latency::default(),
             cause: Cause::default(),
             reports_cause: Cause::default(),
@@ -116,12 +117,12 @@ impl Endpoint {
             ramp: Ramp::default(),
             cold: false,
             success_sent: Timestamp::ZERO,
-            quorum: Quorum::default(),
+            quorum: Seldom::default(),
             vote: None,
-            heartbeat: Heartbeat::new(now),
-            incarnation: Incarnation::default(),
-            operator: Operator::default(),
-            wishes: Wishes::default(),
+            heartbeat: policy.heartbeat.map(|_| Heartbeat::new(now).into()).unwrap_or_default(),
+            incarnation: Seldom::default(),
+            operator: Seldom::default(),
+            wishes: Seldom::default(),
             role: Role::default(),
             shares: Shares::default(),
             history: History::default(),
@@ -154,7 +155,7 @@ impl Endpoint {
     pub(super) fn observe(&mut self, signal: &Signal, context: Context<'_>) -> bool {
         let at = signal.at.min(context.now);
         match &signal.observation {
-            Observation::Probe(run) => self.observe_probe(run, at, context),
+            Observation::Probe(run) => return self.observe_probe(run, at, context),
             Observation::Report(reading) => self.observe_report(reading, at, context),
             Observation::Beat(beat) => self.observe_beat(beat, at, context),
             Observation::Asks(asks) => self.observe_asks(asks, at),
@@ -184,7 +185,9 @@ impl Endpoint {
     fn observe_refused(&mut self, at: Timestamp, context: Context<'_>) -> bool {
         let out = self.refused.is_out();
         let counted = self.refused.refuse(at, context.policy, &mut self.probes);
-        self.outliers.refused();
+        if let Some(outliers) = self.outliers.unusual() {
+            outliers.refused();
+        }
         if counted && !out {
             self.history.push(Entry::new(at, Kind::Refused, "a connect of live traffic was refused"));
         }
@@ -197,8 +200,10 @@ impl Endpoint {
 
     /// Who refuses connections is gone; what comes back is another process, of which nothing is known yet.
     fn forget_process(&mut self) {
-        self.recent.clear();
-        self.outliers.clear();
+        if let Some(recent) = self.recent.unusual() {
+            recent.clear();
+        }
+        self.outliers.forget();
         self.latency.clear();
     }
 
@@ -224,18 +229,43 @@ impl Endpoint {
         self.probes.hear_beats(vote, policy);
     }
 
-    fn observe_probe(&mut self, run: &ProbeRun, at: Timestamp, context: Context<'_>) {
+    /// Returns whether anything but the run itself has changed by it: nearly always nothing has, and that should cost next to
+    /// nothing.
+    fn observe_probe(&mut self, run: &ProbeRun, at: Timestamp, context: Context<'_>) -> bool {
         let policy = context.policy;
-        let zombie = self.meet(run, at, context);
-        let run = zombie.as_ref().unwrap_or(run);
+        let meeting = self.meet(run, at, context);
+        if run.result == ProbeResult::Pass && meeting == Meeting::Same && self.is_calm(run.probe) {
+            self.probes.record(run, policy, at);
+            return false;
+        }
+        let zombie = (meeting == Meeting::Zombie).then(|| {
+            let why = "an incarnation that has been followed by another answered".to_owned();
+            ProbeRun { result: ProbeResult::Void(why), ..run.clone() }
+        });
+        self.judge_probe(zombie.as_ref().unwrap_or(run), at, context);
+        true
+    }
+
+    /// Whether one more pass of a probe says nothing new.
+    fn is_calm(&self, probe: usize) -> bool {
+        self.probes.is_steady(probe)
+            && self.probes.well() == Some(true)
+            && self.refused.is_calm()
+            && self.cause.is_open()
+            && !self.silence.is_suspect()
+            && !self.outliers.is_gone()
+    }
+
+    fn judge_probe(&mut self, run: &ProbeRun, at: Timestamp, context: Context<'_>) {
+        let policy = context.policy;
         let vetoed = self.is_outweighed(run, context).then(|| ProbeRun {
             result: ProbeResult::Void("lost, but live traffic was answered meanwhile".to_owned()),
             ..run.clone()
         });
         let run = vetoed.as_ref().unwrap_or(run);
         let remarkable = self.probes.record(run, policy, at);
-        if run.result == ProbeResult::Fail(Failure::Refused) {
-            self.outliers.refused();
+        if let (ProbeResult::Fail(Failure::Refused), Some(outliers)) = (&run.result, self.outliers.unusual()) {
+            outliers.refused();
         }
         match (&run.result, &policy.outlier) {
             (ProbeResult::Fail(Failure::Refused), _) if self.probes.well() == Some(false) => {
@@ -245,7 +275,11 @@ impl Endpoint {
                 }
                 self.forget_process();
             }
-            (ProbeResult::Fail(Failure::Timeout(_)), Some(outlier)) => self.outliers.postpone(at, outlier),
+            (ProbeResult::Fail(Failure::Timeout(_)), Some(outlier)) => {
+                if let Some(outliers) = self.outliers.unusual() {
+                    outliers.postpone(at, outlier);
+                }
+            }
             _ => {}
         }
         if run.result == ProbeResult::Pass {
@@ -260,8 +294,8 @@ impl Endpoint {
         }
         match self.probes.well() {
             Some(true) => self.cause.clear(),
-            Some(false) => self.reports.give_up(),
-            None => {}
+            Some(false) if !self.reports.heard() => self.reports.give_up(),
+            Some(false) | None => {}
         }
         self.cause.confirm(self.probes.fails(), policy.thresholds.fall.get());
         let Some(name) = self.probes.name(run.probe).filter(|_| remarkable) else { return };
@@ -293,11 +327,11 @@ impl Endpoint {
         outweighs
     }
 
-    /// Takes in who answered a probe. Returns the run as it is to be taken if it was an old incarnation: it says nothing of
-    /// the one that has the place now.
-    fn meet(&mut self, run: &ProbeRun, at: Timestamp, context: Context<'_>) -> Option<ProbeRun> {
+    /// Takes in who answered a probe. What an old incarnation says is nothing of the one that has the place now.
+    fn meet(&mut self, run: &ProbeRun, at: Timestamp, context: Context<'_>) -> Meeting {
+        let Some(boot_id) = &run.stamps.boot_id else { return Meeting::Same };
         let shared = self.incarnation.is_shared();
-        let met = self.incarnation.answer(run.stamps.boot_id.as_ref()?);
+        let met = self.incarnation.answer(boot_id);
         if shared != self.incarnation.is_shared() {
             let told = if shared {
                 "one process answers at this address again"
@@ -307,18 +341,15 @@ impl Endpoint {
             self.history.push(Entry::new(at, Kind::Process, told));
         }
         match met {
-            Met::Known | Met::Shared => None,
+            Met::Known | Met::Shared => Meeting::Same,
             Met::New => {
                 let mut told = Vec::new();
                 self.heartbeat.restart("the boot id in the answer of its probe is a new one", &mut told);
                 self.history.extend(told.into_iter().map(|told| Entry::new(at, Kind::Process, told)));
                 self.begin_anew(context);
-                None
+                Meeting::Other
             }
-            Met::Zombie => {
-                let why = "an incarnation that has been followed by another answered".to_owned();
-                Some(ProbeRun { result: ProbeResult::Void(why), ..run.clone() })
-            }
+            Met::Zombie => Meeting::Zombie,
         }
     }
 
@@ -345,7 +376,8 @@ impl Endpoint {
     }
 
     fn observe_asks(&mut self, asks: &Asks, at: Timestamp) {
-        if let Some(news) = self.wishes.hear(asks, at) {
+        let says = *asks != Asks::default() || self.wishes.unusual().is_some();
+        if let Some(news) = says.then(|| self.wishes.hear(asks, at)).flatten() {
             self.history.push(Entry::new(at, Kind::Asks, news));
         }
         if let Some(share) = asks.share {
@@ -365,8 +397,9 @@ impl Endpoint {
         if self.refused.expire(now, &self.probes) {
             self.history.push(Entry::new(now, Kind::Refused, "tried again after a time without traffic"));
         }
-        let told = self.reports.expire(now, context.policy);
-        self.tell(told, now);
+        if let Some(told) = self.reports.unusual().map(|reports| reports.expire(now, context.policy)) {
+            self.tell(told, now);
+        }
         self.shares.expire(now);
         if self.role.expire(now, context.policy) {
             self.history.push(Entry::new(now, Kind::Role, "has not said for too long what it is"));
@@ -376,7 +409,7 @@ impl Endpoint {
             self.history.extend(told.into_iter().map(|told| Entry::new(now, Kind::Heartbeat, told)));
             self.fold_beats(context.policy);
         }
-        if self.operator.expire(now) {
+        if self.operator.unusual().is_some_and(|operator| operator.expire(now)) {
             self.history.push(Entry::new(now, Kind::Operator, "the order ran out"));
         }
         self.expire_traffic(context);
@@ -389,7 +422,8 @@ impl Endpoint {
             self.history.push(Entry::new(now, Kind::Silence, "tried again after a time without traffic"));
         }
         if let Some(outlier) = &policy.outlier
-            && self.outliers.expire(now, context.pace, outlier)
+            && let Some(outliers) = self.outliers.unusual()
+            && outliers.expire(now, context.pace, outlier)
         {
             self.recent.clear();
             let text = if self.outliers.is_apart() { "on trial" } else { "its trial is over" };
@@ -423,8 +457,12 @@ impl Endpoint {
         self.damping.returned(now);
         if from == State::Unhealthy {
             // What its requests came to before, and when it fell, is not held against it.
-            self.recent.clear();
-            self.outliers.clear_row();
+            if let Some(recent) = self.recent.unusual() {
+                recent.clear();
+            }
+            if let Some(outliers) = self.outliers.unusual() {
+                outliers.clear_row();
+            }
         }
         let was_out = match from {
             State::Unhealthy | State::Ejected => true,
@@ -444,7 +482,7 @@ impl Endpoint {
             self.silence.clear();
         }
         if policy.outlier.is_none() {
-            self.outliers.clear();
+            self.outliers.forget();
             self.latency.clear();
         }
         if policy.slow_start.is_none() {
@@ -506,7 +544,9 @@ impl Endpoint {
         if before.probes != policy.probes || before.require != policy.require {
             self.probes.reconfigure(policy, now);
         }
-        self.reports.reconfigure(policy, before.weight_by == policy.weight_by);
+        if !policy.rules.is_empty() || self.reports.unusual().is_some() {
+            self.reports.reconfigure(policy, before.weight_by == policy.weight_by);
+        }
         self.reconfigure_traffic(policy);
         if before.heartbeat.is_none() && policy.heartbeat.is_some() {
             self.heartbeat.begin(matches!(self.judged.base, State::Healthy | State::Degraded), now);
@@ -516,7 +556,7 @@ impl Endpoint {
         }
         if !before.advisers.is_empty() && policy.advisers.is_empty() {
             // Nobody is left to say "ready".
-            self.wishes = Wishes::default();
+            self.wishes.forget();
         }
         self.fold_beats(policy);
     }
@@ -539,6 +579,17 @@ impl Endpoint {
             (false, _) => Pace::Normal,
         }
     }
+}
+
+/// Who answered a probe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Meeting {
+    /// Whoever answered before, as far as can be told.
+    Same,
+    /// A new process.
+    Other,
+    /// One that has been followed by another.
+    Zombie,
 }
 
 /// How long traffic may outweigh a probe that is lost again and again.

@@ -23,6 +23,7 @@ use crate::base::units::format_duration;
 use crate::health::incarnation::{Incarnation, Met};
 use crate::health::lateness::Lateness;
 use crate::health::policy::{Detector, HeartbeatPolicy};
+use crate::health::seldom::Usual;
 use crate::health::sequence::{Place, Sequence};
 use crate::health::signal::{Beat, BeatResult, BeatState};
 use crate::health::suspicion::{Arrivals, Suspicion};
@@ -69,8 +70,12 @@ enum Standing {
 /// What a beat or time changed, in words for the history.
 pub(super) type Told = Vec<String>;
 
+impl Usual for Heartbeat {
+    const USUAL: &'static Self = &Self::new(Timestamp::ZERO);
+}
+
 impl Heartbeat {
-    pub(super) fn new(now: Timestamp) -> Self {
+    pub(super) const fn new(now: Timestamp) -> Self {
         Self {
             standing: Standing::Waiting,
             since: now,
@@ -78,14 +83,14 @@ impl Heartbeat {
             at: None,
             said: BeatState::Ready,
             said_since: now,
-            sequence: Sequence::default(),
+            sequence: Sequence::NEW,
             arrivals: None,
-            lateness: Lateness::default(),
+            lateness: *Lateness::USUAL,
             stalled: false,
             look: None,
             offset_ms: None,
             last: BeatResult::Ok,
-            ways: Ways::default(),
+            ways: Ways::NONE,
         }
     }
 

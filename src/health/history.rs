@@ -12,6 +12,9 @@ use crate::health::verdict::State;
 /// Entries that are kept per endpoint.
 pub const HISTORY: usize = 64;
 
+/// What there is room for at first: a first probe, and what followed from it.
+const FEW: usize = 2;
+
 /// Longest detail of an entry or a reason, in bytes: text that came from an endpoint is cut there.
 const DETAIL: usize = 256;
 
@@ -138,6 +141,10 @@ impl History {
     pub(super) fn push(&mut self, entry: Entry) {
         if self.entries.len() == HISTORY {
             self.entries.pop_front();
+        }
+        if self.entries.len() == self.entries.capacity() {
+            // Thousands of endpoints have come up once, and nothing has happened since.
+            self.entries.reserve_exact(FEW.max(self.entries.len()).min(HISTORY - self.entries.len()));
         }
         self.entries.push_back(entry);
     }

@@ -12,6 +12,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::health::seldom::Usual;
+
 /// How many boot ids are remembered of those that are gone.
 const GONE: usize = 4;
 
@@ -57,6 +59,14 @@ pub(super) enum Met {
     Zombie,
     /// One of several that share the address.
     Shared,
+}
+
+impl Usual for Incarnation {
+    const USUAL: &'static Self = &Self {
+        current: None,
+        gone: VecDeque::new(),
+        turns: Turns { last: None, same: 0, turned: 0, returned: false, shared: false },
+    };
 }
 
 impl Incarnation {

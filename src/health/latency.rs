@@ -46,7 +46,7 @@ const FORGET: Duration = Duration::from_secs(120);
 /// How slow one endpoint is.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Latency {
-    slow: Option<Slow>,
+    slow: Option<Box<Slow>>,
     /// Times that are not forgotten, and when the last one ended.
     times: u32,
     ended: Timestamp,
@@ -123,7 +123,8 @@ impl Latency {
             self.times = 0;
         }
         self.times += 1;
-        self.slow = Some(Slow { since: now, weight: weight(slowest, normal), calm: None, own: slowest, theirs: normal });
+        let slow = Slow { since: now, weight: weight(slowest, normal), calm: None, own: slowest, theirs: normal };
+        self.slow = Some(Box::new(slow));
         Judged::Moved
     }
 

@@ -13,6 +13,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::base::time::Timestamp;
+use crate::health::seldom::Usual;
 
 /// Half of the time over which the least difference is taken.
 const HALF: Duration = Duration::from_secs(30);
@@ -68,6 +69,22 @@ pub(super) struct Shown {
     pub(super) delay: Duration,
     /// By how much the sender's clock was set since the last one, in milliseconds; positive is forward.
     pub(super) step_ms: Option<i64>,
+}
+
+impl Usual for Lateness {
+    const USUAL: &'static Self = &Self {
+        last: None,
+        began: Timestamp::ZERO,
+        least: 0,
+        before: None,
+        mean: 0,
+        deviation: 0,
+        delay: 0,
+        row: 0,
+        late_since: None,
+        grain: 0,
+        drift: None,
+    };
 }
 
 impl Lateness {

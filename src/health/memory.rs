@@ -100,11 +100,11 @@ impl Memory {
             ramp: endpoint.ramp.clone(),
             latency: endpoint.latency.clone(),
             usual: endpoint.recent.usual(),
-            wishes: endpoint.wishes.clone(),
+            wishes: Wishes::clone(&endpoint.wishes),
             shares: endpoint.shares.clone(),
-            operator: endpoint.operator.clone(),
-            heartbeat: Some(endpoint.heartbeat.clone()),
-            incarnation: endpoint.incarnation.clone(),
+            operator: Operator::clone(&endpoint.operator),
+            heartbeat: Some(Heartbeat::clone(&endpoint.heartbeat)),
+            incarnation: Incarnation::clone(&endpoint.incarnation),
             role: endpoint.role.clone(),
             history: endpoint.history.to_vec().iter().map(EntryMemory::of).collect(),
         }
@@ -122,15 +122,17 @@ impl Memory {
         if policy.outlier.is_some() {
             endpoint.latency = self.latency;
         }
-        endpoint.recent.remember(&self.usual);
-        (endpoint.wishes, endpoint.shares) = (self.wishes, self.shares);
-        endpoint.operator = self.operator;
-        endpoint.incarnation = self.incarnation;
+        if !self.usual.is_empty() {
+            endpoint.recent.remember(&self.usual);
+        }
+        (endpoint.wishes, endpoint.shares) = (self.wishes.into(), self.shares);
+        endpoint.operator = self.operator.into();
+        endpoint.incarnation = self.incarnation.into();
         if policy.leader.is_some() {
             endpoint.role = self.role;
         }
         if let (Some(heartbeat), Some(_)) = (self.heartbeat, &policy.heartbeat) {
-            endpoint.heartbeat = heartbeat.resumed(now);
+            endpoint.heartbeat = heartbeat.resumed(now).into();
             endpoint.fold_beats(policy);
         }
         for entry in self.history.iter().filter_map(EntryMemory::entry) {

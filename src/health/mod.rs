@@ -24,6 +24,7 @@
 //! | `wishes`, `shares` | the state and the share of traffic that an endpoint asks for itself |
 //! | `role`, `leader` | what an endpoint says that it is among its siblings, and who of them leads |
 //! | `serving` | what a gRPC health service's answer means |
+//! | `seldom` | how what few endpoints need takes no room in the others |
 //! | `endpoint` | all of these for one endpoint, and what moves them |
 //! | `fold` | what they come to: one state with ordered reasons |
 //! | `budget` | who of those that should be ejected for soft reasons may be |
@@ -68,6 +69,7 @@ mod reports;
 mod role;
 mod rules;
 pub mod schedule;
+mod seldom;
 mod sequence;
 pub mod serving;
 mod shares;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::time::Timestamp;
 use crate::health::history::clip;
+use crate::health::seldom::Usual;
 use crate::health::signal::OperatorState;
 use crate::health::verdict::{Code, Reason, State};
 
@@ -21,6 +22,11 @@ pub(super) struct Operator {
     words: Option<Arc<str>>,
     /// What `ready` for a time only interrupts.
     after: Option<Box<Self>>,
+}
+
+impl Usual for Operator {
+    const USUAL: &'static Self =
+        &Self { state: OperatorState::Ready, since: Timestamp::ZERO, until: None, words: None, after: None };
 }
 
 impl Operator {

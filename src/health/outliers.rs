@@ -22,6 +22,7 @@ use crate::base::units::format_duration;
 use crate::health::glance::Glance;
 use crate::health::policy::Outlier;
 use crate::health::recent::Counts;
+use crate::health::seldom::Usual;
 use crate::health::verdict::{Code, Reason, State};
 
 /// How sure the bounds of a share are.
@@ -99,6 +100,11 @@ pub(super) struct OutliersMemory {
     times: u32,
     last: Option<(Timestamp, Duration)>,
     why: String,
+}
+
+impl Usual for Outliers {
+    const USUAL: &'static Self =
+        &Self { standing: Standing::Well, consecutive: 0, times: 0, last: None, why: String::new(), gone: false };
 }
 
 impl Outliers {
@@ -252,11 +258,6 @@ impl Outliers {
             Standing::Trial { weight, .. } => weight,
             Standing::Well | Standing::Out { .. } => 1.0,
         }
-    }
-
-    /// Nothing of this is watched any more, or another process answers.
-    pub(super) fn clear(&mut self) {
-        *self = Self::default();
     }
 
     /// The state this axis asks for and why, unless it is content.

@@ -22,6 +22,7 @@ use crate::base::time::Timestamp;
 use crate::health::history::clip;
 use crate::health::lateness::Lateness;
 use crate::health::policy::{Policy, Start};
+use crate::health::seldom::Seldom;
 use crate::health::signal::{Failure, ProbeResult, ProbeRun};
 use crate::health::verdict::{Code, ProbeView, Reason, Stamped};
 
@@ -52,7 +53,7 @@ struct Probe {
     passed: Option<Timestamp>,
     last: Option<Last>,
     #[serde(skip)]
-    lateness: Lateness,
+    lateness: Seldom<Lateness>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -152,6 +153,20 @@ impl Probes {
     /// Whether this probe has passed within `patience`.
     pub(super) fn is_fresh(&self, probe: usize, patience: Duration, now: Timestamp) -> bool {
         self.each.get(probe).is_some_and(|probe| probe.passing == Some(true) && probe.is_fresh(patience, now))
+    }
+
+    /// Whether a probe passes, and has passed in its last run.
+    pub(super) fn is_steady(&self, probe: usize) -> bool {
+        let steady = |probe: &Probe| {
+            let passed = matches!(&probe.last, Some(Last { result: ProbeResult::Pass, .. }));
+            passed && probe.passing == Some(true) && probe.fails == 0
+        };
+        self.each.get(probe).is_some_and(steady)
+    }
+
+    /// What is shown of one of them.
+    pub(super) fn view(&self, probe: usize, policy: &Policy) -> Option<ProbeView> {
+        self.each.get(probe).map(|probe| probe.view(policy))
     }
 
     /// Whether any probe that counts as passing has begun to run out of time, or ran out of it and so counts as failing.
@@ -296,7 +311,7 @@ impl Probe {
             failure: None,
             passed: None,
             last: None,
-            lateness: Lateness::default(),
+            lateness: Seldom::default(),
         }
     }
 

@@ -151,7 +151,15 @@ proptest! {
             let changes = act(&mut cluster, &mut now, next);
             prop_assert!(changes.admission_changed || cluster.admission() == admission);
             for (id, before) in (0..N).map(EndpointId).zip(before) {
-                prop_assert!(changes.touched.contains(&id) || cluster.view(id) == before);
+                let mut view = cluster.view(id);
+                if let (Some((probed, probe)), Some(view), Some(before)) = (changes.probed, &mut view, &before)
+                    && probed == id
+                {
+                    // What its probe found is named by itself.
+                    prop_assert_eq!(Some(view.probes[probe].clone()), cluster.probe_view(id, probe));
+                    view.probes[probe] = before.probes[probe].clone();
+                }
+                prop_assert!(changes.touched.contains(&id) || view == before);
             }
             let mut anew = cluster.clone();
             // Time that has passed unnoticed is no drift.

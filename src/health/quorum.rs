@@ -17,6 +17,7 @@
 
 use crate::base::time::Timestamp;
 use crate::health::electorate::{Count, Vote};
+use crate::health::seldom::Usual;
 use crate::health::verdict::{Code, Reason, State};
 
 /// The votes on one endpoint, as far as they concern its verdict.
@@ -42,6 +43,10 @@ enum Ruling {
     Ejected,
     /// The others would eject it softly, and we would not.
     Contested,
+}
+
+impl Usual for Quorum {
+    const USUAL: &'static Self = &Self { count: Count::NONE, since: None, last: Ruling::Own };
 }
 
 impl Quorum {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::base::sketch::{BUCKETS, Sketch};
 use crate::base::time::Timestamp;
 use crate::health::glance::Glance;
+use crate::health::seldom::Usual;
 
 /// Slots of a window.
 const SLOTS: u32 = 20;
@@ -58,6 +59,11 @@ pub(super) struct Recent {
     /// When anything was last heard, whatever the status.
     pub(super) heard: Timestamp,
     pub(super) in_flight: u32,
+}
+
+impl Usual for Recent {
+    const USUAL: &'static Self =
+        &Self { slots: VecDeque::new(), looks: VecDeque::new(), usual: None, heard: Timestamp::ZERO, in_flight: 0 };
 }
 
 impl Recent {

@@ -130,6 +130,11 @@ impl Refused {
         }
     }
 
+    /// Whether a pass of a probe changes nothing.
+    pub(super) fn is_calm(&self) -> bool {
+        self.standing == Standing::Well && self.count == 0 && self.last.is_none() && self.doubt.is_none()
+    }
+
     pub(super) const fn is_out(&self) -> bool {
         matches!(self.standing, Standing::Out(_))
     }

@@ -15,6 +15,7 @@ use crate::base::time::Timestamp;
 use crate::health::history::clip;
 use crate::health::policy::Policy;
 use crate::health::rules::{RuleMemory, RuleState, Told};
+use crate::health::seldom::Usual;
 use crate::health::signal::ReportReading;
 use crate::health::verdict::{Code, Reason, State};
 use crate::report::{Report, StatusWord};
@@ -57,6 +58,20 @@ pub(super) struct ReportsMemory {
     weigher: Option<(f64, Timestamp)>,
 }
 
+impl Usual for Reports {
+    const USUAL: &'static Self = &Self {
+        rules: Vec::new(),
+        last: None,
+        live: Vec::new(),
+        voids: Vec::new(),
+        counted: None,
+        counted_live: None,
+        warning: None,
+        weigher: None,
+        heard: false,
+    };
+}
+
 impl Reports {
     pub(super) fn memory(&self) -> ReportsMemory {
         ReportsMemory {
@@ -83,17 +98,7 @@ impl Reports {
 
     pub(super) fn new(policy: &Policy) -> Self {
         let rules = policy.rules.iter().cloned().map(RuleState::new).collect();
-        Self {
-            rules,
-            last: None,
-            live: Vec::new(),
-            voids: Vec::new(),
-            counted: None,
-            counted_live: None,
-            warning: None,
-            weigher: None,
-            heard: false,
-        }
+        Self { rules, ..Self::USUAL.clone() }
     }
 
     pub(super) fn reconfigure(&mut self, policy: &Policy, weigher_stays: bool) {

@@ -12,7 +12,7 @@ use crate::health::policy::{LeaderPolicy, Policy};
 
 /// What one endpoint says that it is.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub(super) struct Role(Option<Said>);
+pub(super) struct Role(Option<Box<Said>>);
 
 /// Its last word.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -39,19 +39,19 @@ impl Role {
             return None;
         }
         let same = before.is_some_and(|before| before.word == *word && before.epoch == epoch);
-        self.0 = Some(Said { word: Arc::clone(word), epoch, at, source });
+        self.0 = Some(Box::new(Said { word: Arc::clone(word), epoch, at, source }));
         let epoch = epoch.map(|epoch| format!(" in epoch {epoch}")).unwrap_or_default();
         (!same).then(|| format!("says that it is {word:?}{epoch}"))
     }
 
     /// Its last word.
-    pub(super) const fn said(&self) -> Option<&Said> {
-        self.0.as_ref()
+    pub(super) fn said(&self) -> Option<&Said> {
+        self.0.as_deref()
     }
 
     /// Its last word, if that says that it leads.
     pub(super) fn claim(&self, policy: &LeaderPolicy) -> Option<&Said> {
-        self.0.as_ref().filter(|said| policy.leads(&said.word))
+        self.0.as_deref().filter(|said| policy.leads(&said.word))
     }
 
     /// Whoever said it is gone.

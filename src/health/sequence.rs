@@ -39,6 +39,9 @@ pub(super) enum Place {
 }
 
 impl Sequence {
+    /// Nothing has come yet.
+    pub(super) const NEW: Self = Self { newest: None, seen: 0, stray: None };
+
     /// Takes in a number. `named` says whether the sender has a boot id: one without tells of its restart by its numbers, when two
     /// in a row go on from before the newest; a single one of them was delayed or repeated.
     pub(super) fn take(&mut self, seq: u64, named: bool) -> Place {

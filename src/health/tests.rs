@@ -648,10 +648,10 @@ fn fuller_endpoints_weigh_less() {
 }
 
 #[test]
-fn an_ordinary_pass_touches_its_endpoint_and_nothing_else() {
+fn an_ordinary_pass_changes_what_its_probe_found_and_nothing_else() {
     let mut bench = Bench::well(policy(), 100);
     bench.pass(7);
-    let expected = Changes { touched: vec![EndpointId(7)], ..Changes::default() };
+    let expected = Changes { probed: Some((EndpointId(7), 0)), ..Changes::default() };
     assert_eq!(bench.changes, expected);
     assert_eq!(bench.cluster.history(EndpointId(7)).len(), 2, "its first pass and the transition");
     bench.send(7, Observation::Answered);

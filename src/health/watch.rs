@@ -216,8 +216,11 @@ impl Cluster {
         let (mut counts, mut latencies) = (Counts::default(), Sketch::default());
         let (mut load, mut warm, mut slowest) = (0.0, 0_u32, Duration::ZERO);
         for endpoint in &mut self.endpoints {
-            slowest = slowest.max(endpoint.recent.p99().0);
-            endpoint.recent.forget(length, now);
+            // Of those without traffic, and there may be thousands of them, nothing is to be added but that they are there.
+            if let Some(recent) = endpoint.recent.unusual() {
+                slowest = slowest.max(recent.p99().0);
+                recent.forget(length, now);
+            }
             if !endpoint.state.is_well() || endpoint.outliers.is_apart() {
                 continue;
             }

@@ -26,6 +26,9 @@ struct Way {
 }
 
 impl Ways {
+    /// None yet.
+    pub(super) const NONE: Self = Self(Vec::new());
+
     /// A beat came by the socket of this name. Returns what is new of any of them, in words for the history.
     pub(super) fn come(&mut self, name: &Arc<str>, at: Timestamp, ttl: Duration) -> Vec<String> {
         let mut told = Vec::new();

@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::base::time::Timestamp;
+use crate::health::seldom::Usual;
 use crate::health::verdict::{Code, Reason, State};
 use crate::report::{Asks, Share, Wish};
 
@@ -18,6 +19,10 @@ pub(super) struct Wishes {
     nothing: Option<Timestamp>,
     /// The most requests at once; 0 for no bound.
     most_requests: Option<u32>,
+}
+
+impl Usual for Wishes {
+    const USUAL: &'static Self = &Self { wish: None, nothing: None, most_requests: None };
 }
 
 impl Wishes {

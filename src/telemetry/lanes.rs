@@ -1,29 +1,35 @@
 //! A value for each worker, however many there come to be.
 //!
 //! How many workers run may change while the process lives, and a table that moved when it grew would pull cells from under
-//! whoever counts in them. So lanes come in blocks that are made when they are first asked for and never move again.
+//! whoever counts in them. So lanes come in blocks that are made when they are first asked for and never move again. There are tens of
+//! thousands of such tables, most of which nobody ever counts in, so an empty one is small.
 
 use std::ops::Index;
 use std::sync::OnceLock;
 
 use crossbeam_utils::CachePadded;
 
-/// Blocks of 1, 2, 4 ... lanes: 2047 in all, twice as many as there may be workers, since retiring ones keep theirs.
-const BLOCKS: usize = 11;
+/// Blocks of 2, 4, 8 ... lanes behind the first one: 2047 in all, twice as many as there may be workers, since retiring ones keep theirs.
+const BLOCKS: usize = 10;
 
 /// A value for each worker, by its number from 0; made when it is first asked for.
 #[derive(Debug)]
-pub struct Lanes<T>([OnceLock<Box<[CachePadded<T>]>>; BLOCKS]);
+pub struct Lanes<T> {
+    first: OnceLock<Box<CachePadded<T>>>,
+    others: OnceLock<Box<Blocks<T>>>,
+}
+
+type Blocks<T> = [OnceLock<Box<[CachePadded<T>]>>; BLOCKS];
 
 impl<T> Default for Lanes<T> {
     fn default() -> Self {
-        Self(std::array::from_fn(|_| OnceLock::new()))
+        Self { first: OnceLock::new(), others: OnceLock::new() }
     }
 }
 
 impl<T: Default> Lanes<T> {
     /// How many lanes there can be.
-    pub const MOST: usize = (1 << BLOCKS) - 1;
+    pub const MOST: usize = (2 << BLOCKS) - 1;
 
     /// Every value that has been asked for, and its neighbours in the block.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
@@ -32,8 +38,10 @@ impl<T: Default> Lanes<T> {
 
     /// The same with the number of each one's worker.
     pub fn numbered(&self) -> impl Iterator<Item = (usize, &T)> {
-        let made = self.0.iter().enumerate().filter_map(|(block, lanes)| Some((block, lanes.get()?)));
-        made.flat_map(|(block, lanes)| ((1 << block) - 1..).zip(lanes.iter().map(|lane| &**lane)))
+        let first = self.first.get().map(|lane| (0, &***lane));
+        let blocks = self.others.get().into_iter().flat_map(|blocks| blocks.iter().enumerate());
+        let made = blocks.filter_map(|(block, lanes)| Some((block, lanes.get()?)));
+        first.into_iter().chain(made.flat_map(|(block, lanes)| ((2 << block) - 1..).zip(lanes.iter().map(|lane| &**lane))))
     }
 }
 
@@ -45,10 +53,14 @@ impl<T: Default> Index<usize> for Lanes<T> {
     /// # Panics
     /// If the number is not below [`Lanes::MOST`].
     fn index(&self, worker: usize) -> &T {
+        if worker == 0 {
+            return self.first.get_or_init(Box::default);
+        }
         let number = worker + 1;
-        let block = number.ilog2();
-        let lanes = 1 << block;
-        &self.0[block as usize].get_or_init(|| (0..lanes).map(|_| CachePadded::default()).collect())[number - lanes]
+        let block = number.ilog2() - 1;
+        let lanes = 2 << block;
+        let blocks = self.others.get_or_init(|| Box::new(std::array::from_fn(|_| OnceLock::new())));
+        &blocks[block as usize].get_or_init(|| (0..lanes).map(|_| CachePadded::default()).collect())[number - lanes]
     }
 }
 
