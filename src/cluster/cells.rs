@@ -70,7 +70,7 @@ pub struct EndpointCells {
     pub heard: Gauge,
     /// When the oldest request was sent that waits for an answer and was sent after every one answered; 0 if none waits.
     pub oldest_unanswered: Gauge,
-    /// Times to the first byte.
+    /// Times to the first byte, of what no stall of ours delayed.
     pub latencies: SketchCells,
     /// Attempts that no gateway would call answered: no connection, a reset, a time-out, and 502 to 504.
     pub gateway_errors: Counter,
@@ -84,10 +84,15 @@ impl EndpointCells {
 
     /// Counts an answer to a request that was sent at `sent`.
     pub fn answered(&self, status: u16, sent: Timestamp, now: Timestamp) {
+        self.latencies.observe(now.since(sent));
+        self.answered_excused(status, sent, now);
+    }
+
+    /// The same of one whose time says nothing about the endpoint: we stood still meanwhile, or were catching up.
+    pub fn answered_excused(&self, status: u16, sent: Timestamp, now: Timestamp) {
         self.classes[usize::from(status / 100).clamp(1, 5) - 1].inc();
         self.first_byte_nanos.add(u64::try_from(now.since(sent).as_nanos()).unwrap_or(u64::MAX));
         self.first_bytes.inc();
-        self.latencies.observe(now.since(sent));
         self.heard.set(now.as_nanos());
         newer(&self.newest_answered_sent, sent);
         if matches!(status, 502..=504) {
@@ -106,15 +111,15 @@ impl EndpointCells {
 
     /// Counts an attempt that ended without an answer.
     pub fn failed(&self) {
-        self.recalled();
+        self.failed_excused();
         self.error.inc();
         self.gateway_errors.inc();
         self.gateway_streak.inc();
     }
 
-    /// Counts an attempt that was called back. What is held against the endpoint then is the verdict that called, and it is
-    /// not held against it twice.
-    pub fn recalled(&self) {
+    /// The same of one that is not held against the endpoint: it was called back, and the verdict that called is not held against it
+    /// twice; or time ran out that we took ourselves.
+    pub fn failed_excused(&self) {
         self.classes[5].inc();
     }
 

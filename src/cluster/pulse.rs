@@ -1,42 +1,47 @@
-//! The pulse of a worker: when it last ran, and until when it last stood still.
+//! The pulse of a worker: when it last ran, until when it last stood still, and until when it catches up.
 //!
-//! A worker that was kept from running has not read what endpoints answered. Whoever judges endpoints by their silence must
+//! A worker that was kept from running has not read what endpoints answered. Whoever judges endpoints by how long something takes must
 //! know, or a busy machine would look like a cluster of hung endpoints.
 
 use std::time::Duration;
 
 use crate::base::time::Timestamp;
-use crate::telemetry::cell::Gauge;
+use crate::health::Backlog;
+use crate::telemetry::cell::{Counter, Gauge};
 
 /// From one beat to the next.
 pub const BEAT: Duration = Duration::from_millis(20);
 /// A beat that is later than this is a stall.
 const LATE: Duration = Duration::from_millis(20);
 
-/// One worker's pulse. The worker writes it, control reads it.
+/// One worker's pulse. The worker writes it; it and control read it.
 #[derive(Debug, Default)]
 pub struct Pulse {
     beat: Gauge,
-    stalled_until: Gauge,
+    caught_up: Gauge,
+    /// For how long it has stood still in all, in nanoseconds.
+    pub stalled: Counter,
 }
 
 impl Pulse {
     /// The worker runs at `now`; it wanted to at `due`.
     pub fn beat(&self, due: Timestamp, now: Timestamp) {
-        if now.since(due) > LATE {
-            self.stalled_until.set(now.as_nanos());
+        let late = now.since(due);
+        if late > LATE {
+            let before = Backlog::until(Timestamp::from_nanos(self.caught_up.get()));
+            self.caught_up.set(before.after(late, now).done().as_nanos());
+            self.stalled.add(u64::try_from(late.as_nanos()).unwrap_or(u64::MAX));
         }
         self.beat.set(now.as_nanos());
     }
 
-    /// Until when the worker did not run, as far as is known at `now`: `now` itself while it does not. Zero if it always did.
+    /// Until when the worker did not run or was catching up, as far as is known at `now`: at least `now` itself while it does not
+    /// run. What began before is not judged by how long it takes. Zero if it always ran.
     #[must_use]
-    pub fn stalled_until(&self, now: Timestamp) -> Timestamp {
-        let beat = Timestamp::from_nanos(self.beat.get());
-        if beat != Timestamp::ZERO && now.since(beat) > BEAT + LATE {
-            return now;
-        }
-        Timestamp::from_nanos(self.stalled_until.get())
+    pub fn excused_until(&self, now: Timestamp) -> Timestamp {
+        let (beat, caught_up) = (Timestamp::from_nanos(self.beat.get()), Timestamp::from_nanos(self.caught_up.get()));
+        let overdue = beat != Timestamp::ZERO && now.since(beat) > BEAT + LATE;
+        if overdue { caught_up.max(now) } else { caught_up }
     }
 }
 
@@ -49,15 +54,17 @@ mod tests {
     }
 
     #[test]
-    fn a_stall_is_known_while_it_lasts_and_afterwards() {
+    fn a_stall_excuses_while_it_lasts_and_for_as_long_afterwards() {
         let pulse = Pulse::default();
-        assert_eq!(pulse.stalled_until(at(5000)), Timestamp::ZERO, "a worker that has not begun is not late");
+        assert_eq!(pulse.excused_until(at(5000)), Timestamp::ZERO, "a worker that has not begun is not late");
         pulse.beat(at(20), at(21));
-        assert_eq!(pulse.stalled_until(at(41)), Timestamp::ZERO);
-        assert_eq!(pulse.stalled_until(at(2000)), at(2000), "it is late now");
+        assert_eq!(pulse.excused_until(at(41)), Timestamp::ZERO);
+        assert_eq!(pulse.excused_until(at(2000)), at(2000), "it is late now");
         pulse.beat(at(40), at(2040));
-        assert_eq!(pulse.stalled_until(at(2050)), at(2040));
+        assert_eq!(pulse.excused_until(at(2050)), at(4040));
         pulse.beat(at(2060), at(2079));
-        assert_eq!(pulse.stalled_until(at(2080)), at(2040), "19 ms are no stall");
+        assert_eq!(pulse.excused_until(at(2080)), at(4040), "19 ms are no stall");
+        assert_eq!(pulse.excused_until(at(2130)), at(4040), "it is late again, and does not catch up any sooner");
+        assert_eq!(pulse.stalled.get(), 2_000_000_000);
     }
 }

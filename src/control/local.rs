@@ -1,12 +1,12 @@
 //! What control knows of its own health: whether it ran when it wanted to, and whether a check of ourselves passes.
 //!
 //! Who stood still has not heard what others said meanwhile. Control looks at the cells every 20 ms; how late a look is says for
-//! how long nothing here ran.
+//! how long nothing here ran. What gathered meanwhile is worked off before anybody is judged by his silence.
 
 use std::time::Duration;
 
 use crate::base::time::Timestamp;
-use crate::health::Local;
+use crate::health::{Backlog, Local};
 use crate::probe::SelfCheck;
 
 /// From one look at the cells to the next.
@@ -20,7 +20,9 @@ const DEAF: Duration = Duration::from_secs(2);
 #[derive(Debug, Default)]
 pub(super) struct Ourselves {
     next: Option<Timestamp>,
-    stalled_until: Timestamp,
+    backlog: Backlog,
+    /// For how long it has stood still in all.
+    stalled: Duration,
     check: Option<SelfCheck>,
 }
 
@@ -42,8 +44,10 @@ impl Ourselves {
         if now < due {
             return false;
         }
-        if now.since(due) > LATE {
-            self.stalled_until = now;
+        let late = now.since(due);
+        if late > LATE {
+            self.backlog = self.backlog.after(late, now);
+            self.stalled += late;
         }
         self.next = Some(now + LOOK);
         true
@@ -52,8 +56,8 @@ impl Ourselves {
     /// What is known of us, at `now`.
     pub(super) fn known(&self, now: Timestamp) -> Local {
         let overdue = self.next.is_some_and(|due| now.since(due) > LATE);
-        let stalled_until = if overdue { now } else { self.stalled_until };
-        Local { stalled_until, alive: self.alive() }
+        let done = self.backlog.done();
+        Local { excused_until: if overdue { done.max(now) } else { done }, alive: self.alive() }
     }
 
     /// Whether the check of ourselves has failed for a while.
@@ -76,13 +80,14 @@ mod tests {
     }
 
     #[test]
-    fn a_late_look_is_a_stall_until_then() {
+    fn a_late_look_is_a_stall_that_is_caught_up_with() {
         let mut ourselves = Ourselves::default();
         assert!(ourselves.take(at(1000)) && !ourselves.take(at(1019)));
         assert!(ourselves.take(at(1035)));
-        assert_eq!(ourselves.known(at(1040)).stalled_until, Timestamp::ZERO);
-        assert_eq!(ourselves.known(at(3000)).stalled_until, at(3000), "it is late already");
-        assert!(ourselves.take(at(3001)));
-        assert_eq!(ourselves.known(at(3010)).stalled_until, at(3001));
+        assert_eq!(ourselves.known(at(1040)).excused_until, Timestamp::ZERO);
+        assert_eq!(ourselves.known(at(3000)).excused_until, at(3000), "it is late already");
+        assert!(ourselves.take(at(3055)));
+        assert_eq!(ourselves.known(at(3060)).excused_until, at(5055));
+        assert_eq!(ourselves.stalled, Duration::from_secs(2));
     }
 }

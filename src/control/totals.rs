@@ -24,7 +24,7 @@ impl Totals {
         let sum = |count: fn(&EndpointCells) -> u64| endpoint.all_cells().map(count).fold(0, u64::wrapping_add);
         let errors = sum(|cells| cells.error.get());
         let requests = errors.wrapping_add(sum(|cells| cells.ok.get()));
-        let (oldest, stalled_until) = oldest(endpoint, live, now);
+        let (oldest, excused_until) = oldest(endpoint, live, now);
         if requests == self.requests && oldest.is_none() {
             return None;
         }
@@ -33,7 +33,7 @@ impl Totals {
         Some(Glance {
             endpoint: endpoint.id,
             oldest,
-            stalled_until,
+            excused_until,
             heard: latest(|cells| cells.heard.get()),
             success_sent: latest(|cells| cells.newest_success_sent.get()),
             requests: news(&mut self.requests, requests),
@@ -67,11 +67,11 @@ fn news(before: &mut u64, now: u64) -> u32 {
     u32::try_from(now.wrapping_sub(std::mem::replace(before, now))).unwrap_or(u32::MAX)
 }
 
-/// When the request was sent that waits longest, and until when its worker stood still: what had come by then may be unread.
+/// When the request was sent that waits longest, and until when its worker has an excuse: what had come by then may be unread.
 fn oldest(endpoint: &Endpoint, live: &Live, now: Timestamp) -> (Option<Timestamp>, Timestamp) {
     let sent = endpoint.numbered_cells().filter_map(|(worker, cells)| match cells.oldest_unanswered.get() {
         0 => None,
-        sent => Some((Timestamp::from_nanos(sent), live.pulses[worker].stalled_until(now))),
+        sent => Some((Timestamp::from_nanos(sent), live.pulses[worker].excused_until(now))),
     });
     let longest = sent.min_by_key(|(sent, stalled)| (*sent).max(*stalled));
     (longest.map(|(sent, _)| sent), longest.map_or(Timestamp::ZERO, |(_, stalled)| stalled))

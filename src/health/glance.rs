@@ -13,8 +13,8 @@ pub struct Glance {
     pub endpoint: EndpointId,
     /// When the oldest request was sent that waits for an answer, and that no newer one has overtaken.
     pub oldest: Option<Timestamp>,
-    /// Until when the worker that sent it stood still.
-    pub stalled_until: Timestamp,
+    /// Until when the worker that sent it stood still, or works off what gathered meanwhile.
+    pub excused_until: Timestamp,
     /// When an answer last began.
     pub heard: Timestamp,
     /// When the newest request had been sent that was answered with less than 500.
@@ -27,7 +27,7 @@ pub struct Glance {
     pub gateway_errors: u32,
     /// How many of these came since the last other answer.
     pub streak: u32,
-    /// Times to the first byte since the last glance: buckets of [`crate::base::sketch`] and how many fell into each.
+    /// Times to the first byte since the last glance, of what no stall of ours delayed: buckets of [`crate::base::sketch`] and how many fell into each.
     pub latencies: Vec<(u8, u32)>,
     /// Requests on it now.
     pub in_flight: u32,
@@ -36,8 +36,9 @@ pub struct Glance {
 /// What is known of ourselves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Local {
-    /// Until when a thread of ours last stood still: what was waited for before has not been read for certain.
-    pub stalled_until: Timestamp,
+    /// Until when a thread of ours last stood still, or works off what gathered meanwhile: what was waited for before has not
+    /// been read for certain.
+    pub excused_until: Timestamp,
     /// When the last check of ourselves passed.
     pub alive: Timestamp,
 }

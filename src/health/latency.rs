@@ -4,7 +4,7 @@
 //! told from its siblings by two figures, each beyond chance: its mean, which finds one that is slow at everything and one that
 //! is very slow at some, and its p95. `against_siblings` times theirs is too much, one and a half times theirs is well again,
 //! and a few milliseconds more are nobody's trouble. Where requests are many, a fraction of a second shows it: slow answers in
-//! look after look, and not in one burst as after a pause, count at once. It is not taken out: at the weight (theirs / own)², at least 1 %, it goes on
+//! look after look, and not in one burst as after a pause, count at once, unless the siblings' are slow in the same moment. It is not taken out: at the weight (theirs / own)², at least 1 %, it goes on
 //! being measured, and a cluster whose load made it slow does not lose it.
 
 use std::time::Duration;
@@ -95,9 +95,19 @@ impl Latency {
         }
     }
 
-    /// Judges what came in the last moment, unless it is slow already.
-    pub(super) fn judge_latest(&mut self, own: &Sketch, theirs: &Sketch, policy: &Outlier, now: Timestamp) -> Judged {
-        if self.slow.is_some() || theirs.len() < policy.min_requests {
+    /// Judges what came in the last moment, unless it is slow already, against what the siblings usually take and against what
+    /// they took `meanwhile`: what slows all of them down is not to be held against one.
+    pub(super) fn judge_latest(
+        &mut self,
+        own: &Sketch,
+        (theirs, meanwhile): (&Sketch, &Sketch),
+        policy: &Outlier,
+        now: Timestamp,
+    ) -> Judged {
+        if self.slow.is_some() || theirs.len() < policy.min_requests || meanwhile.len() < policy.min_requests {
+            return Judged::Same;
+        }
+        if slower(own, meanwhile, SURER, policy).is_none() {
             return Judged::Same;
         }
         self.accuse(own, theirs, SURER, policy, now)
@@ -107,15 +117,7 @@ impl Latency {
         if own.len() < policy.min_requests {
             return Judged::Same;
         }
-        let times = policy.against_siblings;
-        let ((mean, error), (usual, spread)) = (own.mean(), theirs.mean());
-        let by_mean = sure.mul_add(-error, mean) > (times * sure.mul_add(spread, usual)).max(usual + SLIGHT);
-        let (p95, high) = (own.quantile(beyond(own, -sure)), theirs.quantile(beyond(theirs, sure)));
-        let by_tail = p95 > (times * high).max(high + SLIGHT);
-        if !by_mean && !by_tail {
-            return Judged::Same;
-        }
-        let (slowest, normal) = if by_mean { (mean, usual) } else { (own.quantile(0.95), theirs.quantile(0.95)) };
+        let Some((slowest, normal)) = slower(own, theirs, sure, policy) else { return Judged::Same };
         if !policy.enforce {
             return Judged::WouldBe(slowest, normal);
         }
@@ -178,6 +180,17 @@ impl Slow {
             (self.weight, self.own, self.theirs) = (wanted, own, theirs);
         }
     }
+}
+
+/// What its own answers and theirs take, in seconds, if its own take so much more that chance does not explain it.
+fn slower(own: &Sketch, theirs: &Sketch, sure: f64, policy: &Outlier) -> Option<(f64, f64)> {
+    let times = policy.against_siblings;
+    let ((mean, error), (usual, spread)) = (own.mean(), theirs.mean());
+    if sure.mul_add(-error, mean) > (times * sure.mul_add(spread, usual)).max(usual + SLIGHT) {
+        return Some((mean, usual));
+    }
+    let (p95, high) = (own.quantile(beyond(own, -sure)), theirs.quantile(beyond(theirs, sure)));
+    (p95 > (times * high).max(high + SLIGHT)).then(|| (own.quantile(0.95), theirs.quantile(0.95)))
 }
 
 /// The share of the weight that goes with a latency.

@@ -9,6 +9,7 @@
 //! | `refused` | what refused and reset connections of live traffic mean |
 //! | `rules`, `reports` | what an endpoint's own figures and status word mean |
 //! | `glance`, `recent` | what live traffic showed lately |
+//! | `backlog` | until when a stall of ours excuses what takes long |
 //! | `silence` | whether it answers nothing while others answer |
 //! | `outliers`, `latency` | whether its requests fail, or take, more than those of its siblings |
 //! | `cause` | whether so many turn bad together that it must be confirmed |
@@ -38,6 +39,7 @@
 //! | `cluster` | the order in which all of this happens |
 
 mod admission;
+mod backlog;
 mod budget;
 mod cause;
 mod changes;
@@ -94,6 +96,7 @@ mod properties;
 mod tests;
 
 pub use admission::Admission;
+pub use backlog::Backlog;
 pub use budget::soft_cap;
 pub use changes::{Changes, Member};
 pub use cluster::Cluster;

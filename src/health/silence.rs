@@ -3,7 +3,7 @@
 //! A process that hangs takes connections and requests and says nothing; a probe finds that out after a second or more, and
 //! time-outs of requests are longer still. But its silence can be heard at once: a request waits, nothing has come back since
 //! it was sent, and others do answer. Silence is measured from the later of three moments: when the oldest request that
-//! nothing has overtaken was sent, when an answer last began, and when we last stood still ourselves.
+//! nothing has overtaken was sent, when an answer last began, and when we had caught up after standing still ourselves.
 //!
 //! | from | to | when |
 //! |---|---|---|
@@ -55,8 +55,8 @@ pub(super) struct Listening {
     pub(super) heard: Timestamp,
     /// When anybody else was last heard.
     pub(super) others: Timestamp,
-    /// Until when we stood still ourselves.
-    pub(super) stalled_until: Timestamp,
+    /// Until when we stood still ourselves, or were catching up.
+    pub(super) excused_until: Timestamp,
     /// How long silence must last.
     pub(super) patience: Duration,
 }
@@ -88,7 +88,7 @@ impl Silence {
             return Heard::Nothing;
         }
         let Some(oldest) = to.oldest.filter(|sent| *sent > self.forgiven) else { return Heard::Nothing };
-        let from = oldest.max(to.heard).max(to.stalled_until);
+        let from = oldest.max(to.heard).max(to.excused_until);
         let waited = now.since(from);
         if waited < to.patience || to.others <= from {
             return Heard::Nothing;
@@ -183,7 +183,7 @@ mod tests {
             oldest: Some(at(oldest)),
             heard: at(heard),
             others: at(others),
-            stalled_until: at(stalled),
+            excused_until: at(stalled),
             patience: Duration::from_millis(100),
         }
     }

@@ -41,6 +41,8 @@ pub(super) struct Pool {
     /// Latencies of those that are well and not on their way back, and the bucket beyond which an answer is remarkably slow.
     latencies: Sketch,
     remarkable: usize,
+    /// Latencies of the last moment, of the same endpoints; put together when a look first needs them.
+    latest: Option<Sketch>,
     /// Requests a second per endpoint.
     pub(super) pace: f64,
 }
@@ -74,6 +76,7 @@ impl Cluster {
         let known = |glance: &Glance| self.index.get(&glance.endpoint).copied();
         let seen: Vec<(usize, &Glance)> = glances.iter().filter_map(|glance| Some((known(glance)?, glance))).collect();
         let length = window(&self.policy);
+        self.pool.latest = None;
         for (index, glance) in &seen {
             let endpoint = &mut self.endpoints[*index];
             endpoint.recent.take(glance, length, now);
@@ -118,12 +121,25 @@ impl Cluster {
         if !judged || endpoint.recent.slow_looks(remarkable) < LOOKS {
             return false;
         }
+        let own = endpoint.recent.latest();
         let theirs = self.pool.latencies.without(&endpoint.recent.latencies(now - FRESH));
-        let moved = endpoint.latency.judge_latest(&endpoint.recent.latest(), &theirs, &policy, now) == latency::Judged::Moved;
+        let meanwhile = self.latest().without(&own);
+        let endpoint = &mut self.endpoints[index];
+        let moved = endpoint.latency.judge_latest(&own, (&theirs, &meanwhile), &policy, now) == latency::Judged::Moved;
         if moved {
             endpoint.history.push(Entry::new(now, Kind::Outlier, "it is much slower than the others"));
         }
         moved
+    }
+
+    /// The latencies of the last moment, of all that are well and not on their way back.
+    fn latest(&mut self) -> &Sketch {
+        let counts = |endpoint: &&Endpoint| endpoint.state.is_well() && !endpoint.outliers.is_apart() && !endpoint.ramp.is_climbing();
+        self.pool.latest.get_or_insert_with(|| {
+            let mut sum = Sketch::default();
+            self.endpoints.iter().filter(counts).for_each(|endpoint| sum.merge(&endpoint.recent.latest()));
+            sum
+        })
     }
 
     fn listen(&mut self, index: usize, glance: &Glance, local: Local, now: Timestamp, changes: &mut Changes) -> bool {
@@ -132,7 +148,7 @@ impl Cluster {
             oldest: glance.oldest,
             heard: glance.heard,
             others: self.pool.others_heard(index).max(local.alive),
-            stalled_until: local.stalled_until.max(glance.stalled_until),
+            excused_until: local.excused_until.max(glance.excused_until),
             patience: self.patience(index, policy.min),
         };
         let endpoint = &mut self.endpoints[index];

@@ -151,7 +151,7 @@ pub(crate) async fn run(
     let now = clock::now();
     seat.answered();
     exchange.end_wait(now);
-    upstream.cells().answered(head.status.as_u16(), started, now);
+    upstream.answered(head.status.as_u16(), started, now);
     let (source, idle_timeout) = (exchange.source().cloned(), exchange.idle_timeout());
     Ok(Box::new(Answer { head, inflow, lease, source, idle_timeout }))
 }

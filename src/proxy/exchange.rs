@@ -209,7 +209,7 @@ impl<'a> Exchange<'a> {
                 Ok(answer) => cluster.settle(&picked, now, answer.head.status.is_server_error()),
                 Err(failure) if failure.blames_endpoint() => {
                     cluster.settle(&picked, now, true);
-                    self.note(&picked.upstream, failure);
+                    self.note(&picked.upstream, failure, now);
                 }
                 Err(_) => {}
             }
@@ -292,14 +292,11 @@ impl<'a> Exchange<'a> {
     }
 
     /// Counts a failure and tells control of what it wants to know.
-    fn note(&self, upstream: &Upstream, failure: &Failure) {
+    fn note(&self, upstream: &Upstream, failure: &Failure, begun: Timestamp) {
         let endpoint = &upstream.endpoint;
         tracing::debug!(cluster = &*endpoint.cluster, endpoint = endpoint.address.as_str(), "an attempt failed: {failure}");
-        if matches!(failure, Failure::Recalled) {
-            return upstream.cells().recalled();
-        }
-        upstream.cells().failed();
         let now = clock::now();
+        upstream.failed(failure, begun, now);
         match failure {
             Failure::Dial(crate::net::dial::DialError::Refused) => upstream.report_refused(&self.worker.reporter, now),
             Failure::Reset(_) | Failure::Dial(_) | Failure::Protocol(_) => upstream.report_reset(&self.worker.reporter, now),

@@ -79,6 +79,11 @@ impl Failure {
         !matches!(self, Self::Body(_) | Self::NoUpgrade | Self::NotTaken | Self::Limit(_) | Self::Dial(DialError::Local(_)))
     }
 
+    /// Whether it may have come of nothing but time: somebody would not wait for us any longer, or we for him.
+    pub(crate) const fn may_be_a_delay(&self) -> bool {
+        matches!(self, Self::Dial(DialError::Timeout(_)) | Self::Reset(_) | Self::TryTimeout(_) | Self::Timeout(_))
+    }
+
     /// What the client is told.
     pub(crate) fn answer(&self) -> Local {
         let gateway = |token: Token, detail: String| Local::new(StatusCode::BAD_GATEWAY, token, detail);

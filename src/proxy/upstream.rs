@@ -12,6 +12,7 @@ use slab::Slab;
 use crate::balance::Standing;
 use crate::base::time::Timestamp;
 use crate::cluster::{Endpoint, EndpointCells, Live, Reporter, Upstream as Settings};
+use crate::proxy::failure::Failure;
 use crate::proxy::lines::Lines;
 use crate::proxy::opening::Dialling;
 use crate::proxy::outstanding::Outstanding;
@@ -111,6 +112,23 @@ impl Upstream {
     pub(crate) fn cells(&self) -> &EndpointCells {
         self.live.touched.mark(self.endpoint.id);
         self.endpoint.cells(self.worker)
+    }
+
+    /// Whether what was sent at `sent` is not judged by how long it took: this worker stood still meanwhile, or was catching up.
+    fn excuses(&self, sent: Timestamp, now: Timestamp) -> bool {
+        sent < self.live.pulses[self.worker].excused_until(now)
+    }
+
+    /// Counts an answer to a request that was sent at `sent`.
+    pub(crate) fn answered(&self, status: u16, sent: Timestamp, now: Timestamp) {
+        let cells = self.cells();
+        if self.excuses(sent, now) { cells.answered_excused(status, sent, now) } else { cells.answered(status, sent, now) }
+    }
+
+    /// Counts an attempt that began at `begun` and ended without an answer.
+    pub(crate) fn failed(&self, failure: &Failure, begun: Timestamp, now: Timestamp) {
+        let ours = matches!(failure, Failure::Recalled) || (failure.may_be_a_delay() && self.excuses(begun, now));
+        if ours { self.cells().failed_excused() } else { self.cells().failed() }
     }
 
     /// Takes on how connections are made from now on.

@@ -20,7 +20,7 @@ use crate::health::electorate::Count;
 use crate::health::schedule::Slots;
 use crate::health::signal::{Beat, Failure, Observation, ProbeResult, ProbeRun, Signal, Stamps};
 use crate::health::verdict::Transition;
-use crate::health::{Changes, Cluster, Local, Member};
+use crate::health::{Backlog, Changes, Cluster, Local, Member};
 use crate::sim::mood::Mood;
 use crate::sim::node::{Node, Try};
 use crate::sim::requests::{Done, Request};
@@ -58,6 +58,8 @@ pub struct Arrangement {
     pub rate: f64,
     /// What an answer takes to make, on average.
     pub service: Duration,
+    /// For how long a request that comes keeps an endpoint from taking in the next; not at all if zero.
+    pub intake: Duration,
 }
 
 /// What has happened so far.
@@ -119,6 +121,7 @@ pub struct Arena {
     /// The last time for which nothing of ours ran, and whether that is yet to be noticed.
     stalled: (Timestamp, Timestamp),
     waking: bool,
+    backlog: Backlog,
     /// What has happened so far.
     pub record: Record,
 }
@@ -155,6 +158,7 @@ impl Arena {
             planned: 0,
             stalled: (Timestamp::ZERO, Timestamp::ZERO),
             waking: false,
+            backlog: Backlog::default(),
             record,
             arrangement,
         };
@@ -216,6 +220,8 @@ impl Arena {
     /// Nothing of ours runs for so long from now on; what comes meanwhile is found afterwards.
     pub fn stall(&mut self, span: Duration) {
         (self.stalled, self.waking) = ((self.now, self.now + span), true);
+        self.backlog = self.backlog.after(span, self.stalled.1);
+        self.nodes.iter_mut().for_each(|node| node.excused_until = self.backlog.done());
         let mut late = self.events.split_off(&(self.now, 0));
         let after = late.split_off(&(self.stalled.1, 0));
         self.events = after;
@@ -325,7 +331,8 @@ impl Arena {
         let (loss, factor) = (asked.mood.loss(), asked.mood.slower(rng));
         let shaken = if fresh || connects { asked.sky.connect(now, loss, rng) } else { Some(Duration::ZERO) };
         let answered = if connects { Some(Duration::ZERO) } else { asked.sky.exchange(now, loss, factor, rng) };
-        let took = shaken.zip(answered).map(|(shaken, answered)| shaken + answered + asked.stalled(now));
+        let waits = asked.take_in(!fresh, self.arrangement.intake, now);
+        let took = shaken.zip(answered).zip(waits).map(|((shaken, answered), waits)| shaken + waits + answered + asked.stalled(now));
         let silent = asked.mood == Mood::Hung && !connects;
         let (result, latency) = match took.filter(|took| !silent && *took <= timeout) {
             _ if asked.mood == Mood::Dead => (ProbeResult::Fail(Failure::Refused), REFUSED.min(timeout)),
@@ -410,7 +417,7 @@ impl Arena {
 
     fn look(&mut self) {
         let glances: Vec<_> = self.nodes.iter_mut().filter_map(Node::glance).collect();
-        let local = Local { stalled_until: self.stalled.1.min(self.now), alive: self.now };
+        let local = Local { excused_until: self.backlog.done(), alive: self.now };
         let changes = self.engine.look(&glances, local, self.now);
         self.act(changes);
     }

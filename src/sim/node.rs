@@ -21,6 +21,8 @@ const REMEMBERED: usize = 100;
 const LEAST: Duration = Duration::from_millis(50);
 /// A deadline is so many times the longest latency.
 const TIMES: u32 = 3;
+/// Connections that may wait to be accepted.
+const ACCEPTED: u32 = 1024;
 
 /// One try of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -101,6 +103,10 @@ pub(super) struct Node {
     pub(super) standing: Standing,
     pub(super) refused: Option<Timestamp>,
     pub(super) stalled_until: Timestamp,
+    /// Until when a stall of ours excuses what takes long.
+    pub(super) excused_until: Timestamp,
+    /// When it has taken in all that has come.
+    taken_in: Timestamp,
     pub(super) sky: Sky,
     /// What it will answer when it goes on.
     pub(super) stuck: Vec<(Try, Option<Ending>)>,
@@ -127,6 +133,8 @@ impl Node {
             standing: Standing::default(),
             refused: None,
             stalled_until: Timestamp::ZERO,
+            excused_until: Timestamp::ZERO,
+            taken_in: Timestamp::ZERO,
             sky,
             stuck: Vec::new(),
             beats: 0,
@@ -141,6 +149,17 @@ impl Node {
     /// How long its machine stands still from now on.
     pub(super) fn stalled(&self, now: Timestamp) -> Duration {
         self.stalled_until.since(now)
+    }
+
+    /// Takes in a request that comes, which lasts `intake`. Returns how long it waits for its turn; `None` if it comes on a connection
+    /// that is not `kept` and too many wait to be accepted.
+    pub(super) fn take_in(&mut self, kept: bool, intake: Duration, now: Timestamp) -> Option<Duration> {
+        let waits = self.taken_in.since(now);
+        if !kept && waits > intake * ACCEPTED {
+            return None;
+        }
+        self.taken_in = self.taken_in.max(now) + intake;
+        Some(waits)
     }
 
     /// Takes an idle connection, if there is one that is not too old.
@@ -165,14 +184,18 @@ impl Node {
         }
         self.in_flight = self.in_flight.saturating_sub(1);
         let took = now.since(sent);
-        let news = &mut self.news;
-        news.requests += 1;
+        let excused = sent < self.excused_until;
         if status.is_none_or(|status| status >= 500) {
-            news.errors += 1;
             self.standing.failed(took, usual, now);
         } else {
             self.standing.answered(took, now);
         }
+        if excused && status.is_none() {
+            return true;
+        }
+        let news = &mut self.news;
+        news.requests += 1;
+        news.errors += u32::from(status.is_none_or(|status| status >= 500));
         if status.is_none_or(|status| (502..=504).contains(&status)) {
             news.gateway_errors += 1;
             news.streak += 1;
@@ -186,7 +209,7 @@ impl Node {
         }
         self.heard = now;
         self.overtaken = self.overtaken.max(Some((sent, one)));
-        if let Ok(bucket) = u8::try_from(sketch::bucket(took)) {
+        if let Some(bucket) = u8::try_from(sketch::bucket(took)).ok().filter(|_| !excused) {
             news.latencies.push((bucket, 1));
         }
         true

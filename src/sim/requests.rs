@@ -77,7 +77,9 @@ impl Arena {
         }
         let (loss, factor) = (tried.mood.loss(), tried.mood.slower(rng));
         let kept = tried.take_idle(now, cluster.pool.idle_timeout);
+        let waits = tried.take_in(kept, self.arrangement.intake, now);
         let shaken = if kept { Some(Duration::ZERO) } else { tried.sky.connect(now, loss, rng) };
+        let shaken = shaken.zip(waits).map(|(shaken, waits)| shaken + waits);
         let Some(shaken) = shaken.filter(|took| *took <= cluster.connect_timeout) else {
             return self.plan(now + cluster.connect_timeout, Event::Ended { one, ending: Some(Ending::Connect) });
         };

@@ -197,6 +197,7 @@ pub fn arrangement(config: &Config, cluster: &Cluster, plot: &Plot) -> Arrangeme
         weather: plot.weather,
         rate: plot.rate,
         service: plot.service,
+        intake: Duration::ZERO,
     }
 }
 

@@ -14,7 +14,7 @@
 //! | `--systems pulsegate,haproxy,nginx` | these systems |
 //! | `--runs N` | another number of runs |
 //! | `--peer-runs N` | another one for HAProxy and nginx |
-//! | `--events` | tells what each system said of its endpoints |
+//! | `--events` | tells what each system said of its endpoints, and which requests took over 300 ms |
 //! | `--rate N` | another number of requests a second than 2000 |
 //!
 //! As root it moves into a network namespace of its own, where it can lose packets and meets nobody's ports, and takes

@@ -21,6 +21,8 @@ use crate::system::{Event, Kind, System};
 pub(crate) const ENDPOINTS: usize = 3;
 /// Requests that an endpoint serves at a time: more than ever come.
 const SEATS: usize = 10_000;
+/// A request that takes longer is worth telling.
+const SLOW: Duration = Duration::from_millis(300);
 /// Longer than anything takes to start.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -326,7 +328,22 @@ impl Rig {
 
     /// Ends the load: every request and what became of it.
     pub(crate) fn end_load(&mut self) -> Vec<Sample> {
-        self.load.take().map(Load::end).unwrap_or_default()
+        let samples = self.load.take().map(Load::end).unwrap_or_default();
+        if self.stage.talks {
+            self.tell_slow(&samples);
+        }
+        samples
+    }
+
+    /// Tells which requests were slow, on the same clock as what the system said.
+    fn tell_slow(&self, samples: &[Sample]) {
+        let events = self.events();
+        let Some(first) = events.first().map(|event| event.at).or(samples.first().map(|sample| sample.start)) else { return };
+        let millis = |span: Duration| span.as_secs_f64() * 1000.0;
+        for sample in samples.iter().filter(|sample| sample.latency > SLOW) {
+            let at = millis(sample.start.since(first)) - millis(first.since(sample.start));
+            eprintln!("  {at:>8.0} ms: {} by {:?} in {:.0} ms", sample.status, sample.endpoint, millis(sample.latency));
+        }
     }
 
     /// Everything that the system has said of its endpoints.
