@@ -1,5 +1,7 @@
 //! What is counted, in cells with one writer each: a worker's, or control's.
 
+use std::time::Duration;
+
 use crate::base::time::Timestamp;
 use crate::cluster::Token;
 use crate::telemetry::cell::{Counter, Gauge, Histogram, SketchCells, StatusCounters};
@@ -72,6 +74,8 @@ pub struct EndpointCells {
     pub oldest_unanswered: Gauge,
     /// Times to the first byte, of what no stall of ours delayed.
     pub latencies: SketchCells,
+    /// Attempts in them that were called back for taking so long, and so would have taken longer.
+    pub overdue: Counter,
     /// Attempts that no gateway would call answered: no connection, a reset, a time-out, and 502 to 504.
     pub gateway_errors: Counter,
     /// Those of them since the last other answer.
@@ -121,6 +125,12 @@ impl EndpointCells {
     /// twice; or time ran out that we took ourselves.
     pub fn failed_excused(&self) {
         self.classes[5].inc();
+    }
+
+    /// Counts the time of an attempt that was called back because of it.
+    pub fn overdue(&self, waited: Duration) {
+        self.latencies.observe(waited);
+        self.overdue.inc();
     }
 
     /// Counts a connection that was tried.

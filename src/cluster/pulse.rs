@@ -1,6 +1,6 @@
-//! The pulse of a worker: when it last ran, until when it last stood still, and until when it catches up.
+//! The pulse of a thread: when it last ran, until when it last stood still, and until when it catches up.
 //!
-//! A worker that was kept from running has not read what endpoints answered. Whoever judges endpoints by how long something takes must
+//! A worker or control that was kept from running has not read what endpoints answered. Whoever judges endpoints by how long something takes must
 //! know, or a busy machine would look like a cluster of hung endpoints.
 
 use std::time::Duration;
@@ -14,17 +14,16 @@ pub const BEAT: Duration = Duration::from_millis(20);
 /// A beat that is later than this is a stall.
 const LATE: Duration = Duration::from_millis(20);
 
-/// One worker's pulse. The worker writes it; it and control read it.
+/// One thread's pulse. That thread writes it; it and control read it.
 #[derive(Debug, Default)]
 pub struct Pulse {
     beat: Gauge,
     caught_up: Gauge,
-    /// For how long it has stood still in all, in nanoseconds.
-    pub stalled: Counter,
+    stalled: Counter,
 }
 
 impl Pulse {
-    /// The worker runs at `now`; it wanted to at `due`.
+    /// The thread runs at `now`; it wanted to at `due`.
     pub fn beat(&self, due: Timestamp, now: Timestamp) {
         let late = now.since(due);
         if late > LATE {
@@ -35,7 +34,13 @@ impl Pulse {
         self.beat.set(now.as_nanos());
     }
 
-    /// Until when the worker did not run or was catching up, as far as is known at `now`: at least `now` itself while it does not
+    /// For how long it has stood still in all.
+    #[must_use]
+    pub fn stalled(&self) -> Duration {
+        Duration::from_nanos(self.stalled.get())
+    }
+
+    /// Until when the thread did not run or was catching up, as far as is known at `now`: at least `now` itself while it does not
     /// run. What began before is not judged by how long it takes. Zero if it always ran.
     #[must_use]
     pub fn excused_until(&self, now: Timestamp) -> Timestamp {
@@ -65,6 +70,6 @@ mod tests {
         pulse.beat(at(2060), at(2079));
         assert_eq!(pulse.excused_until(at(2080)), at(4040), "19 ms are no stall");
         assert_eq!(pulse.excused_until(at(2130)), at(4040), "it is late again, and does not catch up any sooner");
-        assert_eq!(pulse.stalled.get(), 2_000_000_000);
+        assert_eq!(pulse.stalled(), Duration::from_secs(2));
     }
 }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use crate::base::ids::EndpointId;
 use crate::cluster::{Endpoint, Recall, RecallSender};
 use crate::control::events::{EventLog, What};
 use crate::control::handle::Shared;
@@ -78,9 +77,9 @@ impl Announcer {
         self.shared.tallies.withheld(&endpoint.cluster, code);
     }
 
-    /// Wakes every worker's exchanges that wait for this endpoint. A worker that is that far behind lets them time out.
-    pub(super) fn recall(&self, endpoint: EndpointId) {
+    /// Wakes every worker's exchanges that wait for an endpoint. A worker that is that far behind lets them time out.
+    pub(super) fn recall(&self, recall: Recall) {
         // Nobody hears it before the first worker has started.
-        drop(self.recalls.send(Recall(endpoint)));
+        drop(self.recalls.send(recall));
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::cluster::{Dropped, Live};
+use crate::cluster::{Dropped, Live, Pulse};
 use crate::config::Config;
 use crate::control::events::EventStream;
 use crate::control::fleet::FleetView;
@@ -101,6 +101,8 @@ pub(super) struct Shared {
     pub(super) tallies: Tallies,
     pub(super) dropped: Arc<Dropped>,
     pub(super) lag: Arc<ProbeLag>,
+    /// Control's own.
+    pub(super) pulse: Arc<Pulse>,
     pub(super) drain: watch::Sender<bool>,
     pub(super) fleet: ArcSwapOption<FleetView>,
 }
@@ -142,6 +144,12 @@ impl Handle {
     #[must_use]
     pub fn dropped(&self) -> &Dropped {
         &self.shared.dropped
+    }
+
+    /// The pulse of control itself.
+    #[must_use]
+    pub fn pulse(&self) -> &Pulse {
+        &self.shared.pulse
     }
 
     /// How late the latest probe started against its slot.

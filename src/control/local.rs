@@ -3,16 +3,14 @@
 //! Who stood still has not heard what others said meanwhile. Control looks at the cells every 20 ms; how late a look is says for
 //! how long nothing here ran. What gathered meanwhile is worked off before anybody is judged by his silence.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::time::Timestamp;
-use crate::health::{Backlog, Local};
+use crate::cluster::{BEAT, Pulse};
+use crate::health::Local;
 use crate::probe::SelfCheck;
 
-/// From one look at the cells to the next.
-const LOOK: Duration = Duration::from_millis(20);
-/// A look that is later than this is a stall.
-const LATE: Duration = Duration::from_millis(20);
 /// A check of ourselves that has not passed for so long means that what times out may be our fault.
 const DEAF: Duration = Duration::from_secs(2);
 
@@ -20,13 +18,16 @@ const DEAF: Duration = Duration::from_secs(2);
 #[derive(Debug, Default)]
 pub(super) struct Ourselves {
     next: Option<Timestamp>,
-    backlog: Backlog,
-    /// For how long it has stood still in all.
-    stalled: Duration,
+    pulse: Arc<Pulse>,
     check: Option<SelfCheck>,
 }
 
 impl Ourselves {
+    /// Ourselves, whose looks at the cells beat this pulse.
+    pub(super) fn new(pulse: Arc<Pulse>) -> Self {
+        Self { pulse, ..Self::default() }
+    }
+
     /// Starts to check ourselves, on this thread, which must allow local tasks.
     pub(super) fn begin(&mut self, now: Timestamp) {
         self.next = Some(now);
@@ -44,20 +45,14 @@ impl Ourselves {
         if now < due {
             return false;
         }
-        let late = now.since(due);
-        if late > LATE {
-            self.backlog = self.backlog.after(late, now);
-            self.stalled += late;
-        }
-        self.next = Some(now + LOOK);
+        self.pulse.beat(due, now);
+        self.next = Some(now + BEAT);
         true
     }
 
     /// What is known of us, at `now`.
     pub(super) fn known(&self, now: Timestamp) -> Local {
-        let overdue = self.next.is_some_and(|due| now.since(due) > LATE);
-        let done = self.backlog.done();
-        Local { excused_until: if overdue { done.max(now) } else { done }, alive: self.alive() }
+        Local { excused_until: self.pulse.excused_until(now), alive: self.alive() }
     }
 
     /// Whether the check of ourselves has failed for a while.
@@ -88,6 +83,5 @@ mod tests {
         assert_eq!(ourselves.known(at(3000)).excused_until, at(3000), "it is late already");
         assert!(ourselves.take(at(3055)));
         assert_eq!(ourselves.known(at(3060)).excused_until, at(5055));
-        assert_eq!(ourselves.stalled, Duration::from_secs(2));
     }
 }

@@ -90,6 +90,7 @@ pub fn start(setup: Setup) -> io::Result<(Handle, JoinHandle<()>)> {
         tallies: Tallies::new(),
         dropped: setup.dropped,
         lag: Arc::default(),
+        pulse: Arc::default(),
         drain: watch::Sender::new(false),
         fleet: ArcSwapOption::empty(),
     });

@@ -68,6 +68,7 @@ impl Bed {
             tallies: Tallies::new(),
             dropped: Arc::<Dropped>::default(),
             lag: Arc::default(),
+            pulse: Arc::default(),
             drain: watch::Sender::new(false),
             fleet: arc_swap::ArcSwapOption::empty(),
         });
@@ -198,7 +199,7 @@ fn refusals_without_an_answer_between_take_an_endpoint_out_and_recall_what_waits
             bed.tell(&endpoint, Observation::Refused, at(millis));
         }
         assert_eq!(bed.available("app"), ["b:1"]);
-        assert_eq!(bed.recalls.try_recv(), Ok(Recall(endpoint.id)));
+        assert_eq!(bed.recalls.try_recv(), Ok(Recall::all(endpoint.id)));
     });
 }
 

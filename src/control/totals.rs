@@ -25,7 +25,9 @@ impl Totals {
         let errors = sum(|cells| cells.error.get());
         let requests = errors.wrapping_add(sum(|cells| cells.ok.get()));
         let (oldest, excused_until) = oldest(endpoint, live, now);
-        if requests == self.requests && oldest.is_none() {
+        // Those that were called back for taking so long count as answers that took so long.
+        let answers = sum(|cells| cells.first_bytes.get()).wrapping_add(sum(|cells| cells.overdue.get()));
+        if requests == self.requests && answers == self.answers && oldest.is_none() {
             return None;
         }
         let gateway_errors = sum(|cells| cells.gateway_errors.get());
@@ -40,7 +42,7 @@ impl Totals {
             errors: news(&mut self.errors, errors),
             gateway_errors: news(&mut self.gateway_errors, gateway_errors),
             streak: u32::try_from(sum(|cells| cells.gateway_streak.get())).unwrap_or(u32::MAX),
-            latencies: self.latencies(endpoint, sum(|cells| cells.first_bytes.get())),
+            latencies: self.latencies(endpoint, answers),
             in_flight: endpoint.in_flight(),
         })
     }

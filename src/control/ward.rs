@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::base::ids::{ByEndpoint, ClusterId, EndpointId};
 use crate::base::time::Timestamp;
-use crate::cluster::{Affinity, Cluster, Endpoint, Snapshot};
+use crate::cluster::{Affinity, Cluster, Endpoint, Recall, Snapshot};
 use crate::config::model;
 use crate::control::announcer::Announcer;
 use crate::control::pacer::Pacer;
@@ -366,6 +366,11 @@ impl Ward {
         for id in &changes.touched {
             self.show(*id);
         }
+        for (id, before) in &changes.overdue {
+            if self.endpoint(*id).is_some_and(|endpoint| endpoint.in_flight() > 0) {
+                announcer.recall(Recall { endpoint: *id, overdue: Some(*before) });
+            }
+        }
         for (id, runs) in &changes.confirm {
             if let Some(index) = self.index.get(id) {
                 self.watched[*index].confirm(*runs);
@@ -421,7 +426,7 @@ impl Ward {
     /// Only when the snapshot is out: what wakes must not pick the same endpoint again.
     fn announce_recalls(&mut self, announcer: &Announcer) {
         if self.pacer.due().is_none() && !self.awaits_world {
-            self.recalls.drain(..).for_each(|id| announcer.recall(id));
+            self.recalls.drain(..).for_each(|id| announcer.recall(Recall::all(id)));
         }
     }
 }

@@ -39,7 +39,7 @@ impl Wards {
             places: ByEndpoint::default(),
             marks: Vec::new(),
             doubts: Doubts::default(),
-            ourselves: Ourselves::default(),
+            ourselves: Ourselves::new(Arc::clone(&announcer.shared.pulse)),
             announcer,
         }
     }

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use crate::base::ids::EndpointId;
+use crate::base::time::Timestamp;
 use crate::health::verdict::{Code, Succession, Transition};
 
 /// One endpoint as the configuration has it.
@@ -32,6 +33,8 @@ pub struct Changes {
     pub confirm: Vec<(EndpointId, u32)>,
     /// Endpoints whose answer nobody should wait for any longer.
     pub recalled: Vec<EndpointId>,
+    /// Endpoints at which nobody who was sent there before that moment should wait any longer, if he may be sent again.
+    pub overdue: Vec<(EndpointId, Timestamp)>,
     /// Changes of who leads, in their order.
     pub successions: Vec<Succession>,
     /// Whether the references should be asked at once.
@@ -53,6 +56,7 @@ impl Changes {
         self.withheld.extend(later.withheld);
         self.confirm.extend(later.confirm);
         self.recalled.extend(later.recalled);
+        self.overdue.extend(later.overdue);
         self.successions.extend(later.successions);
         self.probed = self.probed.or(later.probed);
         self.touched.extend(later.touched);

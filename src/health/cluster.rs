@@ -29,6 +29,9 @@ use crate::health::verdict::{EndpointView, HeartbeatView, ProbeView, State, Tran
 use crate::health::watch::Pool;
 use crate::health::{shares, weight};
 
+/// A stall of ours that is at least so long is remembered with every endpoint.
+const REMARKABLE_STALL: Duration = Duration::from_secs(1);
+
 /// The health of one cluster.
 #[derive(Debug, Clone)]
 pub struct Cluster {
@@ -307,6 +310,10 @@ impl Cluster {
     /// Tells that the process stood still for `span` until now: senders of heartbeats get that much more time. No verdict changes by it,
     /// and views show the new deadlines with the next beats: to make ten thousand of them anew would be the next stall.
     pub fn excuse(&mut self, span: Duration, now: Timestamp) {
+        if span >= REMARKABLE_STALL {
+            let told = format!("we stood still for {span:.1?}: what was slow meanwhile, or while we catch up, is held against nobody");
+            self.endpoints.iter_mut().for_each(|endpoint| endpoint.history.push(Entry::new(now, Kind::Stall, told.clone())));
+        }
         let Some(policy) = self.policy.heartbeat else { return };
         for index in 0..self.endpoints.len() {
             self.endpoints[index].heartbeat.excuse(span, now, &policy);

@@ -57,24 +57,34 @@ pub enum Kind {
     Thaw,
     /// What it says that it is among its siblings, and what it is taken for.
     Role,
+    /// We stood still ourselves, and nobody is judged for it.
+    Stall,
     /// The state changed.
     Transition,
 }
 
 impl Kind {
     /// Every kind.
-    pub(super) const ALL: [Self; 12] = [
+    pub(super) const ALL: [Self; 20] = [
         Self::Probe,
         Self::Report,
         Self::WouldBe,
         Self::Refused,
         Self::Reset,
         Self::Answered,
+        Self::Silence,
+        Self::Outlier,
+        Self::Process,
+        Self::Held,
+        Self::Damped,
+        Self::Heartbeat,
         Self::Operator,
+        Self::Asks,
         Self::Withheld,
         Self::Freeze,
         Self::Thaw,
         Self::Role,
+        Self::Stall,
         Self::Transition,
     ];
 
@@ -92,6 +102,7 @@ impl Kind {
             Self::Outlier => "outlier",
             Self::Process => "process",
             Self::Held => "held",
+            Self::Stall => "stall",
             Self::Damped => "damped",
             Self::Heartbeat => "heartbeat",
             Self::Operator => "operator",

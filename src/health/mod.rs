@@ -12,6 +12,7 @@
 //! | `backlog` | until when a stall of ours excuses what takes long |
 //! | `silence` | whether it answers nothing while others answer |
 //! | `outliers`, `latency` | whether its requests fail, or take, more than those of its siblings |
+//! | `overdue` | who waits at a slow one for longer than others ever take |
 //! | `cause` | whether so many turn bad together that it must be confirmed |
 //! | `references` | whether it is our own link |
 //! | `ramp`, `damping` | how it returns: step by step, and later each time |
@@ -60,6 +61,7 @@ mod memory;
 pub mod openings;
 mod operator;
 mod outliers;
+mod overdue;
 pub mod policy;
 mod probes;
 mod quorum;

@@ -17,6 +17,7 @@ use crate::health::latency::{self, FRESH, FRESHER, LOOKS, PERIOD};
 use crate::health::outliers;
 use crate::health::policy::{Outlier, Policy};
 use crate::health::recent::Counts;
+use crate::health::overdue::Slow;
 use crate::health::silence::{Heard, Listening};
 
 /// How long is remembered what no outlier policy says it of.
@@ -38,6 +39,7 @@ pub(super) struct Pool {
     heard: [(Timestamp, usize); 2],
     /// The longest time that any of them usually takes; zero if nobody has answered.
     slowest: Duration,
+    pub(super) slow: Slow,
     /// Latencies of those that are well and not on their way back, and the bucket beyond which an answer is remarkably slow.
     latencies: Sketch,
     remarkable: usize,
@@ -94,7 +96,9 @@ impl Cluster {
         }
         if judging {
             self.judge_latencies(now, &mut changes);
+            self.note_slow();
         }
+        self.call_overdue(now, &mut changes);
         self.level(now, &mut changes);
         changes.finish()
     }
@@ -128,6 +132,7 @@ impl Cluster {
         let moved = endpoint.latency.judge_latest(&own, (&theirs, &meanwhile), &policy, now) == latency::Judged::Moved;
         if moved {
             endpoint.history.push(Entry::new(now, Kind::Outlier, "it is much slower than the others"));
+            self.note_slow();
         }
         moved
     }

@@ -292,9 +292,9 @@ fn classify(exchange: &Exchange<'_>, fault: &Fault) -> Failure {
 
 /// What ends a wait from outside: a recall, if the exchange may go elsewhere, or a deadline.
 fn poll_interruption(exchange: &Exchange<'_>, seat: &Seat, started: Timestamp, cx: &mut Context<'_>) -> Poll<Failure> {
-    while seat.poll_recalled(cx).is_ready() {
+    while let Poll::Ready(overdue) = seat.poll_recalled(cx) {
         if exchange.may_leave() {
-            return Poll::Ready(Failure::Recalled);
+            return Poll::Ready(if overdue { Failure::Overdue } else { Failure::Recalled });
         }
         seat.stay();
     }

@@ -315,7 +315,7 @@ impl<'a> Exchange<'a> {
         };
         // A recall has been judged and paid for before it was heeded.
         let again =
-            matches!(ended, Err(Failure::Recalled)) || ending.is_some_and(|ending| self.is_affordable(ending, Some(ledger)));
+            matches!(ended, Err(Failure::Recalled | Failure::Overdue)) || ending.is_some_and(|ending| self.is_affordable(ending, Some(ledger)));
         if self.tried.len() > 1 && !again {
             let success = matches!(ended, Ok(answer) if answer.head.status.as_u16() < 500);
             ledger.retried(if success { RetryResult::Success } else { RetryResult::Failure });

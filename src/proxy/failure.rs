@@ -49,6 +49,9 @@ pub(crate) enum Failure {
     /// The verdict on the endpoint forbids waiting any longer, and a retry has been paid for.
     #[error("recalled, since the verdict on the endpoint forbids waiting")]
     Recalled,
+    /// It has waited at a slow endpoint for longer than others ever take, and a retry has been paid for.
+    #[error("called back from a slow endpoint, for others answer sooner")]
+    Overdue,
     /// The connection that was free when the endpoint was picked turned out not to be.
     #[error("no leave to open a connection: {0:?}")]
     Limit(Limit),
@@ -63,7 +66,7 @@ impl Failure {
         match self {
             Self::Dial(_) => Some(Ending::Connect),
             Self::Reset(_) | Self::NotTaken | Self::Protocol(_) => Some(Ending::Reset),
-            Self::TryTimeout(_) | Self::Recalled => Some(Ending::Silence),
+            Self::TryTimeout(_) | Self::Recalled | Self::Overdue => Some(Ending::Silence),
             Self::HeadTooLarge
             | Self::TransferCoding
             | Self::Upgrade
@@ -131,7 +134,7 @@ impl Failure {
             Self::Timeout(limit) => {
                 timeout(Token::HttpResponseTimeout, format!("no answer within timeout, {}", format_duration(*limit)))
             }
-            Self::Recalled => {
+            Self::Recalled | Self::Overdue => {
                 Local::new(StatusCode::SERVICE_UNAVAILABLE, Token::DestinationUnavailable, "the endpoint went away".to_owned())
                     .retry_later()
             }

@@ -63,7 +63,9 @@ struct Terms {
 /// Where an exchange that waits can be called.
 #[derive(Debug)]
 struct Call {
-    recalled: bool,
+    since: Timestamp,
+    /// Whether it has been called, and then whether that is because it has waited for too long.
+    recalled: Option<bool>,
     waker: Option<Waker>,
     place: Place,
 }
@@ -127,8 +129,16 @@ impl Upstream {
 
     /// Counts an attempt that began at `begun` and ended without an answer.
     pub(crate) fn failed(&self, failure: &Failure, begun: Timestamp, now: Timestamp) {
-        let ours = matches!(failure, Failure::Recalled) || (failure.may_be_a_delay() && self.excuses(begun, now));
-        if ours { self.cells().failed_excused() } else { self.cells().failed() }
+        let cells = self.cells();
+        let excused = match failure {
+            Failure::Recalled => true,
+            Failure::Overdue => {
+                cells.overdue(now.since(begun));
+                true
+            }
+            _ => failure.may_be_a_delay() && self.excuses(begun, now),
+        };
+        if excused { cells.failed_excused() } else { cells.failed() }
     }
 
     /// Takes on how connections are made from now on.
@@ -172,7 +182,7 @@ impl Upstream {
             }
             None => Place::Line(self.line_up(now)),
         };
-        let key = self.waiting.borrow_mut().insert(Call { recalled: false, waker: None, place });
+        let key = self.waiting.borrow_mut().insert(Call { since: now, recalled: None, waker: None, place });
         Seat { upstream: Rc::clone(self), key }
     }
 
@@ -208,10 +218,13 @@ impl Upstream {
         self.all_sending.set(self.all_sending.get() - 1);
     }
 
-    /// Calls everybody who waits.
-    pub(crate) fn recall(&self) {
+    /// Calls everybody who waits, or those who were sent before a moment and so have waited for too long.
+    pub(crate) fn recall(&self, overdue: Option<Timestamp>) {
         for (_, call) in self.waiting.borrow_mut().iter_mut() {
-            call.recalled = true;
+            if overdue.is_some_and(|before| call.since >= before) {
+                continue;
+            }
+            call.recalled = Some(overdue.is_some() && call.recalled != Some(false));
             if let Some(waker) = call.waker.take() {
                 waker.wake();
             }
@@ -281,12 +294,12 @@ impl Drop for Upstream {
 }
 
 impl Seat {
-    /// Ready once the exchange has been called.
-    pub(crate) fn poll_recalled(&self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Ready once the exchange has been called, with whether that is because it has waited for too long.
+    pub(crate) fn poll_recalled(&self, cx: &mut Context<'_>) -> Poll<bool> {
         let mut waiting = self.upstream.waiting.borrow_mut();
         let call = &mut waiting[self.key];
-        if call.recalled {
-            return Poll::Ready(());
+        if let Some(overdue) = call.recalled {
+            return Poll::Ready(overdue);
         }
         let stale = match &call.waker {
             Some(known) if known.will_wake(cx.waker()) => None,
@@ -299,7 +312,7 @@ impl Seat {
 
     /// Stays in spite of the call: the exchange may not be sent again.
     pub(crate) fn stay(&self) {
-        self.upstream.waiting.borrow_mut()[self.key].recalled = false;
+        self.upstream.waiting.borrow_mut()[self.key].recalled = None;
     }
 
     /// The endpoint has begun to answer.

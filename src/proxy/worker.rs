@@ -174,9 +174,9 @@ async fn recalls(worker: Rc<Worker>, mut queue: RecallReceiver) {
             }
             Err(RecvError::Closed) => return,
         };
-        let upstream = worker.upstreams.borrow().get(&recall.0).cloned();
+        let upstream = worker.upstreams.borrow().get(&recall.endpoint).cloned();
         if let Some(upstream) = upstream {
-            upstream.recall();
+            upstream.recall(recall.overdue);
         }
     }
 }

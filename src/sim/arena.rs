@@ -71,6 +71,8 @@ pub struct Record {
     pub transitions: Vec<Transition>,
     /// Requests that were called back while an answer was awaited.
     pub recalled: u64,
+    /// Requests that were called back from a slow endpoint.
+    pub called_back: u64,
     /// Tries, by endpoint.
     pub tries: Vec<u64>,
     /// Probes, by endpoint.
@@ -85,6 +87,7 @@ pub(super) enum Event {
     Beat { node: usize, beat: Beat },
     Arrive { due: Timestamp },
     Ended { one: Try, ending: Option<Ending> },
+    Unconnected { node: usize },
     GiveUp { request: u64 },
     Look,
     Pause { node: usize },
@@ -267,6 +270,7 @@ impl Arena {
             Event::Beat { node, beat } => self.tell(node, Observation::Beat(beat)),
             Event::Arrive { due } => self.arrive(due),
             Event::Ended { one, ending } => self.ended(one, ending),
+            Event::Unconnected { node } => self.nodes[node].unconnected(),
             Event::GiveUp { request } => self.give_up(request),
             Event::Look => {
                 self.look();
@@ -438,6 +442,9 @@ impl Arena {
         }
         for (id, runs) in &changes.confirm {
             self.confirm(position(*id), *runs);
+        }
+        for (id, before) in &changes.overdue {
+            self.call_back(position(*id), *before);
         }
         let gone = changes.transitions.iter().filter(|transition| transition.forbids_waiting());
         let gone = gone.map(|transition| transition.endpoint).chain(changes.recalled.iter().copied());

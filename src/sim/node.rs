@@ -222,6 +222,31 @@ impl Node {
         std::mem::take(&mut self.waits).into_keys().map(|(_, one)| one).collect()
     }
 
+    /// Who was sent before a moment and waits, with the time of each.
+    pub(super) fn waiting_since_before(&self, before: Timestamp) -> Vec<Try> {
+        self.waits.keys().take_while(|(sent, _)| *sent < before).map(|(_, one)| *one).collect()
+    }
+
+    /// The connection that one waited for who was called back would not have come in time.
+    pub(super) const fn unconnected(&mut self) {
+        self.news.requests += 1;
+        self.news.errors += 1;
+        self.news.gateway_errors += 1;
+        self.news.streak += 1;
+    }
+
+    /// One that waits is called back: it counts as an answer that took so long. Returns when it was sent.
+    pub(super) fn call_back(&mut self, one: Try, now: Timestamp) -> Timestamp {
+        let Some(sent) = self.waits.keys().find(|(_, waits)| *waits == one).map(|(sent, _)| *sent) else { return now };
+        self.waits.remove(&(sent, one));
+        self.stuck.retain(|(stuck, _)| *stuck != one);
+        self.in_flight = self.in_flight.saturating_sub(1);
+        if let Ok(bucket) = u8::try_from(sketch::bucket(now.since(sent))) {
+            self.news.latencies.push((bucket, 1));
+        }
+        sent
+    }
+
     /// Its process has ended: everybody who waits is reset.
     pub(super) fn die(&mut self, usual: f64, now: Timestamp) -> Vec<Try> {
         self.idle.clear();
@@ -237,7 +262,7 @@ impl Node {
     pub(super) fn glance(&mut self) -> Option<Glance> {
         let after = self.overtaken.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
         let oldest = self.waits.range((after, std::ops::Bound::Unbounded)).next().map(|((sent, _), ())| *sent);
-        if self.news.requests == 0 && oldest.is_none() {
+        if self.news.requests == 0 && self.news.latencies.is_empty() && oldest.is_none() {
             return None;
         }
         // A streak and a success go on; the rest is counted anew.

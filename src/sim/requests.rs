@@ -33,6 +33,8 @@ pub(super) struct Request {
     tried: Vec<usize>,
     /// Where its current try is, and when it was sent.
     at: Option<(usize, Timestamp)>,
+    /// When that has its connection.
+    connected: Timestamp,
 }
 
 impl Arena {
@@ -43,7 +45,7 @@ impl Arena {
         let request = self.next_request;
         self.next_request += 1;
         self.recent.0.inc(self.now);
-        self.requests.insert(request, Request { start: due, tries: 0, tried: Vec::new(), at: None });
+        self.requests.insert(request, Request { start: due, tries: 0, tried: Vec::new(), at: None, connected: Timestamp::ZERO });
         self.plan(self.now + self.arrangement.patience, Event::GiveUp { request });
         self.send(request);
     }
@@ -80,6 +82,8 @@ impl Arena {
         let waits = tried.take_in(kept, self.arrangement.intake, now);
         let shaken = if kept { Some(Duration::ZERO) } else { tried.sky.connect(now, loss, rng) };
         let shaken = shaken.zip(waits).map(|(shaken, waits)| shaken + waits);
+        let connected = shaken.map_or(Timestamp::NEVER, |shaken| now + shaken);
+        self.requests.entry(one.request).and_modify(|asked| asked.connected = connected);
         let Some(shaken) = shaken.filter(|took| *took <= cluster.connect_timeout) else {
             return self.plan(now + cluster.connect_timeout, Event::Ended { one, ending: Some(Ending::Connect) });
         };
@@ -164,6 +168,26 @@ impl Arena {
         for one in self.nodes[node].leave() {
             self.record.recalled += 1;
             self.try_again(one.request, Ending::Silence, node);
+        }
+    }
+
+    /// Calls back who was sent to an endpoint before a moment, as far as the budget goes.
+    pub(super) fn call_back(&mut self, node: usize, before: Timestamp) {
+        let requests = self.recent.0.sum(self.now);
+        for one in self.nodes[node].waiting_since_before(before) {
+            let retries = &self.arrangement.retries;
+            let exchange = Exchange { tries: one.number, idempotent: true, body_begun: false, sent: true };
+            let affordable = allows(requests, self.recent.1.sum(self.now), retries.budget);
+            if may_retry(retries, exchange, Ending::Silence) && affordable {
+                let sent = self.nodes[node].call_back(one, self.now);
+                let given_up = sent + self.arrangement.cluster.connect_timeout;
+                if self.requests.get(&one.request).is_some_and(|asked| asked.connected > given_up) {
+                    self.plan(given_up, Event::Unconnected { node });
+                }
+                self.record.called_back += 1;
+                self.recent.1.inc(self.now);
+                self.send(one.request);
+            }
         }
     }
 

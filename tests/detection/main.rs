@@ -122,7 +122,7 @@ fn an_endpoint_on_a_lossy_path_gets_little_and_does_not_flap() {
         let turns = &arena.record.transitions[before..];
         assert!(share <= 0.04 && turns.len() <= 2, "{share} {turns:#?}");
         let slow = slower(&arena, begun, 300);
-        assert!(slow <= 50, "{slow} requests took over 300 ms");
+        assert!(slow <= 10, "{slow} requests took over 300 ms");
         assert_eq!(failed(&arena), 0);
     });
 }
@@ -133,7 +133,7 @@ fn slow_answers_of_well_endpoints_are_never_sent_twice() {
         let mut arena = warm(arrangement(), seed);
         (0..3).for_each(|endpoint| arena.turn(endpoint, Mood::Slow(0.01, 200.0)));
         arena.run(Duration::from_secs(30));
-        assert_eq!((arena.record.recalled, failed(&arena)), (0, 0));
+        assert_eq!((arena.record.recalled, arena.record.called_back, failed(&arena)), (0, 0, 0));
         let mut suspected = None;
         for turned in &arena.record.transitions {
             match (turned.to, suspected.take()) {

@@ -26,7 +26,7 @@ use pulsegate::health::verdict::{Code, State, Transition};
 use pulsegate::sim::plan::{self, Assumptions, Detection, Source};
 use pulsegate::sim::{Arena, Arrangement, Mood, Weather};
 
-use crate::arenas::{SEEDS, any, configured, ms, policy, seeds, share, state, timing};
+use crate::arenas::{SEEDS, any, arrangement, configured, ms, policy, seeds, share, state, timing, warm};
 
 /// I(1+j) + (2k-1)·max(F(1+j), T) + T: what is dead is found by then, even if half of the cluster dies with it.
 fn bound(arrangement: &Arrangement) -> Duration {
@@ -177,6 +177,28 @@ fn p6_a_stall_of_ours_changes_nothing() {
         let bad = arena.record.transitions.iter().find(|one| is_out(one));
         assert_eq!((bad, failed(&arena)), (None, 0));
         assert!((0..n).all(|id| matches!(state(&arena, id), State::Healthy | State::Degraded)));
+    });
+}
+
+/// What gathers in a stall of ours comes to the endpoints at once: it waits in their accept queues, and connections time out there.
+#[test]
+fn p6_what_gathers_in_a_stall_is_held_against_nobody() {
+    seeds(SEEDS / 16, |seed| {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let arrangement = Arrangement { intake: Duration::from_micros(200), rate: 1500.0, ..arrangement() };
+        let mut arena = warm(arrangement, seed);
+        let begun = arena.now();
+        let mut refused = 0;
+        for _ in 0..4 {
+            arena.stall(ms(rng.u64(1500..3000)));
+            arena.run(ms(rng.u64(3500..4500)));
+            refused = refused.max(arena.record.requests.iter().filter(|done| done.latency > ms(1000)).count());
+        }
+        arena.run(ms(1000));
+        let moved = arena.record.transitions.iter().find(|one| one.at >= begun && one.from.is_well() && one.to != one.from);
+        assert_eq!(moved, None);
+        assert!(refused > 100, "nobody had to wait: {refused}");
+        assert!((0..3).all(|id| state(&arena, id) == State::Healthy));
     });
 }
 

@@ -23,6 +23,8 @@ pub(crate) const ENDPOINTS: usize = 3;
 const SEATS: usize = 10_000;
 /// A request that takes longer is worth telling.
 const SLOW: Duration = Duration::from_millis(300);
+/// So many of them are enough to see what happened.
+const TOLD: usize = 100;
 /// Longer than anything takes to start.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -340,7 +342,7 @@ impl Rig {
         let events = self.events();
         let Some(first) = events.first().map(|event| event.at).or(samples.first().map(|sample| sample.start)) else { return };
         let millis = |span: Duration| span.as_secs_f64() * 1000.0;
-        for sample in samples.iter().filter(|sample| sample.latency > SLOW) {
+        for sample in samples.iter().filter(|sample| sample.latency > SLOW).take(TOLD) {
             let at = millis(sample.start.since(first)) - millis(first.since(sample.start));
             eprintln!("  {at:>8.0} ms: {} by {:?} in {:.0} ms", sample.status, sample.endpoint, millis(sample.latency));
         }

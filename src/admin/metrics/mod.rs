@@ -11,13 +11,14 @@ mod listeners;
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use prometheus::core::{Collector, Desc};
 use prometheus::process_collector::ProcessCollector;
 use prometheus::proto::MetricFamily;
 use prometheus::{Registry, TextEncoder};
 
-use crate::cluster::{Dropped, World};
+use crate::cluster::{Dropped, Live, Pulse};
 use crate::config::Config;
 use crate::control::Handle;
 use crate::probe::ProbeLag;
@@ -65,7 +66,7 @@ struct Cells {
 
 impl Cells {
     /// The metrics it makes; the others of the list are counted by control.
-    const METRICS: [&'static Metric; 36] = [
+    const METRICS: [&'static Metric; 37] = [
         &names::REQUESTS,
         &names::REQUEST_DURATION,
         &names::LOCAL_RESPONSES,
@@ -93,6 +94,7 @@ impl Cells {
         &names::PROBES,
         &names::SUSPICION_PHI,
         &names::PROBE_LAG,
+        &names::STALLS,
         &names::SIGNALS_DROPPED,
         &names::CERTIFICATE_NOT_AFTER,
         &names::ACCESS_LOG_DROPPED,
@@ -120,7 +122,7 @@ impl Collector for Cells {
 
     fn collect(&self) -> Vec<MetricFamily> {
         let handle = &self.handle;
-        let mut all = families(&handle.live().world().load(), &handle.config(), handle.dropped(), handle.probe_lag());
+        let mut all = families(handle.live(), &handle.config(), handle.dropped(), (handle.probe_lag(), handle.pulse()));
         if let Some(fleet) = handle.fleet() {
             all.extend(fleet::families(&fleet));
         }
@@ -128,19 +130,29 @@ impl Collector for Cells {
     }
 }
 
-fn families(world: &World, config: &Config, dropped: &Dropped, lag: &ProbeLag) -> Vec<MetricFamily> {
+fn families(live: &Live, config: &Config, dropped: &Dropped, (lag, pulse): (&ProbeLag, &Pulse)) -> Vec<MetricFamily> {
+    let world = &live.world().load();
     let mut families = endpoints::families(world);
     families.push(endpoints::configured_weights(config));
     families.extend(clusters::families(world));
     families.extend(listeners::families(world));
     families.push(signals_dropped(dropped));
     families.push(family(&names::PROBE_LAG, |family| family.push(&[], lag.seconds())));
+    families.push(stalls(live, pulse));
     let lines = dropped.access_log.load(Relaxed);
     families.push(family(&names::ACCESS_LOG_DROPPED, |family| family.count(&[], lines)));
     families.push(family(&names::LOG_DROPPED, |family| family.count(&[], log::dropped())));
     families.push(family(&names::PANICS, |family| family.count(&[], panics::count())));
     families.push(family(&names::BUILD_INFO, |family| family.count(&[env!("CARGO_PKG_VERSION")], 1)));
     families
+}
+
+fn stalls(live: &Live, control: &Pulse) -> MetricFamily {
+    let workers = live.pulses.iter().map(Pulse::stalled).sum::<Duration>();
+    family(&names::STALLS, |family| {
+        family.push(&["control"], control.stalled().as_secs_f64());
+        family.push(&["worker"], workers.as_secs_f64());
+    })
 }
 
 fn signals_dropped(dropped: &Dropped) -> MetricFamily {

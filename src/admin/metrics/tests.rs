@@ -12,7 +12,7 @@ use crate::health::verdict::{Code, State};
 use crate::runtime::clock;
 
 fn page(live: &Live) -> String {
-    let families = families(&live.world().load(), &fixture::config(), &Dropped::default(), &ProbeLag::default());
+    let families = families(&live, &fixture::config(), &Dropped::default(), (&ProbeLag::default(), &Pulse::default()));
     // As the registry does.
     let filled: Vec<_> = families.into_iter().filter(|family| !family.get_metric().is_empty()).collect();
     TextEncoder::new().encode_to_string(&filled).unwrap()
@@ -186,7 +186,7 @@ fn a_gap_in_the_list_of_collected_metrics_is_found() {
     use_endpoint(&endpoint, now);
     endpoint.show(fixture::view(State::Unhealthy, now));
     let live = fixture::live(vec![endpoint]);
-    let made = families(&live.world().load(), &fixture::config(), &Dropped::default(), &ProbeLag::default());
+    let made = families(&live, &fixture::config(), &Dropped::default(), (&ProbeLag::default(), &Pulse::default()));
     // A process without a fleet has nothing to say of one.
     let fleet = [names::FLEET_PEERS, names::FLEET_QUORUM, names::FLEET_MESSAGES].map(|metric| metric.name);
     let made: BTreeSet<&str> = made.iter().map(MetricFamily::name).chain(fleet).collect();

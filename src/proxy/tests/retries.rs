@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::rig::{PATIENCE, Rig, answers, endpoint, endpoint_object, refuses, snapshot};
 use crate::cluster::Recall;
 use crate::health::signal::Observation;
+use crate::runtime::clock;
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -99,10 +100,35 @@ fn a_recalled_get_goes_elsewhere_and_a_recalled_post_stays() {
         let upstream = cluster.snapshot().load().upstream;
         let all: Vec<_> = rig.endpoints.iter().cloned().chain([Arc::clone(&spare)]).collect();
         cluster.publish(snapshot(&[spare], &all, upstream));
-        rig.recall.send(Recall(rig.endpoints[0].id)).unwrap();
+        rig.recall.send(Recall::all(rig.endpoints[0].id)).unwrap();
         assert_eq!(get.join().unwrap(), 200);
         assert_eq!(post.join().unwrap(), 504);
     });
+}
+
+#[test]
+fn who_has_waited_for_too_long_goes_elsewhere_if_he_may() {
+    let (arrived, arrivals) = std::sync::mpsc::sync_channel(8);
+    let slow = endpoint(move |mut client| {
+        drop(client.request());
+        arrived.send(()).unwrap();
+        let _ = client.at_end();
+    });
+    let rig = Rig::start_with(&[slow, answers(OK)], |settings| settings.route.timeout = Some(Duration::from_secs(2)));
+    std::thread::scope(|scope| {
+        // In turns, each kind meets the slow one.
+        let gets: Vec<_> = (0..2).map(|_| scope.spawn(|| rig.ask(GET).status())).collect();
+        arrivals.recv_timeout(PATIENCE).unwrap();
+        let posts: Vec<_> = (0..2).map(|_| scope.spawn(|| rig.ask(POST).status())).collect();
+        arrivals.recv_timeout(PATIENCE).unwrap();
+        rig.recall.send(Recall { endpoint: rig.endpoints[0].id, overdue: Some(clock::now()) }).unwrap();
+        assert!(gets.into_iter().all(|get| get.join().unwrap() == 200));
+        let mut posts: Vec<u16> = posts.into_iter().map(|post| post.join().unwrap()).collect();
+        posts.sort_unstable();
+        assert_eq!(posts, [200, 504], "what may have been carried out is not sent again");
+    });
+    let overdue: u64 = rig.endpoints[0].all_cells().map(|cells| cells.overdue.get()).sum();
+    assert_eq!(overdue, 1, "it counts as an answer that took so long");
 }
 
 #[test]
