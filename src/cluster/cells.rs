@@ -116,6 +116,11 @@ impl EndpointCells {
     /// Counts an attempt that ended without an answer.
     pub fn failed(&self) {
         self.failed_excused();
+        self.blame();
+    }
+
+    /// Holds a failure against the endpoint.
+    pub fn blame(&self) {
         self.error.inc();
         self.gateway_errors.inc();
         self.gateway_streak.inc();

@@ -311,7 +311,8 @@ impl Cluster {
     /// and views show the new deadlines with the next beats: to make ten thousand of them anew would be the next stall.
     pub fn excuse(&mut self, span: Duration, now: Timestamp) {
         if span >= REMARKABLE_STALL {
-            let told = format!("we stood still for {span:.1?}: what was slow meanwhile, or while we catch up, is held against nobody");
+            let told =
+                format!("we stood still for {span:.1?}: what was slow meanwhile, or while we catch up, is held against nobody");
             self.endpoints.iter_mut().for_each(|endpoint| endpoint.history.push(Entry::new(now, Kind::Stall, told.clone())));
         }
         let Some(policy) = self.policy.heartbeat else { return };

@@ -15,9 +15,9 @@ use crate::health::glance::{Glance, Local};
 use crate::health::history::{Entry, Kind};
 use crate::health::latency::{self, FRESH, FRESHER, LOOKS, PERIOD};
 use crate::health::outliers;
+use crate::health::overdue::Slow;
 use crate::health::policy::{Outlier, Policy};
 use crate::health::recent::Counts;
-use crate::health::overdue::Slow;
 use crate::health::silence::{Heard, Listening};
 
 /// How long is remembered what no outlier policy says it of.
@@ -139,7 +139,8 @@ impl Cluster {
 
     /// The latencies of the last moment, of all that are well and not on their way back.
     fn latest(&mut self) -> &Sketch {
-        let counts = |endpoint: &&Endpoint| endpoint.state.is_well() && !endpoint.outliers.is_apart() && !endpoint.ramp.is_climbing();
+        let counts =
+            |endpoint: &&Endpoint| endpoint.state.is_well() && !endpoint.outliers.is_apart() && !endpoint.ramp.is_climbing();
         self.pool.latest.get_or_insert_with(|| {
             let mut sum = Sketch::default();
             self.endpoints.iter().filter(counts).for_each(|endpoint| sum.merge(&endpoint.recent.latest()));

@@ -292,11 +292,11 @@ impl<'a> Exchange<'a> {
     }
 
     /// Counts a failure and tells control of what it wants to know.
-    fn note(&self, upstream: &Upstream, failure: &Failure, begun: Timestamp) {
+    fn note(&self, upstream: &Rc<Upstream>, failure: &Failure, begun: Timestamp) {
         let endpoint = &upstream.endpoint;
         tracing::debug!(cluster = &*endpoint.cluster, endpoint = endpoint.address.as_str(), "an attempt failed: {failure}");
         let now = clock::now();
-        upstream.failed(failure, begun, now);
+        upstream.failed(failure, self.sent.get(), begun, now);
         match failure {
             Failure::Dial(crate::net::dial::DialError::Refused) => upstream.report_refused(&self.worker.reporter, now),
             Failure::Reset(_) | Failure::Dial(_) | Failure::Protocol(_) => upstream.report_reset(&self.worker.reporter, now),
@@ -314,8 +314,8 @@ impl<'a> Exchange<'a> {
             Err(failure) => failure.ending(),
         };
         // A recall has been judged and paid for before it was heeded.
-        let again =
-            matches!(ended, Err(Failure::Recalled | Failure::Overdue)) || ending.is_some_and(|ending| self.is_affordable(ending, Some(ledger)));
+        let again = matches!(ended, Err(Failure::Recalled | Failure::Overdue))
+            || ending.is_some_and(|ending| self.is_affordable(ending, Some(ledger)));
         if self.tried.len() > 1 && !again {
             let success = matches!(ended, Ok(answer) if answer.head.status.as_u16() < 500);
             ledger.retried(if success { RetryResult::Success } else { RetryResult::Failure });

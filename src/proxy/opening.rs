@@ -5,8 +5,10 @@
 //! spoken on it.
 
 use std::cell::RefCell;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::Notify;
 
@@ -24,12 +26,15 @@ use crate::proxy::metered::{Metered, Permit};
 use crate::proxy::place::Place;
 use crate::proxy::pool::Connection;
 use crate::proxy::upstream::Upstream;
-use crate::runtime::{clock, task};
+use crate::runtime::{clock, task, timer};
 use crate::tls::Towards;
 use crate::traffic::limits::Limit;
 
 /// How many connections may be made for one exchange that nobody can use. An endpoint that makes no better ones is at fault.
 const ROUNDS: usize = 3;
+
+/// Who waits for so long for a new connection takes one that has become free meanwhile, and looks again as often.
+const RACE: Duration = Duration::from_millis(20);
 
 /// A connection for one exchange.
 #[derive(Debug)]
@@ -95,9 +100,7 @@ pub(crate) async fn get(place: &mut Place, wanted: Wanted<'_>) -> Result<Opened,
             return Ok(opened);
         }
         if wanted.is_for_one(upstream) {
-            let permit = place.permit(&snapshot.limits).map_err(Failure::Limit)?;
-            let opened = open(upstream, snapshot.upstream, snapshot.tls.as_ref(), wanted.owner, permit).await;
-            return opened.map_err(Failure::Dial);
+            return race(place, wanted).await;
         }
         let made = dialled(upstream, place, snapshot).map_err(Failure::Limit)?.wait().await.map_err(Failure::Dial)?;
         // Others may have been faster, and there may be more of them than it takes.
@@ -108,6 +111,24 @@ pub(crate) async fn get(place: &mut Place, wanted: Wanted<'_>) -> Result<Opened,
     }
     let why = std::io::Error::other("the endpoint allows no exchange on its connections");
     Err(Failure::Dial(DialError::Other(why)))
+}
+
+/// A connection of its own: a new one, or one that becomes free while that takes long, as when packets are lost or too many
+/// wait to be accepted.
+async fn race(place: &mut Place, wanted: Wanted<'_>) -> Result<Opened, Failure> {
+    let (snapshot, upstream) = (wanted.snapshot, &Rc::clone(&place.upstream));
+    let permit = place.permit(&snapshot.limits).map_err(Failure::Limit)?;
+    let mut opening = pin!(open(upstream, snapshot.upstream, snapshot.tls.as_ref(), wanted.owner, permit));
+    loop {
+        tokio::select! {
+            biased;
+            opened = &mut opening => return opened.map_err(Failure::Dial),
+            () = timer::sleep(RACE) => {}
+        }
+        if let Some(opened) = take(place, Wanted { now: clock::now(), ..wanted }) {
+            return Ok(opened);
+        }
+    }
 }
 
 /// The connection that is being made, or a new one.

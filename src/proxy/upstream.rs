@@ -18,6 +18,7 @@ use crate::proxy::opening::Dialling;
 use crate::proxy::outstanding::Outstanding;
 use crate::proxy::pool::Pool;
 use crate::proxy::source::Source;
+use crate::runtime::{clock, task};
 use crate::tls::Towards;
 
 /// Within this span, one signal of a kind says it all.
@@ -127,18 +128,32 @@ impl Upstream {
         if self.excuses(sent, now) { cells.answered_excused(status, sent, now) } else { cells.answered(status, sent, now) }
     }
 
-    /// Counts an attempt that began at `begun` and ended without an answer.
-    pub(crate) fn failed(&self, failure: &Failure, begun: Timestamp, now: Timestamp) {
+    /// Counts an attempt that began at `begun` and ended without an answer, the request having been sent or not.
+    pub(crate) fn failed(self: &Rc<Self>, failure: &Failure, sent: bool, begun: Timestamp, now: Timestamp) {
         let cells = self.cells();
         let excused = match failure {
             Failure::Recalled => true,
             Failure::Overdue => {
                 cells.overdue(now.since(begun));
+                if !sent && !self.excuses(begun, now) {
+                    self.fail_to_connect(begun);
+                }
                 true
             }
             _ => failure.may_be_a_delay() && self.excuses(begun, now),
         };
         if excused { cells.failed_excused() } else { cells.failed() }
+    }
+
+    /// One that began at `begun` was called back without even a connection. It counts as failed when that would have been given up:
+    /// at once, all that wait would fail in a row, with no time for an answer between.
+    fn fail_to_connect(self: &Rc<Self>, begun: Timestamp) {
+        let Some(limit) = self.terms.borrow().settings.map(|settings| settings.connect_timeout) else { return };
+        let upstream = Rc::clone(self);
+        drop(task::spawn(async move {
+            tokio::time::sleep_until(clock::instant(begun + limit)).await;
+            upstream.cells().blame();
+        }));
     }
 
     /// Takes on how connections are made from now on.

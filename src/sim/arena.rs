@@ -87,6 +87,7 @@ pub(super) enum Event {
     Beat { node: usize, beat: Beat },
     Arrive { due: Timestamp },
     Ended { one: Try, ending: Option<Ending> },
+    Connecting { node: usize, one: Try, ready: Timestamp, until: Timestamp },
     Unconnected { node: usize },
     GiveUp { request: u64 },
     Look,
@@ -270,6 +271,7 @@ impl Arena {
             Event::Beat { node, beat } => self.tell(node, Observation::Beat(beat)),
             Event::Arrive { due } => self.arrive(due),
             Event::Ended { one, ending } => self.ended(one, ending),
+            Event::Connecting { node, one, ready, until } => self.connecting(node, one, ready, until),
             Event::Unconnected { node } => self.nodes[node].unconnected(),
             Event::GiveUp { request } => self.give_up(request),
             Event::Look => {
@@ -336,7 +338,8 @@ impl Arena {
         let shaken = if fresh || connects { asked.sky.connect(now, loss, rng) } else { Some(Duration::ZERO) };
         let answered = if connects { Some(Duration::ZERO) } else { asked.sky.exchange(now, loss, factor, rng) };
         let waits = asked.take_in(!fresh, self.arrangement.intake, now);
-        let took = shaken.zip(answered).zip(waits).map(|((shaken, answered), waits)| shaken + waits + answered + asked.stalled(now));
+        let took =
+            shaken.zip(answered).zip(waits).map(|((shaken, answered), waits)| shaken + waits + answered + asked.stalled(now));
         let silent = asked.mood == Mood::Hung && !connects;
         let (result, latency) = match took.filter(|took| !silent && *took <= timeout) {
             _ if asked.mood == Mood::Dead => (ProbeResult::Fail(Failure::Refused), REFUSED.min(timeout)),

@@ -12,6 +12,9 @@ use crate::sim::weather::exponential;
 use crate::traffic::budget::allows;
 use crate::traffic::retry::{Ending, Exchange, may_retry};
 
+/// Who waits for so long for a new connection takes one that has become free meanwhile, and looks again as often.
+const RACE: Duration = Duration::from_millis(20);
+
 /// What became of one request.
 #[derive(Debug, Clone, Copy)]
 pub struct Done {
@@ -84,13 +87,40 @@ impl Arena {
         let shaken = shaken.zip(waits).map(|(shaken, waits)| shaken + waits);
         let connected = shaken.map_or(Timestamp::NEVER, |shaken| now + shaken);
         self.requests.entry(one.request).and_modify(|asked| asked.connected = connected);
-        let Some(shaken) = shaken.filter(|took| *took <= cluster.connect_timeout) else {
-            return self.plan(now + cluster.connect_timeout, Event::Ended { one, ending: Some(Ending::Connect) });
+        let Some(shaken) = shaken.filter(|took| *took <= RACE) else {
+            let until = now + cluster.connect_timeout;
+            return self.plan((now + RACE).min(until), Event::Connecting { node, one, ready: connected, until });
         };
         let fails = tried.mood.fails(rng);
         let Some(took) = tried.sky.exchange(now + shaken, loss, factor, rng) else { return };
         let ends = now + shaken + took + tried.stalled(now);
         let ending = fails.then_some(Ending::Status { status: 503, retry_after: false });
+        self.plan(ends, Event::Ended { one, ending });
+    }
+
+    /// A try still waits for its connection, which will be `ready` then or given up at `until`, and takes another one if that is free by
+    /// now.
+    pub(super) fn connecting(&mut self, node: usize, one: Try, ready: Timestamp, until: Timestamp) {
+        let (now, rng) = (self.now, &mut self.rng);
+        let Some(asked) = self.requests.get_mut(&one.request).filter(|asked| asked.tries == one.number && asked.at.is_some())
+        else {
+            return;
+        };
+        let tried = &mut self.nodes[node];
+        if ready > now && !tried.take_idle(now, self.arrangement.cluster.pool.idle_timeout) {
+            if now >= until {
+                return self.ended(one, Some(Ending::Connect));
+            }
+            return self.plan((now + RACE).min(ready).min(until), Event::Connecting { node, one, ready, until });
+        }
+        asked.connected = now;
+        if tried.mood == Mood::Hung {
+            return tried.stuck.push((one, None));
+        }
+        let (loss, factor, fails) = (tried.mood.loss(), tried.mood.slower(rng), tried.mood.fails(rng));
+        let Some(took) = tried.sky.exchange(now, loss, factor, rng) else { return };
+        let ending = fails.then_some(Ending::Status { status: 503, retry_after: false });
+        let ends = now + took + tried.stalled(now);
         self.plan(ends, Event::Ended { one, ending });
     }
 

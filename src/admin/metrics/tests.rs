@@ -12,7 +12,7 @@ use crate::health::verdict::{Code, State};
 use crate::runtime::clock;
 
 fn page(live: &Live) -> String {
-    let families = families(&live, &fixture::config(), &Dropped::default(), (&ProbeLag::default(), &Pulse::default()));
+    let families = families(live, &fixture::config(), &Dropped::default(), (&ProbeLag::default(), &Pulse::default()));
     // As the registry does.
     let filled: Vec<_> = families.into_iter().filter(|family| !family.get_metric().is_empty()).collect();
     TextEncoder::new().encode_to_string(&filled).unwrap()
