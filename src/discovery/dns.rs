@@ -148,15 +148,25 @@ async fn services(resolver: &TokioResolver, name: &str, known: &mut Known) -> Re
     let heaviest = services.iter().map(|service| u32::from(service.weight)).max().unwrap_or_default();
     // Names that are no longer pointed to need not be remembered.
     known.retain(|(target, _), _| services.iter().any(|service| service.target.to_string() == *target));
-    let mut endpoints = Vec::new();
+    let (mut endpoints, mut lost) = (Vec::new(), None);
     for service in &services {
-        let (addresses, counts) = addresses(resolver, &service.target.to_string(), known).await?;
+        let target = service.target.to_string();
+        // One that is not found takes no other with it: its last addresses stay, if it ever had any.
+        let (addresses, counts) = addresses(resolver, &target, known).await.unwrap_or_else(|why| {
+            tracing::debug!(name, why, "a target of a service is not found");
+            lost = Some(why);
+            let last = [RecordType::A, RecordType::AAAA].into_iter().filter_map(|kind| known.get(&(target.clone(), kind)));
+            (last.flatten().copied().collect(), AGAIN)
+        });
         life = life.min(counts);
         let weight = scaled(service.weight.into(), heaviest);
         let backup = service.priority != first;
         endpoints.extend(addresses.iter().filter_map(|ip| endpoint(SocketAddr::new(*ip, service.port), weight, backup)));
     }
-    Ok((endpoints, life))
+    match lost {
+        Some(why) if endpoints.is_empty() => Err(why),
+        _ => Ok((endpoints, life)),
+    }
 }
 
 /// A weight between 1 and the largest there is.
