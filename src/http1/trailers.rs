@@ -1,45 +1,16 @@
-//! Fields after a chunked body: which may stand there, and how they are read and written.
-//!
-//! A trailer that says how to frame, route or authorize a message comes too late to be heeded and early enough to fool
-//! somebody, so such ones are dropped (RFC 9110, section 6.5.1).
+//! Fields after a chunked body: how they are read and written. Those that may not stand there are passed over.
 
-use http::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, COOKIE, EXPECT,
-    HOST, MAX_FORWARDS, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
-};
+use http::header::TRAILER;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use httparse::{EMPTY_HEADER, Status};
 
 use crate::http1::fault::Fault;
+use crate::traffic::forward;
 
 /// Bound of all trailers of an answer, in bytes.
 pub(super) const MAX_BYTES: usize = 16 * 1024;
 /// Bound of their lines.
 const MAX_LINES: usize = 64;
-
-/// What may not be a trailer.
-const FORBIDDEN: [HeaderName; 16] = [
-    AUTHORIZATION,
-    CACHE_CONTROL,
-    CONNECTION,
-    CONTENT_ENCODING,
-    CONTENT_LENGTH,
-    CONTENT_RANGE,
-    CONTENT_TYPE,
-    COOKIE,
-    EXPECT,
-    HOST,
-    MAX_FORWARDS,
-    SET_COOKIE,
-    TE,
-    TRAILER,
-    TRANSFER_ENCODING,
-    UPGRADE,
-];
-
-fn is_allowed(name: &HeaderName) -> bool {
-    !FORBIDDEN.contains(name)
-}
 
 /// Reads trailers up to their empty line: they and their length in bytes, or nothing if their end has not come.
 pub(super) fn read(bytes: &[u8]) -> Result<Option<(HeaderMap, usize)>, Fault> {
@@ -54,7 +25,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Option<(HeaderMap, usize)>, Fault> {
         let name = HeaderName::from_bytes(field.name.as_bytes());
         let value = HeaderValue::from_bytes(field.value);
         let (Ok(name), Ok(value)) = (name, value) else { return Err(Fault::Malformed("a trailer is malformed")) };
-        if is_allowed(&name) {
+        if forward::may_trail(&name) {
             trailers.append(name, value);
         }
     }
@@ -65,7 +36,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Option<(HeaderMap, usize)>, Fault> {
 pub(super) fn announced(headers: &HeaderMap) -> Vec<HeaderName> {
     let values = headers.get_all(TRAILER).iter().filter_map(|value| value.to_str().ok());
     let names = values.flat_map(|value| value.split(',')).filter_map(|name| name.trim().parse::<HeaderName>().ok());
-    names.filter(is_allowed).collect()
+    names.filter(forward::may_trail).collect()
 }
 
 /// Appends those trailers that were announced.

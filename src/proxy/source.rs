@@ -17,6 +17,7 @@ use hyper::body::Incoming;
 use crate::base::time::Timestamp;
 use crate::runtime::clock;
 use crate::runtime::timer::{self, Deadline};
+use crate::traffic::forward;
 
 /// How long a client that asked `Expect: 100-continue` is kept from sending if the endpoint says nothing.
 const EXPECT_WAIT: Duration = Duration::from_secs(1);
@@ -158,7 +159,7 @@ impl Source {
                 // Nothing comes after trailers, and hyper does not ask again.
                 self.ended.set(frame.is_trailers());
                 self.moved();
-                Poll::Ready(Some(Ok(frame)))
+                Poll::Ready(Some(Ok(passable(frame))))
             }
             Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(self.fail(fault(&error))))),
             // A client that takes its request back without naming an error has ended it to hyper, and not in truth.
@@ -201,6 +202,17 @@ impl Source {
         self.fault.set(Some(fault));
         self.ended.set(true);
         BodyError
+    }
+}
+
+/// Trailers without what may not stand there.
+fn passable(frame: Frame<Bytes>) -> Frame<Bytes> {
+    match frame.into_trailers() {
+        Ok(mut trailers) => {
+            forward::request_trailers(&mut trailers);
+            Frame::trailers(trailers)
+        }
+        Err(frame) => frame,
     }
 }
 

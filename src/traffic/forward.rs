@@ -3,7 +3,10 @@
 //! A header that only concerned the client's connection must not reach the endpoint's, and nobody but a trusted proxy
 //! may tell the endpoint where a request came from.
 
-use http::header::{CONNECTION, CONTENT_LENGTH, FORWARDED, HOST, TE, VIA};
+use http::header::{
+    AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, COOKIE, EXPECT,
+    FORWARDED, HOST, MAX_FORWARDS, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
+};
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
 
 use crate::traffic::added::{Added, CLIENT_CERT, Client, FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PROTO, Ids};
@@ -131,11 +134,47 @@ pub fn response(headers: &mut HeaderMap) -> Option<HeaderValue> {
     headers.remove(&LOAD)
 }
 
-/// Takes out of trailers what would change how a message is read (RFC 9110, section 6.5.1), and load reports.
+/// What may not be a trailer: it says how to frame, route or authorize a message, and comes too late to be heeded and early
+/// enough to fool somebody (RFC 9110, section 6.5.1).
+const NO_TRAILERS: [HeaderName; 16] = [
+    AUTHORIZATION,
+    CACHE_CONTROL,
+    CONNECTION,
+    CONTENT_ENCODING,
+    CONTENT_LENGTH,
+    CONTENT_RANGE,
+    CONTENT_TYPE,
+    COOKIE,
+    EXPECT,
+    HOST,
+    MAX_FORWARDS,
+    SET_COOKIE,
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UPGRADE,
+];
+
+/// Whether a field may stand among trailers.
+#[must_use]
+pub fn may_trail(name: &HeaderName) -> bool {
+    !NO_TRAILERS.contains(name)
+}
+
+/// Takes out of an answer's trailers what may not stand there, and load reports.
 pub fn trailers(headers: &mut HeaderMap) {
     drop(response(headers));
-    headers.remove(CONTENT_LENGTH);
-    headers.remove(HOST);
+    for name in NO_TRAILERS {
+        headers.remove(name);
+    }
+}
+
+/// Takes out of a request's trailers what may not stand there, and what says where it came from: whoever adds trailers to
+/// headers would believe it.
+pub fn request_trailers(headers: &mut HeaderMap) {
+    trailers(headers);
+    remove_forwarded(headers);
+    headers.remove(&CLIENT_CERT);
 }
 
 /// Applies a route's changes.
@@ -405,6 +444,35 @@ mod tests {
         assert_eq!(values(&made, "x-request-id")[0].len(), 32);
         assert!(is_traceparent(values(&made, "traceparent")[0].as_bytes()));
         assert!(!made.contains_key("tracestate"));
+    }
+
+    #[test]
+    fn trailers_say_nothing_that_would_change_how_a_message_is_read() {
+        let all = [
+            ("x-sum", "1"),
+            ("grpc-status", "0"),
+            ("content-length", "9"),
+            ("transfer-encoding", "chunked"),
+            ("host", "b"),
+            ("authorization", "x"),
+            ("set-cookie", "a=1"),
+            ("trailer", "x"),
+            ("connection", "x-named"),
+            ("x-named", "1"),
+            ("endpoint-load-metrics", "TEXT eps=1"),
+            ("x-forwarded-for", "10.0.0.1"),
+            ("forwarded", "for=1"),
+            ("x-client-cert-subject", "CN=root"),
+        ];
+        let left = |take_out: fn(&mut HeaderMap)| {
+            let mut headers = headers(&all);
+            take_out(&mut headers);
+            let mut names: Vec<String> = headers.keys().map(ToString::to_string).collect();
+            names.sort();
+            names
+        };
+        assert_eq!(left(request_trailers), ["grpc-status", "x-sum"]);
+        assert_eq!(left(trailers), ["forwarded", "grpc-status", "x-client-cert-subject", "x-forwarded-for", "x-sum"]);
     }
 
     #[test]

@@ -72,8 +72,10 @@ fn trailers_pass_both_ways_if_they_were_announced_and_wanted() {
 
     let mut client = proxy.connect();
     let answer = client.ask(
-        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTrailer: X-Check\r\n\r\n\
-         3\r\nabc\r\n0\r\nX-Check: 5\r\nX-Secret: 1\r\nHost: evil\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\
+         Trailer: X-Check, X-Forwarded-For, X-Client-Cert-Subject, Authorization\r\n\r\n\
+         3\r\nabc\r\n0\r\nX-Check: 5\r\nX-Secret: 1\r\nHost: evil\r\nX-Forwarded-For: 10.0.0.1\r\n\
+         X-Client-Cert-Subject: CN=root\r\nAuthorization: x\r\n\r\n",
     );
     assert!(answer.body.ends_with("\n\nabc\nx-check: 5\n"), "{answer:?}");
     assert_eq!(answer.trailers, [], "a client that did not ask for trailers gets none");
