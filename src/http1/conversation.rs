@@ -153,6 +153,27 @@ where
         }
     }
 
+    /// The stream, and how many bytes of the answer's body are still to be taken from it as they are, if that is all that is
+    /// left to be done: for somebody who passes them on without reading them, and tells [`Self::pass`] so.
+    #[must_use]
+    pub fn unread(&self) -> Option<(&S, u64)> {
+        let left = self.inflow.left()?;
+        (self.rest.is_empty() && self.is_sent()).then_some((&self.stream, left))
+    }
+
+    /// So many bytes of the body have been taken from the stream, not more than were left; none at its end.
+    ///
+    /// # Errors
+    /// If the answer breaks off here.
+    pub fn pass(&mut self, length: usize) -> Result<(), Fault> {
+        if length == 0 {
+            self.keep_alive = false;
+            return Err(Fault::Closed { heard: true });
+        }
+        self.inflow.pass(length as u64);
+        Ok(())
+    }
+
     /// Whether nothing more of the request will be sent.
     #[must_use]
     pub fn is_sent(&self) -> bool {

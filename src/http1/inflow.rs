@@ -30,6 +30,21 @@ impl Inflow {
         }
     }
 
+    /// How many bytes are left, if that is known and they are nothing but the body.
+    pub(super) const fn left(&self) -> Option<u64> {
+        match self {
+            Self::Length(left) => Some(*left),
+            Self::Chunked(_) | Self::ToEnd | Self::Ended => None,
+        }
+    }
+
+    /// So many of them have been taken by somebody else.
+    pub(super) const fn pass(&mut self, length: u64) {
+        if let Self::Length(left) = self {
+            *left = left.saturating_sub(length);
+        }
+    }
+
     /// Takes from `input` what comes next. What is left after the end is not the body's.
     pub(super) fn step(&mut self, input: &mut Bytes) -> Result<Step, Fault> {
         match self {

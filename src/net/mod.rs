@@ -4,6 +4,7 @@
 
 pub mod accept;
 pub mod beginning;
+pub mod conduit;
 pub mod dial;
 pub mod handover;
 pub mod listen;

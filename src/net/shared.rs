@@ -3,7 +3,7 @@
 //! hyper takes its socket away for good, but whether a pooled connection is still open, or whether a client has sent
 //! something at the last moment, can only be asked of the socket itself.
 
-use std::cell::RefCell;
+use std::cell::{Ref, RefCell};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
@@ -37,6 +37,17 @@ impl Shared {
     #[must_use]
     pub fn new(stream: impl Into<Stream>) -> Self {
         Self(Rc::new(RefCell::new(stream.into())))
+    }
+
+    /// The stream itself.
+    pub(super) fn stream(&self) -> Ref<'_, Stream> {
+        self.0.borrow()
+    }
+
+    /// Whether what is written goes out as it is.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        matches!(*self.0.borrow(), Stream::Plain(_))
     }
 
     /// Has the stream end with a reset, which nobody takes for the end of a message, once its last handle has gone. One in the

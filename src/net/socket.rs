@@ -51,14 +51,44 @@ impl Socket {
         }
     }
 
+    /// Whether there is room to write; the calling task is woken when there is.
+    ///
+    /// # Errors
+    /// If the thread's event queue has gone.
+    pub fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(stream) => stream.poll_write_ready(cx),
+            Self::Unix(stream) => stream.poll_write_ready(cx),
+        }
+    }
+
+    /// Has the socket read from by a call of the system's of which this knows nothing else.
+    ///
+    /// # Errors
+    /// What the call gives; if it would block, that is noted.
+    pub fn try_read<T>(&self, call: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        self.try_io(Interest::READABLE, call)
+    }
+
+    /// Has the socket written to in the same way.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn try_write<T>(&self, call: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        self.try_io(Interest::WRITABLE, call)
+    }
+
+    fn try_io<T>(&self, interest: Interest, call: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        match self {
+            Self::Tcp(stream) => stream.try_io(interest, call),
+            Self::Unix(stream) => stream.try_io(interest, call),
+        }
+    }
+
     /// Notes that nothing is left to be read, as somebody has seen who asked the system himself.
     pub fn read_all(&self) {
-        let nothing = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
         // That it would block is what is to be noted.
-        drop(match self {
-            Self::Tcp(stream) => stream.try_io(Interest::READABLE, nothing),
-            Self::Unix(stream) => stream.try_io(Interest::READABLE, nothing),
-        });
+        drop(self.try_read(|| Err::<(), _>(io::ErrorKind::WouldBlock.into())));
     }
 
     /// Waits for bytes and looks at them without taking them; none at the end.

@@ -143,7 +143,7 @@ impl Body for AnswerBody {
             Inner::Broken => return Poll::Ready(Some(Err(Broken))),
             Inner::Own(_) | Inner::Bodyless | Inner::Done => return Poll::Ready(body.poll_own().map(Ok)),
         };
-        match Pin::new(&mut answer.inflow).poll_frame(cx) {
+        match answer.inflow.poll_part(cx, body.ledger.context().conduit()) {
             Poll::Ready(Some(Ok(frame))) => {
                 body.ledger.passed(frame.data_ref().map_or(0, Bytes::len));
                 // hyper does not ask again once a body of known length is complete, nor after trailers.

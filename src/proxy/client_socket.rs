@@ -8,6 +8,7 @@ use std::task::{Context as TaskContext, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::net::conduit::Conduit;
 use crate::net::shared::Shared;
 use crate::proxy::context::Context;
 use crate::proxy::frames::PREFACE;
@@ -21,6 +22,8 @@ pub(crate) trait Witness {
     fn stuck(&self);
     /// The client has taken so many bytes, as far as we can tell.
     fn wrote(&self, bytes: usize);
+    /// The way of bytes that have not been read, while there are some on it.
+    fn conduit(&self) -> Option<&Conduit>;
 }
 
 impl Witness for Rc<Context> {
@@ -35,6 +38,10 @@ impl Witness for Rc<Context> {
     fn wrote(&self, _: usize) {
         self.activity.wrote();
     }
+
+    fn conduit(&self) -> Option<&Conduit> {
+        Context::conduit(self).filter(|conduit| !conduit.is_empty())
+    }
 }
 
 impl Witness for Rc<Streams> {
@@ -47,6 +54,11 @@ impl Witness for Rc<Streams> {
 
     fn wrote(&self, bytes: usize) {
         Streams::wrote(self, bytes);
+    }
+
+    /// Streams share the connection.
+    fn conduit(&self) -> Option<&Conduit> {
+        None
     }
 }
 
@@ -180,8 +192,12 @@ impl<W: Witness + Unpin> AsyncRead for ClientSocket<W> {
 
 impl<W: Witness + Unpin> AsyncWrite for ClientSocket<W> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let result = Pin::new(&mut self.socket).poll_write(cx, buf);
-        self.note(&result);
+        let this = &mut *self;
+        let result = match this.witness.conduit() {
+            Some(conduit) => conduit.poll_pass(cx, &mut this.socket, &[io::IoSlice::new(buf)]),
+            None => Pin::new(&mut this.socket).poll_write(cx, buf),
+        };
+        this.note(&result);
         result
     }
 
@@ -190,8 +206,12 @@ impl<W: Witness + Unpin> AsyncWrite for ClientSocket<W> {
         cx: &mut TaskContext<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let result = Pin::new(&mut self.socket).poll_write_vectored(cx, bufs);
-        self.note(&result);
+        let this = &mut *self;
+        let result = match this.witness.conduit() {
+            Some(conduit) => conduit.poll_pass(cx, &mut this.socket, bufs),
+            None => Pin::new(&mut this.socket).poll_write_vectored(cx, bufs),
+        };
+        this.note(&result);
         result
     }
 

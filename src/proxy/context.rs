@@ -12,6 +12,7 @@ use http::Version;
 
 use crate::base::time::Timestamp;
 use crate::config::model::ListenerLimits;
+use crate::net::conduit::Conduit;
 use crate::proxy::door::Door;
 use crate::proxy::downstream::Downstream;
 use crate::proxy::parked;
@@ -36,6 +37,8 @@ pub(crate) struct Context {
     pub(crate) activity: Activity,
     /// The listener's bounds.
     pub(crate) limits: Rc<ListenerLimits>,
+    /// The way for long bodies, if they may go to the client as they come.
+    conduit: Option<Conduit>,
 }
 
 /// What a connection, or one stream of it, is doing, and until when it may.
@@ -90,7 +93,8 @@ pub(crate) enum Idling {
 impl Context {
     /// The context of a connection on which a head is waited for.
     pub(crate) fn new(door: Rc<Door>, client: Client, downstream: Rc<Downstream>, limits: &ListenerLimits) -> Rc<Self> {
-        let context = Self::with(door, Rc::new(client), downstream, Rc::new(limits.clone()), None);
+        let conduit = (!client.secure).then(Conduit::default);
+        let context = Self { conduit, ..Self::with(door, Rc::new(client), downstream, Rc::new(limits.clone()), None) };
         context.activity.deadline.set(clock::now() + limits.head_timeout);
         Rc::new(context)
     }
@@ -100,6 +104,11 @@ impl Context {
         let (door, client) = (Rc::clone(&self.door), Rc::clone(&self.client));
         let (downstream, limits) = (Rc::clone(&self.downstream), Rc::clone(&self.limits));
         Rc::new(Self::with(door, client, downstream, limits, Some(Rc::clone(streams))))
+    }
+
+    /// The way for long bodies, if they may go to the client as they come.
+    pub(crate) const fn conduit(&self) -> Option<&Conduit> {
+        self.conduit.as_ref()
     }
 
     /// A piece of an answer has been handed over. Over HTTP/2 nobody else notices if the client does not take it in time.
@@ -132,7 +141,7 @@ impl Context {
             tunnel: RefCell::new(None),
             streams,
         };
-        Self { door, client, downstream, deadline: Deadline::unset(), activity, limits }
+        Self { door, client, downstream, deadline: Deadline::unset(), activity, limits, conduit: None }
     }
 }
 

@@ -11,10 +11,14 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use crate::http1::Conversation;
+use crate::net::conduit::Conduit;
 use crate::proxy::early::Early;
 use crate::proxy::metered::Metered;
 use crate::proxy::pool::Connection;
 use crate::proxy::source::RequestBody;
+
+/// From so many bytes on, a body's rest is better left in the system than copied: it takes more calls of the system's.
+const WORTH_LEAVING: u64 = 128 * 1024;
 
 /// The body of an endpoint's answer.
 #[derive(Debug)]
@@ -60,6 +64,29 @@ impl Inflow {
     pub(crate) fn http2(body: Incoming, status: StatusCode) -> Self {
         let bodyless = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         if bodyless { Self::Bodyless(body) } else { Self::Http2(body) }
+    }
+
+    /// The next part of the body, left in the system if it is long and nobody has to look at it on the way.
+    pub(crate) fn poll_part(
+        &mut self,
+        cx: &mut Context<'_>,
+        conduit: Option<&Conduit>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
+        if let (Self::Http1(conversation), Some(conduit)) = (&mut *self, conduit)
+            && let Some((metered, left)) = conversation.unread()
+            && left >= WORTH_LEAVING
+            && let Some(socket) = metered.plain()
+        {
+            match ready!(conduit.poll_fill(cx, socket, left)) {
+                Ok(None) => {}
+                Ok(Some(part)) => {
+                    let passed = conversation.pass(part.len());
+                    return Poll::Ready(Some(passed.map(|()| Frame::data(part)).map_err(BrokenOff::new)));
+                }
+                Err(error) => return Poll::Ready(Some(Err(BrokenOff::new(error)))),
+            }
+        }
+        Pin::new(self).poll_frame(cx)
     }
 
     /// The stream that brought the answer, which is HTTP's no more, and what has been read of it.

@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::net::shared::Waiting;
+use crate::net::socket::Socket;
 use crate::net::stream::Stream;
 use crate::proxy::upstream::Upstream;
 use crate::proxy::view::ClusterView;
@@ -59,6 +60,14 @@ impl Metered {
     /// The stream, and the permit that must be held as long as it is open.
     pub(crate) fn apart(self) -> (Stream, Permit) {
         (self.stream, self.permit)
+    }
+
+    /// The socket, if what comes from it is as the endpoint wrote it.
+    pub(crate) const fn plain(&self) -> Option<&Socket> {
+        match &self.stream {
+            Stream::Plain(socket) => Some(socket),
+            Stream::Tls(_) => None,
+        }
     }
 
     /// Asks the system what is waiting, without taking it.

@@ -3,7 +3,7 @@
 use std::io::{BufRead, Read, Write};
 use std::sync::mpsc::sync_channel;
 
-use crate::curl::Beside;
+use crate::curl::{Beside, command};
 use crate::origin::{Origin, ok};
 use crate::pattern::Pattern;
 use crate::program::Proxy;
@@ -32,6 +32,58 @@ fn a_gibibyte_passes_each_way_unchanged_in_little_memory() {
     let after_upload = proxy.peak_memory();
     assert!(after_upload < MEMORY, "{after_download} MiB after the download, {after_upload} after the upload");
     proxy.until_metric("pulsegate_requests_total", &["code=\"200\""], 2);
+}
+
+/// What a client has left behind is on its way somewhere between the two sockets, and must not reach anybody else.
+#[test]
+fn what_a_client_leaves_behind_is_nobodys() {
+    const LENGTH: u64 = 2 << 20;
+    let origin = Origin::serving(move |mut peer| {
+        while let Ok(request) = peer.head() {
+            let whole = request.target() == "/whole";
+            peer.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {LENGTH}\r\n\r\n"));
+            let body = if whole { pattern(LENGTH) } else { vec![b'x'; pattern(LENGTH).len()] };
+            if !peer.send(body) {
+                return;
+            }
+        }
+    });
+    let proxy = Proxy::before(&origin);
+    for left_after in (0..24).map(|step| step * 50_000) {
+        let mut leaving = proxy.connect();
+        leaving.send("GET /left HTTP/1.1\r\nHost: a\r\n\r\n");
+        leaving.reader().read_exact(&mut vec![0; left_after]).unwrap();
+        drop(leaving);
+        let whole = command(&["--fail", &proxy.url("/whole")]).output().unwrap();
+        assert!(whole.stdout == pattern(LENGTH), "after one that left after {left_after} bytes");
+    }
+}
+
+/// All that has come is passed on, and no more, and the client can tell that it was not all.
+#[test]
+fn a_long_answer_that_breaks_off_is_seen_to() {
+    let origin = Origin::serving(move |mut peer| {
+        drop(peer.head());
+        peer.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {GIB}\r\n\r\n"));
+        peer.send(pattern(3 << 20));
+    });
+    let proxy = Proxy::before(&origin);
+    let part = command(&["--fail", &proxy.url("/")]).output().unwrap();
+    assert!(part.stdout == pattern(3 << 20), "{} bytes", part.stdout.len());
+    assert_eq!(part.status.code(), Some(18), "curl's code for a part of a file");
+    proxy.until_metric("pulsegate_requests_total", &["code=\"200\""], 1);
+}
+
+fn pattern(length: u64) -> Vec<u8> {
+    let mut pattern = Pattern::new();
+    let mut bytes = Vec::new();
+    while pattern.position() < length {
+        let next = pattern.next();
+        let next = &next[..next.len().min(usize::try_from(length - pattern.position()).unwrap())];
+        bytes.extend_from_slice(next);
+        pattern.advance(next.len());
+    }
+    bytes
 }
 
 fn download(proxy: &Proxy) {
