@@ -146,6 +146,7 @@ impl Body for AnswerBody {
         match answer.inflow.poll_part(cx, body.ledger.context().conduit()) {
             Poll::Ready(Some(Ok(frame))) => {
                 body.ledger.passed(frame.data_ref().map_or(0, Bytes::len));
+                body.ledger.context().activity.give();
                 // hyper does not ask again once a body of known length is complete, nor after trailers.
                 if answer.inflow.is_end_stream() {
                     body.finish();

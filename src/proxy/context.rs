@@ -228,6 +228,13 @@ impl Activity {
         self.handed.set(false);
     }
 
+    /// A piece of an answer goes out.
+    pub(crate) fn give(&self) {
+        if let Some(streams) = &self.streams {
+            streams.give();
+        }
+    }
+
     /// Whether what was handed over last is still waiting for the client to take it.
     pub(crate) fn is_handed(&self) -> bool {
         self.handed.get()

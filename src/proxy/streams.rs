@@ -20,6 +20,9 @@ const CREDIT: u32 = 2000;
 const CREDIT_PER_SECOND: u32 = 200;
 /// What an exchange that was answered adds.
 const CREDIT_PER_EXCHANGE: u32 = 20;
+/// What a piece of an answer adds: whoever takes it may make the windows of its stream and of the connection wider, and measure by
+/// a ping how soon that is heard.
+const CREDIT_PER_PIECE: u32 = 4;
 /// What a request costs that its client takes back at once. It has cost a head, a pick and perhaps a connection.
 const HASTE: u32 = 10;
 /// How long an exchange must have lasted for its end by the client to be free.
@@ -83,6 +86,11 @@ impl Streams {
             Some(lasted) if lasted < HASTY => self.account.charge(HASTE),
             Some(_) => {}
         }
+    }
+
+    /// A piece of an answer goes out.
+    pub(crate) fn give(&self) {
+        self.account.refund(CREDIT_PER_PIECE);
     }
 
     /// The connection is to be closed. While no exchange is going on, it stays only so long.

@@ -302,6 +302,38 @@ fn floods_are_cut_off_and_counted() {
     assert_eq!(crate::curl::curl(&["--http2-prior-knowledge", &proxy.url("/")]).status(), 200);
 }
 
+/// As clients of gRPC do that find out how much the way to them holds: each message is answered by a wider window and a ping.
+#[test]
+fn who_takes_many_small_pieces_may_say_so_for_each() {
+    const PIECES: usize = 4000;
+    let origin = Origin::answering(|_| {
+        format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{}0\r\n\r\n", "4\r\ntick\r\n".repeat(PIECES))
+    });
+    let proxy = limited(&origin, "", "");
+    let mut client = Client::connect(&proxy);
+    client.ask(1, &GET);
+    let mut taken = 0;
+    loop {
+        match client.read().unwrap_or_else(|| panic!("cut off after {taken} bytes")) {
+            (DATA, flags, 1, payload) => {
+                taken += payload.len();
+                if flags & END_STREAM != 0 {
+                    break;
+                }
+                // An empty one may say the end.
+                let more = u8::try_from(payload.len().clamp(1, 100)).unwrap();
+                let wider = |stream| frame(WINDOW, 0, stream, &[0, 0, 0, more]);
+                client.send(&[wider(0), wider(1), frame(PING, 0, 0, &[7; 8])].concat());
+            }
+            (SETTINGS, 0, ..) => drop(client.send(&frame(SETTINGS, 1, 0, &[]))),
+            (RESET | GOAWAY, _, _, payload) => panic!("ended by {payload:?} after {taken} bytes"),
+            _ => {}
+        }
+    }
+    assert_eq!(taken, 4 * PIECES);
+    errors(&proxy, "flood", 0);
+}
+
 #[test]
 fn streams_and_heads_are_bounded_and_so_are_their_times() {
     let origin = Origin::serving(|mut peer| {
