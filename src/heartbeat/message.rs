@@ -18,6 +18,8 @@ pub const MAX_BEAT: usize = crate::report::MAX_BODY;
 const MAX_NAME: usize = 256;
 /// Periods that a sender may have, in milliseconds: below, beats are load; above, they are none.
 const PERIODS: std::ops::RangeInclusive<f64> = 10.0..=86_400_000.0;
+/// For an ack, in bytes: hardly one is longer.
+const ROOM: usize = 384;
 /// What a stamp may be at most, in milliseconds: numbers are exact up to there.
 const MAX_STAMP: f64 = 9_007_199_254_740_991.0;
 
@@ -165,7 +167,9 @@ pub(super) fn ack(acked: &Acked, view: &EndpointView, leader: Option<&(Arc<str>,
         leader: Leader { endpoint: leader.map(|(endpoint, _)| &**endpoint), epoch: leader.map(|(_, epoch)| *epoch) },
         proxy,
     };
-    serde_json::to_vec(&ack).expect("an ack has only text and numbers")
+    let mut bytes = Vec::with_capacity(ROOM);
+    serde_json::to_writer(&mut bytes, &ack).expect("an ack has only text and numbers");
+    bytes
 }
 
 fn millis(span: Duration) -> u64 {

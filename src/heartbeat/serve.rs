@@ -107,17 +107,17 @@ where
     let mut first = Bytes::new();
     seat.patience.set(clock::now() + HEAD_TIMEOUT);
     loop {
-        if first.is_empty() {
-            match seat.idle(&mut stream, leaving.as_mut()).await {
-                Some(Came::Plain(believed)) => {
-                    if Box::pin(seat.answer(&mut stream, believed)).await {
-                        continue;
-                    }
+        let came = if first.is_empty() { seat.idle(&mut stream, leaving.as_mut()).await } else { seat.take(&first) };
+        match came {
+            Some(Came::Plain(believed, rest)) => {
+                if !Box::pin(seat.answer(&mut stream, believed)).await {
                     return end(stream).await;
                 }
-                Some(Came::Other(bytes)) => first = bytes,
-                None => return end(stream).await,
+                first = rest;
+                continue;
             }
+            Some(Came::Other(bytes)) => first = bytes,
+            None => return end(stream).await,
         }
         // On the heap, so that a connection on which nothing is said is rid of it.
         match Box::pin(seat.serve(stream, first, leaving.as_mut())).await {
@@ -138,8 +138,8 @@ async fn end<S: AsyncWrite + Unpin>(mut stream: S) {
 
 /// What has come on a connection on which nothing was being said.
 enum Came {
-    /// A beat, read already.
-    Plain(Box<Result<Believed, Refused>>),
+    /// A beat, read already, and what has come after it.
+    Plain(Box<Result<Believed, Refused>>, Bytes),
     /// Something else, or a part of it.
     Other(Bytes),
 }
@@ -161,18 +161,23 @@ impl Seat<'_> {
         S: AsyncRead + Unpin,
         L: Future<Output = ()>,
     {
-        let take = |bytes: &[u8]| match Plain::read(bytes) {
-            Some(Plain { token, body }) => Some(Came::Plain(Box::new(self.service.believe(token, body, self.name)))),
-            None => Some(bytes).filter(|bytes| !bytes.is_empty()).map(|bytes| Came::Other(Bytes::copy_from_slice(bytes))),
-        };
         poll_fn(|cx| {
-            if let Poll::Ready(read) = line::poll_first(stream, cx, take) {
+            if let Poll::Ready(read) = line::poll_first(stream, cx, |bytes| self.take(bytes)) {
                 return Poll::Ready(read.ok().flatten());
             }
             let over = self.patience.poll_reached(cx).is_ready() || leaving.as_mut().poll(cx).is_ready();
             if over { Poll::Ready(None) } else { Poll::Pending }
         })
         .await
+    }
+
+    /// Makes out what has come; `None` if nothing has.
+    fn take(&self, bytes: &[u8]) -> Option<Came> {
+        let Some(Plain { token, body, rest }) = Plain::read(bytes) else {
+            return (!bytes.is_empty()).then(|| Came::Other(Bytes::copy_from_slice(bytes)));
+        };
+        let believed = self.service.believe(token, body, self.name);
+        Some(Came::Plain(Box::new(believed), Bytes::copy_from_slice(rest)))
     }
 
     /// Answers a beat. Returns whether the connection goes on.

@@ -20,7 +20,7 @@ use crate::heartbeat::message::{self, Acked, Identity, MAX_BEAT, Message};
 use crate::heartbeat::refusal::{Counts, Refusal, Teller};
 use crate::report::spec::{Format, Spec};
 use crate::report::{self, Said};
-use crate::runtime::clock;
+use crate::runtime::{clock, rest};
 use crate::traffic::bearer;
 
 /// Where beats are posted to.
@@ -179,6 +179,7 @@ impl Service {
             Ok(believed) => self.take(believed).await,
             Err(refused) => Err(refused),
         };
+        rest::did();
         taken.map_or_else(|refused| self.refuse(&refused), Answer::ack)
     }
 

@@ -5,6 +5,7 @@
 pub mod beats;
 pub mod clock;
 pub mod panics;
+pub mod rest;
 pub mod task;
 pub mod thread;
 pub mod timer;

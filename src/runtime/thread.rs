@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use tokio::runtime::Runtime;
 
+use crate::runtime::rest;
+
 /// Pause after a bug, so that one that comes again at once does not take the whole machine.
 const AFTER_BUG: Duration = Duration::from_millis(100);
 
@@ -51,7 +53,14 @@ where
 }
 
 fn runtime() -> io::Result<Runtime> {
-    tokio::runtime::Builder::new_current_thread().enable_all().event_interval(256).max_blocking_threads(4).build()
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder
+        .enable_all()
+        .event_interval(256)
+        .max_blocking_threads(4)
+        .on_thread_park(rest::rest)
+        .on_thread_unpark(rest::wake)
+        .build()
 }
 
 fn run(runtime: Runtime, future: impl Future<Output = ()>) {

@@ -80,7 +80,8 @@ class Village:
 
     def __init__(self, folder: Path, binary: str):
         self.folder, self.binary, self.name = folder, Path(binary).resolve(), f"pgfleet{random.randrange(1 << 16)}"
-        self.spaces, self.programs, self.events = [], [], {host: [] for host in range(1, SIZE + 1)}
+        self.spaces, self.programs, self.over = [], [], False
+        self.events = {host: [] for host in range(1, SIZE + 1)}
 
     def begin(self) -> None:
         folder = self.folder
@@ -126,17 +127,19 @@ class Village:
         self.programs.append(subprocess.Popen(self.on(host, command), stdout=log, stderr=log))
 
     def listen(self, host: int) -> None:
-        """Keeps the moments at which a proxy had the endpoint out."""
-        curl = ["curl", "-sN", "--retry", "20", "--retry-connrefused", "--retry-delay", "1"]
-        # From the first event on: the endpoint may have been let in before we listen.
-        asks = [*curl, "-H", "Last-Event-ID: 0", "-H", f"Authorization: Bearer {TOKEN}", f"http://{address(host)}:9900/api/v1/events"]
-        reading = subprocess.Popen(self.on(host, asks), stdout=subprocess.PIPE, text=True)
-        self.programs.append(reading)
-        for line in reading.stdout:
-            if line.startswith("data:"):
-                event = json.loads(line[5:])
+        """Keeps what becomes of the endpoint at a proxy, from its first event on: it may have been let in before we listen."""
+        url, last = f"http://{address(host)}:9900/api/v1/events", 0
+        while not self.over:
+            asks = ["curl", "-sN", "-H", f"Last-Event-ID: {last}", "-H", f"Authorization: Bearer {TOKEN}", url]
+            reading = subprocess.Popen(self.on(host, asks), stdout=subprocess.PIPE, text=True)
+            self.programs.append(reading)
+            for line in reading.stdout:
+                event = json.loads(line[5:]) if line.startswith("data:") else {}
+                last = max(last, event.get("id", 0))
                 if event.get("endpoint") == f"{address(ENDPOINT)}:9000":
-                    self.events[host].append((datetime.fromisoformat(event["at"].replace("Z", "+00:00")).timestamp(), event["to"]))
+                    at = datetime.fromisoformat(event["at"].replace("Z", "+00:00")).timestamp()
+                    self.events[host].append((at, event["to"]))
+            time.sleep(0.1)
 
     def state(self, host: int) -> str | None:
         known = self.events[host]
@@ -165,6 +168,7 @@ class Village:
         return max(took)
 
     def end(self) -> None:
+        self.over = True
         for program in self.programs:
             program.kill()
             program.wait()
