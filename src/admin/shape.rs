@@ -450,7 +450,7 @@ impl Probe {
             passing: view.passing,
             streak: view.streak,
             at: view.result.map(|_| time(view.at)),
-            reason: view.reason.as_ref().map(Reason::of),
+            reason: view.reason.as_deref().map(Reason::of),
             delay_seconds: view.stamped.map(|stamped| stamped.delay.as_secs_f64()),
             server_seconds: view.stamped.and_then(|stamped| stamped.server_time).map(|span| span.as_secs_f64()),
             excerpt: None,

@@ -355,8 +355,9 @@ pub struct ListenerLimits {
 pub struct Cluster {
     /// Its name, the label in metrics.
     pub name: Arc<str>,
-    /// Its endpoints, at least one; if they are discovered, those found so far.
-    pub endpoints: Vec<Endpoint>,
+    /// Its endpoints, at least one; if they are discovered, those found so far. There may be thousands, and several copies of
+    /// the settings.
+    pub endpoints: Arc<[Endpoint]>,
     /// What is spoken to them.
     pub protocol: Protocol,
     /// TLS towards them, if there is any.

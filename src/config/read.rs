@@ -74,7 +74,7 @@ pub(super) fn read_endpoints(text: &str, source: &Source<'_>) -> Result<Vec<Endp
     let cluster = Node::new(at, Value::Map(vec![entry("name", name), entry("endpoints", list)]));
     let whole = Node::new(at, Value::Map(vec![entry("clusters", Node::new(at, Value::List(vec![cluster])))]));
     let loaded = read_tree(&whole, faults, source)?;
-    Ok(loaded.config.clusters.into_iter().flat_map(|cluster| cluster.endpoints).collect())
+    Ok(loaded.config.clusters.iter().flat_map(|cluster| cluster.endpoints.iter().cloned()).collect())
 }
 
 fn read_tree(tree: &Node, mut problems: Vec<Problem>, source: &Source<'_>) -> Result<Loaded, Problems> {

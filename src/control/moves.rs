@@ -127,13 +127,13 @@ impl Moves {
     /// Starts a change of endpoints, unless there is none.
     pub(super) fn begin(&mut self, found: Found, wards: &Wards, bench: &mut Bench<'_>) {
         let Some(ward) = wards.find(&found.cluster) else { return };
-        if ward.config.discovery.as_ref() != Some(&found.source) || ward.config.endpoints == found.endpoints {
+        if ward.config.discovery.as_ref() != Some(&found.source) || *ward.config.endpoints == *found.endpoints {
             return;
         }
         let count = |n: usize| tracing::info!(cluster = &*found.cluster, endpoints = n, "endpoints discovered have changed");
         count(found.endpoints.len());
         let mut config = ward.config.clone();
-        config.endpoints.clone_from(&found.endpoints);
+        config.endpoints = found.endpoints.as_slice().into();
         let kept = Kept::new(&config, ward, bench);
         self.under_way.insert(ward.cluster.id, Move { kept, found, deadline: bench.now + PATIENCE });
     }

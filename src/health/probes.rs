@@ -410,7 +410,7 @@ impl Probe {
             None => (None, Duration::ZERO, self.since, Arc::from("")),
         };
         let stamped = self.last.as_ref().and_then(|last| last.stamped);
-        let reason = self.reason(policy);
+        let reason = self.reason(policy).map(Box::new);
         ProbeView { name: Arc::clone(&self.name), result, latency, at, streak, passing, reason, excerpt, stamped }
     }
 }

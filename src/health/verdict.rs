@@ -184,7 +184,7 @@ pub struct ProbeView {
     /// Whether it counts as passing.
     pub passing: bool,
     /// Why it counts as failing; it stands here also when others outvote it, and the endpoint is well.
-    pub reason: Option<Reason>,
+    pub reason: Option<Box<Reason>>,
     /// First bytes of the last answer.
     pub excerpt: Arc<str>,
     /// What the endpoint's own stamps in the last answer tell, if it stamps.

@@ -32,7 +32,7 @@ pub(super) struct Probe {
     /// What it is asked over, and what is remembered of it.
     means: Means,
     /// What counters stood at in the last answer.
-    counters: Counters,
+    counters: Option<Box<Counters>>,
     nonces: fastrand::Rng,
     runs: u64,
 }
@@ -70,9 +70,9 @@ impl Outcome {
 enum Means {
     Http(Line),
     Tcp,
-    Agent(Agent),
+    Agent(Box<Agent>),
     Grpc(GrpcLine),
-    File(File),
+    File(Box<File>),
 }
 
 /// What the endpoint did.
@@ -92,9 +92,9 @@ impl Means {
         match &spec.check {
             Check::Http(_) => Self::Http(Line::new(format)),
             Check::Tcp => Self::Tcp,
-            Check::Agent => Self::Agent(Agent::default()),
+            Check::Agent => Self::Agent(Box::default()),
             Check::Grpc(_) => Self::Grpc(GrpcLine::default()),
-            Check::File(check) => Self::File(File::new(check, &host_name(&target.endpoint), target.endpoint.port())),
+            Check::File(check) => Self::File(Box::new(File::new(check, &host_name(&target.endpoint), target.endpoint.port()))),
         }
     }
 }
@@ -104,7 +104,7 @@ impl Probe {
         let spec = request::unsigned(spec.into());
         let format = reads.as_ref().map_or(Format::None, |reads| reads.format);
         let means = Means::new(&spec, &target, format);
-        Self { spec, target, reads, words: false, means, counters: Counters::default(), nonces: fastrand::Rng::new(), runs: 0 }
+        Self { spec, target, reads, words: false, means, counters: None, nonces: fastrand::Rng::new(), runs: 0 }
     }
 
     /// The same, and the status words of its answers count although they bring no report.
@@ -172,7 +172,8 @@ impl Probe {
         if let Some(result) = check.acknowledge.judge(nonce.as_str(), answer.nonce()) {
             return Outcome { answer: Some(answer), stamps, ..outcome(result) };
         }
-        let report = self.reads.as_ref().map(|spec| reading::of(spec, &answer, &mut self.counters));
+        let counters = &mut self.counters;
+        let report = self.reads.as_ref().map(|spec| reading::of(spec, &answer, counters.get_or_insert_default()));
         let word = (report.is_none() && self.words).then(|| reading::of(&Spec::default(), &answer, &mut Counters::default()));
         let result = judge(check, &answer, report.as_ref().or(word.as_ref()));
         let reading = report.map(reading::told);

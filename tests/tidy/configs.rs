@@ -100,7 +100,7 @@ fn compose_starts_what_its_configuration_names() {
     let compose = &yaml_documents(&File::read("deploy/compose.yaml"))[0];
     let services = compose["services"].as_mapping().expect("services");
     let config = load("deploy/compose/pulsegate.yaml");
-    for endpoint in config.clusters.iter().flat_map(|cluster| &cluster.endpoints) {
+    for endpoint in config.clusters.iter().flat_map(|cluster| cluster.endpoints.iter()) {
         let address = endpoint.address.to_string();
         let (name, port) = address.rsplit_once(':').expect("name:port");
         let command = serde_yaml::to_string(&services[name]["command"]).unwrap();

@@ -74,7 +74,7 @@ pub(super) fn families(world: &World) -> Vec<MetricFamily> {
 pub(super) fn configured_weights(config: &Config) -> MetricFamily {
     family(&names::ENDPOINT_CONFIGURED_WEIGHT, |family| {
         for cluster in &config.clusters {
-            for endpoint in &cluster.endpoints {
+            for endpoint in &*cluster.endpoints {
                 let tier = if endpoint.backup { "backup" } else { "primary" };
                 family.count(&[&cluster.name, endpoint.address.as_str(), tier], endpoint.weight.into());
             }

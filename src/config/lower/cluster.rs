@@ -56,7 +56,7 @@ fn cluster(at: &At<'_>, raw: &raw::Cluster) -> Cluster {
     advice::references(&at.key("health").key("reference"), &lowered.references, &endpoints);
     Cluster {
         name: raw.name.as_deref().unwrap_or_default().into(),
-        endpoints,
+        endpoints: endpoints.into(),
         discovery: raw.discovery.as_ref().and_then(|raw| discovery(&at.key("discovery"), raw)),
         balance: raw.balance.as_ref().and_then(|raw| balance(&at.key("balance"), raw)).unwrap_or_default(),
         sticky: raw.sticky.as_ref().and_then(|raw| sticky(&at.key("sticky"), raw)),

@@ -52,7 +52,7 @@ impl Scene {
             addresses.join(", ")
         );
         let settings = read(&text).clusters.swap_remove(0);
-        let numbered = || (0..).map(EndpointId).zip(&settings.endpoints);
+        let numbered = || (0..).map(EndpointId).zip(settings.endpoints.iter());
         let endpoint = |(id, endpoint): (EndpointId, &model::Endpoint)| {
             Arc::new(Endpoint::new(id, ClusterId(0), "app".into(), endpoint.address.clone(), at(0)))
         };
