@@ -172,6 +172,8 @@ impl Body for AnswerBody {
                 body.finish();
                 Poll::Ready(None)
             }
+            // What waits for the client is not the endpoint's fault, and the client's socket has a time of its own.
+            Poll::Pending if body.ledger.context().conduit().is_some_and(|conduit| !conduit.is_empty()) => Poll::Pending,
             Poll::Pending => {
                 ready!(answer.poll_idle(&body.ledger, cx));
                 Poll::Ready(Some(Err(body.fail(ListenerError::IdleTimeout))))
