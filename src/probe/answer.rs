@@ -6,6 +6,7 @@ use std::future::poll_fn;
 use bytes::Bytes;
 use http::header::HeaderValue;
 use http::{Response, StatusCode};
+use http_body::Body;
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 
@@ -13,6 +14,7 @@ use crate::health::MAX_BOOT_ID;
 use crate::health::signal::Stamps;
 use crate::http1::{self, Conversation, Fault, Plain, Reply};
 use crate::net::stream::Stream;
+use crate::probe::trouble::Trouble;
 use crate::report::spec::Format;
 use crate::report::{Said, max_body};
 
@@ -83,16 +85,20 @@ impl Answer {
     ///
     /// # Errors
     /// If the body breaks off.
-    pub(super) async fn read_http2(response: Response<Incoming>, format: Format) -> hyper::Result<Self> {
+    pub(super) async fn read_http2(response: Response<Incoming>, format: Format) -> Result<Self, Trouble> {
         let (head, mut rest) = response.into_parts();
         let found = KEPT.map(|name| head.headers.get(name).map(HeaderValue::as_bytes));
         let mut answer = Self::begin(head.status, 0, found, format);
         while !answer.is_cut()
             && let Some(frame) = rest.frame().await
         {
-            if let Ok(data) = frame?.into_data() {
+            if let Ok(data) = frame.map_err(|error| Trouble::of_http2(&error))?.into_data() {
                 answer.take(&data);
             }
+        }
+        // To hyper a stream that is reset without an error has ended.
+        if !answer.is_cut() && !rest.is_end_stream() {
+            return Err(Trouble::Broken("the stream was reset in the middle of the answer".to_owned()));
         }
         Ok(answer)
     }

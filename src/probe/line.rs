@@ -92,9 +92,9 @@ impl Line {
         target: &Target,
         question: &Question<'_>,
     ) -> Result<Answer, Trouble> {
-        let trouble = |error: hyper::Error| Trouble::of_http2(&error);
-        let response = connection.ask(for_http2(question, target)?).await.map_err(trouble)?;
-        let answer = Answer::read_http2(response, self.format).await.map_err(trouble)?;
+        let asked = connection.ask(for_http2(question, target)?).await;
+        let response = asked.map_err(|error| Trouble::of_http2(&error))?;
+        let answer = Answer::read_http2(response, self.format).await?;
         if !answer.is_cut() {
             self.warm = Some(Warm::Http2(connection));
         }

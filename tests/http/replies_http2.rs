@@ -459,3 +459,50 @@ fn more_than_the_window_is_not_kept() {
     assert!(proxy.peak_memory() < 150, "{} MiB", proxy.peak_memory());
     assert_eq!(over_http1(&proxy, 0), Ok((200, None, "own".to_owned())));
 }
+
+/// An endpoint that does this with every request.
+fn always(reply: Bytes) -> Origin {
+    Origin::serving(move |mut peer| {
+        let mut preface = [0; 24];
+        let Ok(()) = peer.reader().read_exact(&mut preface) else { return };
+        peer.send(frame(SETTINGS, 0, 0, &[]));
+        while let Some((kind, _, stream)) = next(&mut peer) {
+            if kind == HEADERS {
+                peer.send(reply(stream));
+            }
+        }
+    })
+}
+
+/// Who has answered and does not care for the rest of the request says so by a reset without an error.
+#[test]
+fn an_answer_before_its_request_has_ended_is_whole() {
+    let proxy = proxy(&[always(|s| [whole(s, "early"), reset(s, 0)].concat())], |_| false);
+    for _ in 0..5 {
+        let mut client = proxy.connect();
+        client.send("POST /0 HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nall but ");
+        let answer = client.answer(false).unwrap();
+        assert_eq!((answer.status(), &*answer.body), (200, "early"));
+    }
+}
+
+#[test]
+fn a_probe_whose_answer_breaks_off_has_failed() {
+    let cases: [(Bytes, &str); 3] = [
+        (|s| whole(s, "well"), "healthy"),
+        (|s| begun(s, &reset(s, 0)), "unhealthy"),
+        (|s| begun(s, &data(s + 2, 0, "k")), "unhealthy"),
+    ];
+    let origins = cases.map(|(reply, _)| always(reply));
+    let cluster = |number: usize| {
+        let address = origins[number].address;
+        format!("  - {{ name: c{number}, endpoints: [\"{address}\"], protocol: http2, health: {{ path: / }} }}\n")
+    };
+    let clusters: String = (0..cases.len()).map(cluster).collect();
+    let proxy = Proxy::start(&format!("workers: 1\nclusters:\n{clusters}"));
+    let status: serde_json::Value = serde_json::from_str(&proxy.status()).unwrap();
+    for (number, (_, wanted)) in cases.iter().enumerate() {
+        let endpoint = &status["clusters"][number]["endpoints"][0];
+        assert_eq!(endpoint["state"], *wanted, "{number}: {endpoint:#}");
+    }
+}
