@@ -19,6 +19,8 @@ const LATE: Duration = Duration::from_millis(20);
 pub struct Pulse {
     beat: Gauge,
     caught_up: Gauge,
+    /// The same as far as stalls left something to work off.
+    worked_off: Gauge,
     stalled: Counter,
 }
 
@@ -28,10 +30,20 @@ impl Pulse {
         let late = now.since(due);
         if late > LATE {
             let before = Backlog::until(Timestamp::from_nanos(self.caught_up.get()));
-            self.caught_up.set(before.after(late, now).done().as_nanos());
+            let done = before.after(late, now).done().as_nanos();
+            self.caught_up.set(done);
+            if Backlog::is_left_by(late) {
+                self.worked_off.set(done);
+            }
             self.stalled.add(u64::try_from(late.as_nanos()).unwrap_or(u64::MAX));
         }
         self.beat.set(now.as_nanos());
+    }
+
+    /// Until when it works off what gathered in a stall that was long enough for that. Zero if there never was one.
+    #[must_use]
+    pub fn worked_off(&self) -> Timestamp {
+        Timestamp::from_nanos(self.worked_off.get())
     }
 
     /// For how long it has stood still in all.
@@ -70,6 +82,8 @@ mod tests {
         pulse.beat(at(2060), at(2079));
         assert_eq!(pulse.excused_until(at(2080)), at(4040), "19 ms are no stall");
         assert_eq!(pulse.excused_until(at(2130)), at(4040), "it is late again, and does not catch up any sooner");
-        assert_eq!(pulse.stalled(), Duration::from_secs(2));
+        assert_eq!((pulse.stalled(), pulse.worked_off()), (Duration::from_secs(2), at(4040)));
+        pulse.beat(at(9000), at(9050));
+        assert_eq!((pulse.excused_until(at(9060)), pulse.worked_off()), (at(9050), at(4040)), "a short one only excuses");
     }
 }

@@ -55,6 +55,11 @@ impl Ourselves {
         Local { excused_until: self.pulse.excused_until(now), alive: self.alive() }
     }
 
+    /// Whether a run of a probe that began at `started` may have waited for what gathered while we stood still.
+    pub(super) fn held_up(&self, started: Timestamp) -> bool {
+        started < self.pulse.worked_off()
+    }
+
     /// Whether the check of ourselves has failed for a while.
     pub(super) fn is_deaf(&self, now: Timestamp) -> bool {
         let alive = self.alive();

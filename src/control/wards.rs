@@ -113,6 +113,8 @@ impl Wards {
         {
             if self.ourselves.is_deaf(now) {
                 run.result = ProbeResult::Void("the check of ourselves fails as well".to_owned());
+            } else if self.ourselves.held_up(run.started) {
+                run.result = ProbeResult::Void("we are still catching up after a stall of our own".to_owned());
             }
             // What traffic shows may outweigh it.
             self.list[place].look_at(signal.endpoint, &self.ourselves.known(now), now, &self.announcer);

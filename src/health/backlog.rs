@@ -9,7 +9,8 @@
 //! A short stall leaves nothing worth the name: it excuses what it overlaps and no more. On a busy machine threads stand still for some
 //! tens of milliseconds all the time, and slow endpoints are to be found there too.
 //!
-//! What an endpoint says counts at all times: a refusal, a status, the answer of a probe.
+//! What an endpoint says counts at all times: a refusal, a status, the answer of a probe. A probe that runs out of time while control works off a
+//! backlog is void.
 
 use std::time::Duration;
 
@@ -36,8 +37,14 @@ impl Backlog {
     /// The thread has stood still for `span` until `now`.
     #[must_use]
     pub fn after(self, span: Duration, now: Timestamp) -> Self {
-        let takes = if span < SHORT { Duration::ZERO } else { span };
+        let takes = if Self::is_left_by(span) { span } else { Duration::ZERO };
         Self { done: (self.done.max(now) + takes).min(now + MOST) }
+    }
+
+    /// Whether a stall of that length leaves anything to work off.
+    #[must_use]
+    pub fn is_left_by(span: Duration) -> bool {
+        span >= SHORT
     }
 
     /// When it is worked off: what began before is not judged by how long it took. At most 5 s ahead; zero if there never was

@@ -377,7 +377,7 @@ impl Arena {
     fn is_excused(&self, run: &ProbeRun) -> bool {
         let (from, to) = self.stalled;
         let held = to.min(run.started + run.latency).since(from.max(run.started));
-        held > STALL.max(run.latency / 4)
+        held > STALL.max(run.latency / 4) || run.started < self.backlog.done()
     }
 
     fn confirm(&mut self, node: usize, runs: u32) {
