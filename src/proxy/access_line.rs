@@ -3,11 +3,13 @@
 //! What a client wrote into its request must not be able to end a line or forge another one: everything but visible ASCII is
 //! escaped.
 
-use std::fmt::Write;
+use std::borrow::Cow;
+use std::fmt::{Display, Write};
 
-use http::{HeaderValue, Version};
-use serde_json::{Map, Value, json};
+use http::{HeaderValue, Uri, Version};
+use serde::{Serialize, Serializer};
 
+use crate::base::time::WallTime;
 use crate::config::model::AccessFormat;
 use crate::proxy::access::Record;
 
@@ -15,38 +17,81 @@ const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Au
 
 /// Adds a line, with its end.
 pub(super) fn write(record: &Record, format: AccessFormat, out: &mut Vec<u8>) {
-    let line = match format {
-        AccessFormat::Json => json_line(record),
-        AccessFormat::Combined => combined_line(record),
-    };
-    out.extend_from_slice(line.as_bytes());
+    match format {
+        AccessFormat::Json => serde_json::to_writer(&mut *out, &Line::of(record)).expect("a line has only text and numbers"),
+        AccessFormat::Combined => out.extend_from_slice(combined_line(record).as_bytes()),
+    }
     out.push(b'\n');
 }
 
-fn json_line(record: &Record) -> String {
-    let mut line = Map::new();
-    let mut put = |key: &str, value: Option<Value>| drop(value.map(|value| line.insert(key.to_owned(), value)));
-    let header = |value: &Option<HeaderValue>| value.as_ref().map(|value| Value::String(lossy(value)));
-    put("time", Some(record.at.to_string().into()));
-    put("client", header(&record.client));
-    put("listener", Some((&*record.listener).into()));
-    put("route", record.route.as_deref().map(Into::into));
-    put("cluster", record.cluster.as_deref().map(Into::into));
-    put("endpoint", record.endpoint.as_deref().map(Into::into));
-    put("method", Some(record.method.as_str().into()));
-    put("host", header(&record.host));
-    put("target", Some(record.target.to_string().into()));
-    put("protocol", Some(protocol(record.version).into()));
-    put("status", Some(record.status.into()));
-    put("error", record.error.map(Into::into));
-    put("bytes", Some(record.bytes.into()));
-    put("duration_seconds", Some(json!(record.duration.as_secs_f64())));
-    put("attempts", Some(record.attempts.into()));
-    put("referer", header(&record.referer));
-    put("user_agent", header(&record.user_agent));
-    put("request_id", header(&record.request_id));
-    put("traceparent", header(&record.traceparent));
-    Value::Object(line).to_string()
+/// A line in JSON: what is not known is left out. It is written straight from the record, for there is one for each request.
+#[derive(Serialize)]
+struct Line<'a> {
+    time: Shown<'a, WallTime>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client: Option<Cow<'a, str>>,
+    listener: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    route: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cluster: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    endpoint: Option<&'a str>,
+    method: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host: Option<Cow<'a, str>>,
+    target: Shown<'a, Uri>,
+    protocol: &'static str,
+    status: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'static str>,
+    bytes: u64,
+    duration_seconds: f64,
+    attempts: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    referer: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_agent: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    traceparent: Option<Cow<'a, str>>,
+}
+
+impl<'a> Line<'a> {
+    fn of(record: &'a Record) -> Self {
+        let header = |value: &'a Option<HeaderValue>| value.as_ref().map(|value| String::from_utf8_lossy(value.as_bytes()));
+        Self {
+            time: Shown(&record.at),
+            client: header(&record.client),
+            listener: &record.listener,
+            route: record.route.as_deref(),
+            cluster: record.cluster.as_deref(),
+            endpoint: record.endpoint.as_deref(),
+            method: record.method.as_str(),
+            host: header(&record.host),
+            target: Shown(&record.target),
+            protocol: protocol(record.version),
+            status: record.status,
+            error: record.error,
+            bytes: record.bytes,
+            duration_seconds: record.duration.as_secs_f64(),
+            attempts: record.attempts,
+            referer: header(&record.referer),
+            user_agent: header(&record.user_agent),
+            request_id: header(&record.request_id),
+            traceparent: header(&record.traceparent),
+        }
+    }
+}
+
+/// As it is displayed.
+struct Shown<'a, T>(&'a T);
+
+impl<T: Display> Serialize for Shown<'_, T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self.0)
+    }
 }
 
 /// The combined format, with the request's id and trace after it.
@@ -76,10 +121,6 @@ const fn protocol(version: Version) -> &'static str {
     }
 }
 
-fn lossy(value: &HeaderValue) -> String {
-    String::from_utf8_lossy(value.as_bytes()).into_owned()
-}
-
 /// Visible ASCII as it is, but for quotes and backslashes.
 fn escaped(value: &HeaderValue) -> String {
     let mut text = String::new();
@@ -106,9 +147,9 @@ mod tests {
     use std::time::Duration;
 
     use http::Request;
+    use serde_json::{Value, json};
 
     use super::*;
-    use crate::base::time::WallTime;
 
     fn record() -> Box<Record> {
         let request = Request::builder()
