@@ -12,6 +12,10 @@ use crate::runtime::clock;
 /// So many bytes written pay for one frame: whoever takes them says so in many small frames.
 const BYTES_PER_FRAME: usize = 1024;
 
+/// How many times what it holds at first an account may hold of what was paid ahead. A few thousand small pieces of an answer are on
+/// their way before the first of them has been taken.
+const AHEAD: u32 = 64;
+
 /// The account of one connection, in frames.
 #[derive(Debug)]
 pub(crate) struct Account {
@@ -55,7 +59,17 @@ impl Account {
 
     /// Adds so many frames.
     pub(crate) fn refund(&self, frames: u32) {
-        self.left.set(self.left.get().saturating_add(frames).min(self.most));
+        self.add(frames, self.most);
+    }
+
+    /// Adds so many frames that will come for what has just been sent, however much there is: it may be long until they do.
+    pub(crate) fn advance(&self, frames: u32) {
+        self.add(frames, self.most.saturating_mul(AHEAD));
+    }
+
+    fn add(&self, frames: u32, most: u32) {
+        let left = self.left.get();
+        self.left.set(left.max(left.saturating_add(frames).min(most)));
     }
 
     /// Bytes have gone.
@@ -63,5 +77,38 @@ impl Account {
         let written = self.written.get() + bytes;
         self.written.set(written % BYTES_PER_FRAME);
         self.refund(u32::try_from(written / BYTES_PER_FRAME).unwrap_or(self.most));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn full() -> Account {
+        Account::new(10, 0, Timestamp::ZERO)
+    }
+
+    #[test]
+    fn what_is_refunded_does_not_pile_up() {
+        let account = full();
+        account.refund(1000);
+        account.charge(10);
+        assert!(!account.is_overdrawn());
+        account.charge(1);
+        assert!(account.is_overdrawn());
+    }
+
+    #[test]
+    fn what_is_sent_ahead_of_its_frames_pays_for_them_later_and_not_without_end() {
+        let account = full();
+        account.advance(100);
+        account.refund(1);
+        account.charge(110);
+        assert!(!account.is_overdrawn());
+        account.advance(1_000_000);
+        account.charge(10 * AHEAD);
+        assert!(!account.is_overdrawn());
+        account.charge(1);
+        assert!(account.is_overdrawn());
     }
 }

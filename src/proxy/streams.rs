@@ -90,7 +90,7 @@ impl Streams {
 
     /// A piece of an answer goes out.
     pub(crate) fn give(&self) {
-        self.account.refund(CREDIT_PER_PIECE);
+        self.account.advance(CREDIT_PER_PIECE);
     }
 
     /// The connection is to be closed. While no exchange is going on, it stays only so long.
