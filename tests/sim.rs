@@ -296,6 +296,10 @@ impl Promises {
         for (id, before) in &mut self.views {
             let view = world.cluster().view(*id).unwrap();
             let told = step.changes.touched.contains(id);
+            if let Some((_, probe)) = step.changes.probed.filter(|(probed, _)| probed == id) {
+                // What its probe found is named by itself.
+                before.probes[probe] = view.probes[probe].clone();
+            }
             assert!(told || *before == view, "{id:?} changed silently at {:?}:\n{before:?}\n{view:?}", step.at);
             let moved = step.changes.transitions.iter().rfind(|transition| transition.endpoint == *id);
             assert_eq!(view.state, moved.map_or(before.state, |transition| transition.to), "{id:?} at {:?}", step.at);

@@ -58,8 +58,11 @@ impl Changes {
         self.recalled.extend(later.recalled);
         self.overdue.extend(later.overdue);
         self.successions.extend(later.successions);
+        // There is room for one; another is named as a whole.
+        let another = later.probed.filter(|_| self.probed.is_some());
         self.probed = self.probed.or(later.probed);
         self.touched.extend(later.touched);
+        self.touched.extend(another.map(|(id, _)| id));
         self.ask_references |= later.ask_references;
         self.admission_changed |= later.admission_changed;
     }
@@ -70,5 +73,20 @@ impl Changes {
             self.touched.dedup();
         }
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_who_was_probed_is_forgotten_when_changes_are_added_up() {
+        let probed = |id| Changes { probed: Some((EndpointId(id), 0)), ..Changes::default() };
+        let mut sum = Changes::default();
+        sum.merge(probed(1));
+        assert_eq!(sum, probed(1));
+        sum.merge(probed(2));
+        assert_eq!(sum, Changes { touched: vec![EndpointId(2)], ..probed(1) });
     }
 }
