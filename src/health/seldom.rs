@@ -55,7 +55,16 @@ impl<T: Usual> DerefMut for Seldom<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Debug;
+
     use super::*;
+    use crate::health::incarnation::Incarnation;
+    use crate::health::lateness::Lateness;
+    use crate::health::operator::Operator;
+    use crate::health::outliers::Outliers;
+    use crate::health::quorum::Quorum;
+    use crate::health::recent::Recent;
+    use crate::health::wishes::Wishes;
 
     #[derive(Debug, Clone, PartialEq)]
     struct Mood(u8);
@@ -73,5 +82,15 @@ mod tests {
         assert_eq!((mood.clone().deref(), mood.unusual()), (&Mood(6), Some(&mut Mood(6))));
         mood.forget();
         assert!(*mood == *Mood::USUAL && mood.unusual().is_none());
+    }
+
+    fn is_as_new<T: Usual + Default + Debug>() -> bool {
+        format!("{:?}", T::USUAL) == format!("{:?}", T::default())
+    }
+
+    #[test]
+    fn the_usual_one_is_the_new_one() {
+        assert!(is_as_new::<Incarnation>() && is_as_new::<Lateness>() && is_as_new::<Operator>() && is_as_new::<Outliers>());
+        assert!(is_as_new::<Quorum>() && is_as_new::<Recent>() && is_as_new::<Wishes>());
     }
 }

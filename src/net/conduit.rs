@@ -27,6 +27,9 @@ const MOST_PIPES: usize = 256;
 /// How many of them it keeps when they are not needed.
 const MOST_SPARE: usize = 16;
 
+/// Pages are handed on rather than copied, and nobody waits.
+const HOW: SpliceFlags = SpliceFlags::MOVE.union(SpliceFlags::NONBLOCK);
+
 static STAND_IN: [u8; MOST] = [0; MOST];
 
 thread_local! {
@@ -104,8 +107,7 @@ impl Conduit {
             ready!(from.poll_read_ready(cx))?;
             let Some(pipe) = Pipe::take() else { return Poll::Ready(Ok(None)) };
             let most = usize::try_from(most).map_or(MOST, |most| most.min(MOST));
-            let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
-            match from.try_read(|| Ok(splice(from, None, &pipe.into, None, most, flags)?)) {
+            match from.try_read(|| Ok(splice(from, None, &pipe.into, None, most, HOW)?)) {
                 Ok(0) => {
                     pipe.put();
                     return Poll::Ready(Ok(Some(Bytes::new())));
@@ -152,8 +154,7 @@ impl Conduit {
         let socket = stream.socket();
         loop {
             ready!(socket.poll_write_ready(cx))?;
-            let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
-            match socket.try_write(|| Ok(splice(&pipe.out, None, socket, None, most, flags)?)) {
+            match socket.try_write(|| Ok(splice(&pipe.out, None, socket, None, most, HOW)?)) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 written => return Poll::Ready(written),
             }

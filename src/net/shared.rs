@@ -44,12 +44,6 @@ impl Shared {
         self.0.borrow()
     }
 
-    /// Whether what is written goes out as it is.
-    #[must_use]
-    pub fn is_plain(&self) -> bool {
-        matches!(*self.0.borrow(), Stream::Plain(_))
-    }
-
     /// Has the stream end with a reset, which nobody takes for the end of a message, once its last handle has gone. One in the
     /// file system knows no resets, and ends as usual.
     pub fn reset(&self) {

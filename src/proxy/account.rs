@@ -10,7 +10,7 @@ use crate::base::time::Timestamp;
 use crate::runtime::clock;
 
 /// So many bytes written pay for one frame: whoever takes them says so in many small frames.
-const BYTES_PER_FRAME: usize = 1024;
+pub(crate) const BYTES_PER_FRAME: usize = 1024;
 
 /// How many times what it holds at first an account may hold of what was paid ahead. A few thousand small pieces of an answer are on
 /// their way before the first of them has been taken.

@@ -12,6 +12,7 @@ use http_body::{Body, Frame, SizeHint};
 use crate::cluster::ListenerError;
 use crate::proxy::attempt::Answer;
 use crate::proxy::ledger::Ledger;
+use crate::proxy::trailers::passable;
 use crate::runtime::{clock, task};
 use crate::traffic::forward;
 
@@ -120,17 +121,6 @@ impl Answer {
     }
 }
 
-/// Trailers without what may not stand there.
-fn passable(frame: Frame<Bytes>) -> Frame<Bytes> {
-    match frame.into_trailers() {
-        Ok(mut trailers) => {
-            forward::trailers(&mut trailers);
-            Frame::trailers(trailers)
-        }
-        Err(frame) => frame,
-    }
-}
-
 impl Body for AnswerBody {
     type Data = Bytes;
     type Error = Broken;
@@ -155,7 +145,7 @@ impl Body for AnswerBody {
                     context.deadline.set(now + limit);
                     context.handed(Some(limit), now);
                 }
-                Poll::Ready(Some(Ok(passable(frame))))
+                Poll::Ready(Some(Ok(passable(frame, forward::trailers))))
             }
             Poll::Ready(Some(Err(error))) => {
                 tracing::debug!("an endpoint broke off in the middle of its answer: {error}");

@@ -38,6 +38,7 @@ mod source;
 mod streams;
 #[cfg(test)]
 mod tests;
+mod trailers;
 mod tunnel;
 mod upstream;
 mod view;

@@ -15,6 +15,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use crate::base::time::Timestamp;
+use crate::proxy::trailers::passable;
 use crate::runtime::clock;
 use crate::runtime::timer::{self, Deadline};
 use crate::traffic::forward;
@@ -159,7 +160,7 @@ impl Source {
                 // Nothing comes after trailers, and hyper does not ask again.
                 self.ended.set(frame.is_trailers());
                 self.moved();
-                Poll::Ready(Some(Ok(passable(frame))))
+                Poll::Ready(Some(Ok(passable(frame, forward::request_trailers))))
             }
             Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(self.fail(fault(&error))))),
             // A client that takes its request back without naming an error has ended it to hyper, and not in truth.
@@ -202,17 +203,6 @@ impl Source {
         self.fault.set(Some(fault));
         self.ended.set(true);
         BodyError
-    }
-}
-
-/// Trailers without what may not stand there.
-fn passable(frame: Frame<Bytes>) -> Frame<Bytes> {
-    match frame.into_trailers() {
-        Ok(mut trailers) => {
-            forward::request_trailers(&mut trailers);
-            Frame::trailers(trailers)
-        }
-        Err(frame) => frame,
     }
 }
 

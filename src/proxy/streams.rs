@@ -130,6 +130,7 @@ impl Streams {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proxy::account::BYTES_PER_FRAME;
     use crate::runtime::thread::block_on;
 
     fn limits() -> ListenerLimits {
@@ -156,7 +157,7 @@ mod tests {
                 streams.read(&PING);
             }
             assert!(!streams.is_flooded());
-            streams.wrote(CREDIT as usize * 1024);
+            streams.wrote(CREDIT as usize * BYTES_PER_FRAME);
             for _ in 0..CREDIT {
                 streams.read(&PING);
             }
