@@ -87,7 +87,7 @@ fn text(config: &Config, plans: &[Plan], assumed: &Assumptions) -> String {
     let mut text = assumptions(assumed);
     for (cluster, plan) in config.clusters.iter().zip(plans) {
         // Writing to a string cannot fail.
-        let _ = write!(text, "\n{}\n{}", heading(cluster), table::columns(2, &rows(plan)));
+        let _ = write!(text, "\n{}\n{}", heading(cluster), table::columns(2, &rows(cluster, plan)));
     }
     text
 }
@@ -118,7 +118,7 @@ fn heading(cluster: &Cluster) -> String {
     )
 }
 
-fn rows(plan: &Plan) -> Vec<Vec<String>> {
+fn rows(cluster: &Cluster, plan: &Plan) -> Vec<Vec<String>> {
     let Detection { refused, hung, wrong } = plan.detection;
     let mut rows = vec![row(["found", "on average", "at the worst", "by"])];
     for (what, found) in [("refused", refused), ("hung", hung), ("wrong answers", wrong)] {
@@ -128,7 +128,8 @@ fn rows(plan: &Plan) -> Vec<Vec<String>> {
         });
     }
     if let Some(Span { mean, worst }) = plan.recovery {
-        rows.push(row(["back again", &span(mean), &span(worst), "probes"]));
+        let by = if cluster.probes.is_empty() { Source::Heartbeats } else { Source::Probes };
+        rows.push(row(["back again", &span(mean), &span(worst), source(by)]));
     }
     rows.push(Vec::new());
     rows.push(row(["false ejections", "per endpoint-day", "probes failed", ""]));

@@ -122,21 +122,25 @@ fn text(outcomes: &[Outcome], plot: &Plot) -> String {
         format_duration(plot.lasts),
         format_duration(plot.slow),
     );
+    if outcomes.is_empty() {
+        text.push_str("\nno cluster has endpoints of its own: those that are found while the proxy runs cannot be simulated\n");
+    }
     for of_one in outcomes.chunk_by(|a, b| a.cluster == b.cluster) {
         let heading =
             ["fault", "found", "on average", "at the worst", "false ejections", "failed", "slow", "its share", "changes"];
         let mut rows = vec![heading.map(str::to_owned).to_vec()];
-        rows.extend(of_one.iter().map(row));
+        rows.extend(of_one.iter().map(|outcome| row(outcome, plot)));
         let name = of_one.first().map(|outcome| plain(&outcome.cluster).into_owned()).unwrap_or_default();
         text.push_str(&format!("\n{name}\n{}", table::columns(2, &rows)));
     }
     text
 }
 
-fn row(outcome: &Outcome) -> Vec<String> {
+fn row(outcome: &Outcome, plot: &Plot) -> Vec<String> {
     let (found, lives) = outcome.found;
     let sick = |text: String| if lives == 0 { "–".to_owned() } else { text };
-    let time = |time: Duration| if found == 0 { sick("never".to_owned()) } else { figure::span(time) };
+    let missed = || sick(format!("not in {}", format_duration(plot.lasts)));
+    let time = |time: Duration| if found == 0 { missed() } else { figure::span(time) };
     vec![
         outcome.fault.words().to_owned(),
         sick(format!("{found} of {lives}")),

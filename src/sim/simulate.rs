@@ -13,6 +13,9 @@ use crate::sim::fault::{Fault, SICK};
 use crate::sim::weather::Weather;
 use crate::traffic::policy::{RetryOn, RetryPolicy};
 
+/// Connections that wait to be accepted, as many as servers commonly let there be.
+const ACCEPTS: u32 = 1024;
+
 /// What is simulated.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plot {
@@ -198,6 +201,8 @@ pub fn arrangement(config: &Config, cluster: &Cluster, plot: &Plot) -> Arrangeme
         rate: plot.rate,
         service: plot.service,
         intake: Duration::ZERO,
+        accepts: ACCEPTS,
+        pauses: true,
     }
 }
 

@@ -114,6 +114,19 @@ fn a_simulation_tells_what_each_fault_costs() {
 }
 
 #[test]
+fn a_simulation_says_what_it_cannot_tell() {
+    let found = File::new("found", &GOOD.replace("endpoints: [127.0.0.1:9001, 127.0.0.1:9002]", "discovery: { dns: app:80 }"));
+    let output = run(&["simulate", "-c", found.path()]);
+    assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+    assert!(out(&output).contains("no cluster has endpoints of its own"), "{}", out(&output));
+    let seldom = File::new("seldom", &GOOD.replace("path: /health", "path: /health, interval: 60s"));
+    let arguments = ["simulate", "--seeds", "1", "--for", "1s", "--rate", "1e-300", "--fault", "wrong", "-c", seldom.path()];
+    let output = run(&arguments);
+    assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+    assert!(out(&output).contains("not in 1s") && out(&output).contains("0 of 0"), "{}", out(&output));
+}
+
+#[test]
 fn the_schema_is_json() {
     let output = run(&["schema"]);
     assert_eq!(output.status.code(), Some(0));

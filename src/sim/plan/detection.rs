@@ -21,6 +21,9 @@ const LOOK: Duration = Duration::from_millis(20);
 const DEADLINE: Duration = Duration::from_millis(50);
 const DEADLINES: u32 = 3;
 
+/// Fewer requests a second to an endpoint than this, one in eleven days, are none.
+const LEAST_RATE: f64 = 1e-6;
+
 /// Who finds a fault first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
@@ -61,16 +64,14 @@ enum Fault {
 }
 
 impl Fault {
-    /// How long a probe takes to fail by it; `None` if it passes.
-    fn lasts(self, probe: &ProbeSpec, assumed: &Assumptions) -> Option<Duration> {
+    /// How long a probe does not show it, and how long a run then takes to fail by it; `None` if it passes.
+    fn shows(self, probe: &ProbeSpec, assumed: &Assumptions) -> Option<(Duration, Duration)> {
         let quick = assumed.round_trip.min(probe.timing.timeout);
         match (self, &probe.check) {
-            // Until the file has not changed for that long nothing fails.
-            (_, Check::File(file)) => Some(file.max_age),
+            (_, Check::File(file)) => Some((file.max_age, Duration::ZERO)),
             (Self::Hung | Self::Wrong, Check::Tcp) | (Self::Refused | Self::Hung, Check::Agent) => None,
-            (Self::Refused, _) => Some(quick),
-            (Self::Hung, _) => Some(probe.timing.timeout),
-            (Self::Wrong, _) => Some(quick),
+            (Self::Hung, _) => Some((Duration::ZERO, probe.timing.timeout)),
+            (Self::Refused | Self::Wrong, _) => Some((Duration::ZERO, quick)),
         }
     }
 }
@@ -87,28 +88,33 @@ pub(super) fn detection(cluster: &Cluster, retries: Option<&RetryPolicy>, assume
 /// `ttl - period/2 + d`, at most `ttl + d`: the time to live runs from the last beat, which came within a period before the fault
 /// or is under way. An accrual detector sends requests elsewhere before that, as soon as its own figures allow.
 fn by_heartbeats(cluster: &Cluster, assumed: &Assumptions) -> Option<Found> {
-    // Where probes may outvote them their absence decides nothing.
-    let heartbeat = cluster.health.heartbeat.filter(|_| !cluster.health.folds_beats())?;
-    let delay = assumed.round_trip / 2;
-    let mean = (heartbeat.ttl + delay).saturating_sub(heartbeat.period / 2);
-    Some(Found { time: Span { mean, worst: heartbeat.ttl + delay }, by: Source::Heartbeats })
+    // Where probes may outvote them their absence alone decides nothing.
+    let leg = beats(cluster, assumed).filter(|_| !cluster.health.folds_beats())?;
+    race(&[leg], 1).map(|time| Found { time, by: Source::Heartbeats })
+}
+
+/// Heartbeats that do not come, as one more that finds a fault.
+fn beats(cluster: &Cluster, assumed: &Assumptions) -> Option<Leg> {
+    let heartbeat = cluster.health.heartbeat?;
+    let latest = heartbeat.ttl + assumed.round_trip / 2;
+    Some(Leg::between(latest.saturating_sub(heartbeat.period), latest))
 }
 
 fn by_probes(cluster: &Cluster, fault: Fault, assumed: &Assumptions) -> Option<Span> {
     let fall = cluster.health.thresholds.fall.get();
     let legs = cluster.probes.iter().filter_map(|probe| {
-        let lasts = fault.lasts(probe, assumed)?;
-        Some(Leg::new(probe.timing, probe.timing.interval, lasts, fall))
+        let (hidden, lasts) = fault.shows(probe, assumed)?;
+        Some(Leg { hidden: hidden.as_secs_f64(), ..Leg::new(probe.timing, probe.timing.interval, lasts, fall) })
     });
-    let legs: Vec<Leg> = legs.collect();
-    let all = cluster.probes.len();
-    race(&legs, failing_needed(cluster).min(all + 1))
+    let beats = beats(cluster, assumed).filter(|_| cluster.health.folds_beats() && fault != Fault::Wrong);
+    let legs: Vec<Leg> = legs.chain(beats).collect();
+    race(&legs, failing_needed(cluster))
 }
 
-/// How many probes must fail to make an endpoint unhealthy.
+/// How many probes must fail to make an endpoint unhealthy, heartbeats counted as one where they are one way more.
 pub(super) fn failing_needed(cluster: &Cluster) -> usize {
-    let all = cluster.probes.len();
-    all - cluster.health.require.of(all) + 1
+    let ways = cluster.probes.len() + usize::from(cluster.health.folds_beats());
+    ways - cluster.health.require.of(ways) + 1
 }
 
 /// The first refusal has the probes run at once and hurry; where several must fail, the slowest of so many decides.
@@ -116,11 +122,13 @@ fn by_doubt(cluster: &Cluster, assumed: &Assumptions) -> Option<Found> {
     let rate = endpoint_rate(cluster, assumed);
     let fall = cluster.health.thresholds.fall.get();
     let probes = cluster.probes.iter().filter(|probe| probe.check != Check::Agent && !matches!(probe.check, Check::File(_)));
-    let mut spans: Vec<(f64, f64)> = probes.map(|probe| Leg::hurried(probe.timing, assumed.round_trip, fall)).collect();
+    let probes = probes.map(|probe| Leg::hurried(probe.timing, assumed.round_trip.min(probe.timing.timeout), fall));
+    let beats = beats(cluster, assumed).filter(|_| cluster.health.folds_beats()).map(|leg| (leg.mean(), leg.worst()));
+    let mut spans: Vec<(f64, f64)> = probes.chain(beats).collect();
     spans.sort_by(|a, b| a.1.total_cmp(&b.1));
     let (mean, worst) = *spans.get(failing_needed(cluster).saturating_sub(1))?;
     let span = Span { mean: seconds(mean + first_wait(cluster) / rate), worst: seconds(worst + 6.9 / rate) };
-    (rate > 0.0).then_some(Found { time: span, by: Source::Traffic })
+    (rate >= LEAST_RATE).then_some(Found { time: span, by: Source::Traffic })
 }
 
 /// `fall` requests must be refused, each after a wait for it. Where the less loaded of two is asked, one that refuses is asked no
@@ -138,7 +146,7 @@ fn by_refusals(cluster: &Cluster, retries: Option<&RetryPolicy>, assumed: &Assum
     let again = retries.is_some_and(|retries| retries.on.connect && retries.attempts > 1);
     let sooner = if turns && again { 1.0 - 1.0 / primaries(cluster) } else { 1.0 };
     let span = Span { mean: seconds(((fall - 1.0) * sooner + first_wait(cluster)) / rate), worst: seconds(worst) };
-    (rate > 0.0).then_some(Found { time: span, by: Source::Traffic })
+    (rate >= LEAST_RATE).then_some(Found { time: span, by: Source::Traffic })
 }
 
 /// A request must meet the hang and wait for long enough; then `fall - 1` probes go out at once, each with a short deadline.
@@ -155,7 +163,7 @@ fn by_silence(cluster: &Cluster, assumed: &Assumptions) -> Option<Found> {
         mean: seconds(silent + first_wait(cluster) / rate + LOOK.as_secs_f64() / 2.0),
         worst: seconds(silent + 6.9 / rate + LOOK.as_secs_f64()),
     };
-    (rate > 0.0).then_some(Found { time: span, by: Source::Traffic })
+    (rate >= LEAST_RATE).then_some(Found { time: span, by: Source::Traffic })
 }
 
 /// The mean wait for a next request to an endpoint, in mean gaps between two: one where each goes to anybody, and where all have
@@ -188,11 +196,24 @@ fn sooner(a: Option<Found>, b: Option<Found>) -> Option<Found> {
 
 /// From the end of a fault until the endpoint is available again; what a hold-down adds is not in it.
 pub(super) fn recovery(cluster: &Cluster, assumed: &Assumptions) -> Option<Span> {
-    let rise = cluster.health.thresholds.rise.get();
+    let (health, delay) = (&cluster.health, assumed.round_trip / 2);
     let leg = |probe: &Arc<ProbeSpec>| {
-        let quick = assumed.round_trip.min(probe.timing.timeout);
-        Leg::new(probe.timing, probe.timing.down_interval, quick, rise)
+        let takes = if matches!(probe.check, Check::File(_)) { Duration::ZERO } else { assumed.round_trip };
+        Leg::new(probe.timing, probe.timing.down_interval, takes, health.thresholds.rise.get())
     };
-    let legs: Vec<Leg> = cluster.probes.iter().map(leg).collect();
-    race(&legs, cluster.health.require.of(legs.len()))
+    // One that takes longer than its time-out never passes.
+    let legs = cluster
+        .probes
+        .iter()
+        .map(leg)
+        .zip(&cluster.probes)
+        .filter(|(leg, probe)| leg.lasts <= probe.timing.timeout.as_secs_f64());
+    let mut legs: Vec<Leg> = legs.map(|(leg, _)| leg).collect();
+    let mut ways = cluster.probes.len();
+    // The first heartbeat that comes is enough for its part.
+    if let Some(heartbeat) = health.heartbeat {
+        legs.push(Leg::between(delay, heartbeat.period + delay));
+        ways += 1;
+    }
+    race(&legs, health.require.of(ways).max(1))
 }

@@ -64,11 +64,17 @@ impl Odds {
     fn of(check: &Check, timeout: Duration, loss: Ratio, round_trip: Duration) -> Self {
         let lost = 1.0 - (1.0 - loss.get()).powi(2);
         let left = timeout.as_secs_f64() - round_trip.as_secs_f64();
-        if matches!(check, Check::Tcp | Check::Agent) {
-            let shake = lost.powi(tries(left, HANDSHAKE_RTO));
-            return Self { warm: shake, fresh: shake, always_fresh: true };
+        let same = |odds| Self { warm: odds, fresh: odds, always_fresh: true };
+        match check {
+            // No packet brings a file, and an agent that says nothing fails nobody.
+            Check::File(_) | Check::Agent => same(0.0),
+            // What takes longer than it may is lost, whatever the network does.
+            _ if left <= 0.0 => same(1.0),
+            Check::Tcp => same(lost.powi(tries(left, HANDSHAKE_RTO))),
+            Check::Http(_) | Check::Grpc(_) => {
+                Self { warm: lost.powi(tries(left, DATA_RTO)), fresh: fresh(lost, left), always_fresh: false }
+            }
         }
-        Self { warm: lost.powi(tries(left, DATA_RTO)), fresh: fresh(lost, left), always_fresh: false }
     }
 
     /// Of the first failure in a row.

@@ -65,7 +65,7 @@ pub struct Plan {
     pub detection: Detection,
     /// Well endpoints thrown out, for each assumed loss.
     pub false_ejections: Vec<FalseEjections>,
-    /// From the end of a fault to being available again; `None` without probes.
+    /// From the end of a fault to being available again; `None` where neither probes nor heartbeats tell, or where none can pass.
     pub recovery: Option<Span>,
     /// What probing costs while all is well.
     pub cost: Cost,

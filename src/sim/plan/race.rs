@@ -23,6 +23,8 @@ pub struct Span {
 /// One probe on its way to a verdict.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Leg {
+    /// How long nothing shows, seconds: a file that is no longer written is fresh for a while.
+    pub(super) hidden: f64,
     /// Start to start at first, seconds.
     pub(super) gap: f64,
     /// Start to start after the first result that counts, seconds.
@@ -39,12 +41,19 @@ impl Leg {
     /// A leg at the normal pace.
     pub(super) fn new(timing: Timing, gap: Duration, lasts: Duration, results: u32) -> Self {
         Self {
+            hidden: 0.0,
             gap: gap.as_secs_f64(),
             fast: timing.fast_interval.as_secs_f64(),
             jitter: timing.jitter.get(),
             lasts: lasts.as_secs_f64(),
             results,
         }
+    }
+
+    /// One that is through at a moment between these two, whatever the others find.
+    pub(super) fn between(soonest: Duration, latest: Duration) -> Self {
+        let gap = latest.saturating_sub(soonest).as_secs_f64();
+        Self { hidden: soonest.as_secs_f64(), gap, fast: gap, jitter: 0.0, lasts: 0.0, results: 1 }
     }
 
     /// Mean and worst time of `results` runs of which the first starts at once: `(k-1)·max(F, l) + l`.
@@ -57,14 +66,18 @@ impl Leg {
         f64::from(self.results.saturating_sub(1))
     }
 
-    /// `I(1+j) + (k-1)·max(F(1+j), l) + l`: the slot has just passed, and every other comes late.
+    /// `h + I(1+j) + (k-1)·max(F(1+j), l) + l`: the slot has just passed, and every other comes late.
     pub(super) fn worst(self) -> f64 {
-        self.gap * (1.0 + self.jitter) + self.more() * (self.fast * (1.0 + self.jitter)).max(self.lasts) + self.lasts
+        self.hidden
+            + self.gap * (1.0 + self.jitter)
+            + self.more() * (self.fast * (1.0 + self.jitter)).max(self.lasts)
+            + self.lasts
     }
 
-    /// `I(1+j²/3)/2 + (k-1)·E max(F(1±j), l) + l`: the mean rest of a jittered interval, and the runs that follow.
+    /// `h + I(1+j²/3)/2 + (k-1)·E max(F(1±j), l) + l`: the mean rest of a jittered interval, and the runs that follow.
     pub(super) fn mean(self) -> f64 {
-        self.gap * (1.0 + self.jitter * self.jitter / 3.0) / 2.0 + self.more() * self.mean_step() + self.lasts
+        let rest = self.gap * (1.0 + self.jitter * self.jitter / 3.0) / 2.0;
+        self.hidden + rest + self.more() * self.mean_step() + self.lasts
     }
 
     /// The mean of `max(F(1±j), l)` with an even jitter.
@@ -108,7 +121,8 @@ fn draw(legs: &[Leg], place: usize, rng: &mut fastrand::Rng) -> f64 {
             (next - gap, next)
         })
         .collect();
-    let first = slots.iter().zip(legs).map(|((_, next), leg)| next + leg.lasts).fold(f64::INFINITY, f64::min);
+    let shows = |((_, next), leg): (&(f64, f64), &Leg)| next + whole_gaps(leg.hidden - next, leg.gap) + leg.lasts;
+    let first = slots.iter().zip(legs).map(shows).fold(f64::INFINITY, f64::min);
     let mut ends: Vec<f64> = slots.iter().zip(legs).map(|((last, next), leg)| end(leg, *last, *next, first, rng)).collect();
     ends.sort_by(f64::total_cmp);
     ends.get(place).copied().unwrap_or(f64::INFINITY)
@@ -116,9 +130,23 @@ fn draw(legs: &[Leg], place: usize, rng: &mut fastrand::Rng) -> f64 {
 
 /// When a leg is through, if all of them hurry from `first` on.
 fn end(leg: &Leg, last: f64, next: f64, first: f64, rng: &mut fastrand::Rng) -> f64 {
-    let start = if next > first { next.min((last + moved(leg.fast, leg, rng)).max(first)) } else { next };
+    let (mut last, mut start) = (last, next);
+    // What it finds before it can show is nothing.
+    if start < leg.hidden.min(first) {
+        start += whole_gaps(leg.hidden.min(first) - start, leg.gap);
+        last = start - leg.gap;
+    }
+    if start > first {
+        start = start.min((last + moved(leg.fast, leg, rng)).max(first));
+    }
+    start += whole_gaps(leg.hidden - start, leg.fast);
     let more: f64 = (1..leg.results).map(|_| moved(leg.fast, leg, rng).max(leg.lasts)).sum();
     start + more + leg.lasts
+}
+
+/// So many whole gaps that they are at least so long.
+fn whole_gaps(span: f64, gap: f64) -> f64 {
+    if span > 0.0 && gap > 0.0 { (span / gap).ceil() * gap } else { 0.0 }
 }
 
 fn moved(gap: f64, leg: &Leg, rng: &mut fastrand::Rng) -> f64 {
@@ -147,7 +175,7 @@ pub(super) fn seconds(value: f64) -> Duration {
 mod tests {
     use super::*;
 
-    const ALONE: Leg = Leg { gap: 0.5, fast: 0.25, jitter: 0.1, lasts: 0.2, results: 3 };
+    const ALONE: Leg = Leg { hidden: 0.0, gap: 0.5, fast: 0.25, jitter: 0.1, lasts: 0.2, results: 3 };
 
     fn near(a: Duration, b: f64) -> bool {
         (a.as_secs_f64() - b).abs() < 0.01 * b
