@@ -215,6 +215,14 @@ fn settings_that_defeat_themselves_are_warned_of_where_they_are_written() {
     assert_eq!(health("{ require: any, probes: [{ name: a, http: {} }, { http: {} }] }"), [""; 0]);
     assert_eq!(health("{ path: /, panic: 100%, max_ejected: 0% }"), ["panic", "max_ejected"]);
     assert_eq!(health("{ path: /, panic: 0% }"), [""; 0]);
+    assert_eq!(health("{ path: /, panic: 51% }"), ["panic"], "half may be ejected where nothing is said of it");
+    assert_eq!(health("{ path: /, panic: 50% }"), [""; 0]);
+    assert_eq!(health("{ path: /, panic: 71%, max_ejected: 30% }"), ["panic"]);
+    assert_eq!(health("{ path: /, panic: 70%, max_ejected: 30% }"), [""; 0]);
+    assert_eq!(health("{ path: /, slow_start: { window: 11m, floor: 100% } }"), ["window", "floor"]);
+    assert_eq!(health("{ path: /, slow_start: { window: 10m, floor: 99% } }"), [""; 0]);
+    assert_eq!(health("{ path: /, interval: 1s, timeout: 1s }"), [""; 0]);
+    assert_eq!(health("{ path: /, interval: 999ms }"), ["interval"], "the default time-out is longer");
     assert_eq!(health("{ path: /, silence: { min: 49ms }, outlier: { consecutive: 1 } }"), ["min", "consecutive"]);
     assert_eq!(health("{ path: /, silence: { min: 20ms, enforce: false }, outlier: { consecutive: 2 } }"), [""; 0]);
     assert_eq!(health("{ path: /, reference: ['c:1', 'b:1'] }"), ["reference"]);

@@ -20,6 +20,9 @@ const BEARS_A_LOSS: Duration = Duration::from_millis(250);
 /// What a machine's own pauses reach every now and then.
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// A process that is not warm after this will not be.
+const LONG_RETURN: Duration = Duration::from_secs(600);
+
 /// What a health block does against itself.
 pub(super) fn health(at: &At<'_>, raw: &raw::Health, timeout: Duration, policy: &Policy, probes: &[ProbeSpec]) {
     let listed = raw.probes.as_deref().unwrap_or_default();
@@ -40,9 +43,8 @@ pub(super) fn health(at: &At<'_>, raw: &raw::Health, timeout: Duration, policy: 
         let hint = "a process that hangs or answers wrongly still accepts connections, so it passes its tcp probe".to_owned();
         at.key("require").warn("all, or no tcp probe beside the others", hint);
     }
-    if policy.panic == Panic::Below(Ratio::ONE) {
-        at.key("panic").warn("less than 100%", "as it is, one endpoint that is out lets sick ones in".to_owned());
-    }
+    panic(at, policy);
+    slow_start(at, policy);
     if let Some(silence) = policy.silence.filter(|silence| silence.enforce && silence.min < PAUSE) {
         let hint = format!("every pause of {} makes its endpoint suspect", format_duration(silence.min));
         at.key("silence").key("min").warn(format!("at least {}", format_duration(PAUSE)), hint);
@@ -54,6 +56,33 @@ pub(super) fn health(at: &At<'_>, raw: &raw::Health, timeout: Duration, policy: 
     if raw.max_ejected.is_some() && policy.max_ejected.get() <= 0.0 {
         let hint = "one of several may be ejected all the same; enforce: false in a rule ejects nobody".to_owned();
         at.key("max_ejected").warn("more than 0%", hint);
+    }
+}
+
+/// A panic that begins before all are out that may be ejected.
+fn panic(at: &At<'_>, policy: &Policy) {
+    let Panic::Below(threshold) = policy.panic else { return };
+    let left = 1.0 - policy.max_ejected.get();
+    if threshold == Ratio::ONE {
+        at.key("panic").warn("less than 100%", "as it is, one endpoint that is out lets sick ones in".to_owned());
+    } else if threshold.get() > left + 1e-9 {
+        let hint = format!("max_ejected lets {} be ejected, and so many out let them all in again", policy.max_ejected);
+        at.key("panic").warn(format!("at most {}, what max_ejected leaves", Ratio::try_new(left).unwrap_or_default()), hint);
+    }
+}
+
+/// A return that begins at its end, or has none.
+fn slow_start(at: &At<'_>, policy: &Policy) {
+    let Some(slow_start) = policy.slow_start else { return };
+    let at = at.key("slow_start");
+    if slow_start.floor == Ratio::ONE {
+        let hint = "it begins with all of its weight; slow_start: off says that it shall".to_owned();
+        at.key("floor").warn("less than 100%", hint);
+    }
+    if slow_start.window > LONG_RETURN {
+        let hint = "for so long the others bear what it does not get: endpoints that are restarted in turn are never all back"
+            .to_owned();
+        at.key("window").warn(format!("at most {}", format_duration(LONG_RETURN)), hint);
     }
 }
 
