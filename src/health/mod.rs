@@ -93,6 +93,8 @@ mod heartbeats;
 #[cfg(test)]
 mod leading;
 #[cfg(test)]
+mod looks;
+#[cfg(test)]
 mod properties;
 #[cfg(test)]
 mod tests;

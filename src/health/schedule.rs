@@ -359,6 +359,22 @@ mod tests {
     }
 
     #[test]
+    fn who_cannot_keep_up_moves_the_next_slot_on_and_no_other() {
+        let rng = &mut fastrand::Rng::with_seed(1);
+        let mut slots = Slots::new(timing(1000, 250, 1000, 0.0), EndpointId(1), "ready", at(0));
+        slots.take(at(0), rng);
+        slots.set_pace(Pace::Normal, at(1), rng);
+        slots.take(slots.next(), rng);
+        let due = slots.next();
+        slots.stretch(0.0);
+        assert_eq!(slots.next(), due);
+        slots.stretch(1.5);
+        assert_eq!(slots.next(), due + Duration::from_millis(1500));
+        slots.take(slots.next(), rng);
+        assert_eq!(slots.next(), due + Duration::from_millis(2500));
+    }
+
+    #[test]
     fn missed_slots_are_skipped() {
         let rng = &mut fastrand::Rng::with_seed(1);
         let mut slots = Slots::new(timing(1000, 250, 1000, 0.0), EndpointId(1), "ready", at(0));

@@ -69,7 +69,7 @@ pub(super) struct Bench {
     pub(super) cluster: Cluster,
     pub(super) now: u64,
     /// What the last call changed.
-    changes: Changes,
+    pub(super) changes: Changes,
 }
 
 impl Bench {

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use super::endpoint::{Behaviour, Misbehaving, ok};
-use super::rig::{LONG, Rig, endpoint, http, often, run, spec, timing};
+use super::rig::{LONG, Rig, SHORT, endpoint, http, often, run, spec, timing};
+use crate::base::time::Timestamp;
 use crate::health::Pace;
 use crate::health::check::{Check, ProbeSpec};
 use crate::health::policy::Timing;
 use crate::health::signal::{Observation, ProbeResult};
-use crate::runtime::clock;
+use crate::runtime::{clock, task};
 
 #[test]
 fn every_probe_runs_at_once_and_is_told_by_its_position() {
@@ -78,6 +79,41 @@ fn runs_that_are_asked_for_keep_their_distance() {
         }
         assert!(starts.windows(2).all(|pair| pair[1].since(pair[0]) >= apart), "{starts:?}");
         assert!(rig.is_quiet());
+    });
+}
+
+#[test]
+fn traffic_that_is_answered_stands_in_for_tcp_probes_and_for_no_longer_than_five_intervals() {
+    run(async {
+        let server = Misbehaving::start(Behaviour::Answers(ok(""))).await;
+        let interval = Duration::from_millis(40);
+        let pace = Timing { interval, fast_interval: interval, down_interval: interval, ..timing(LONG) };
+        let mut rig = Rig::start(server.address, vec![spec(Check::Tcp, pace), http(pace)]);
+        rig.probing.set_pace(Pace::Normal);
+        rig.endpoint.cells(0).newest_success_sent.set(u64::MAX);
+        let (mut connects, mut asked) = (Vec::new(), 0);
+        while connects.len() < 5 {
+            let run = rig.probed().await;
+            if run.probe == 0 { connects.push(run.started) } else { asked += 1 }
+        }
+        // The first slots come before traffic has been seen.
+        let apart = |pair: &[Timestamp]| pair[1].since(pair[0]) > interval * 4;
+        assert!(connects[2..].windows(2).all(apart), "{connects:?}");
+        assert!(asked > connects.len(), "a connection that is accepted says nothing of answers: {asked}");
+    });
+}
+
+#[test]
+fn a_run_that_starts_late_tells_how_late() {
+    run(async {
+        let server = Misbehaving::start(Behaviour::Answers(ok(""))).await;
+        let mut rig = Rig::start(server.address, vec![http(often(LONG))]);
+        rig.probed().await;
+        // A later run that starts in time takes it back, so it may be missed once.
+        while rig.lag.seconds() < (SHORT / 2).as_secs_f64() {
+            task::spawn(async { std::thread::sleep(SHORT) }).await.unwrap();
+            rig.probed().await;
+        }
     });
 }
 
