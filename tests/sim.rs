@@ -2,7 +2,7 @@
 //!
 //! Every seed makes another cluster with other settings and other troubles; after every step each promise is checked
 //! against what the world knows to be true, with a small model of its own beside the engine. A failure names its seed,
-//! and `SEED=n cargo test --test sim` runs that one alone.
+//! and `SEED=n cargo test --test sim` runs that one alone, `SEED=1000..1300` those.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 use std::collections::HashMap;
@@ -24,9 +24,11 @@ const LENGTH: Duration = Duration::from_secs(30);
 
 #[test]
 fn promises_hold_in_every_world() {
-    let seeds = match std::env::var("SEED") {
-        Ok(seed) => vec![seed.parse().expect("SEED is a number")],
-        Err(_) => (0..SEEDS).collect::<Vec<u64>>(),
+    let number = |text: &str| text.parse::<u64>().expect("SEED is a number, or two with .. between them");
+    let seeds = match std::env::var("SEED").as_deref().map(|asked| asked.split_once("..").ok_or(asked)) {
+        Ok(Ok((from, to))) => number(from)..number(to),
+        Ok(Err(seed)) => number(seed)..number(seed) + 1,
+        Err(_) => 0..SEEDS,
     };
     for seed in seeds {
         let named = Named(seed);

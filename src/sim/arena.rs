@@ -15,10 +15,9 @@ use crate::balance::{Algorithm, Cursor, Picker, Standing};
 use crate::base::ids::{ClusterId, EndpointId};
 use crate::base::time::Timestamp;
 use crate::config::model;
-use crate::health::check::Check;
 use crate::health::electorate::Count;
 use crate::health::schedule::Slots;
-use crate::health::signal::{Beat, Failure, Observation, ProbeResult, ProbeRun, Signal, Stamps};
+use crate::health::signal::{Beat, Observation, ProbeRun, Signal};
 use crate::health::verdict::Transition;
 use crate::health::{Backlog, Changes, Cluster, Local, Member};
 use crate::sim::mood::Mood;
@@ -38,8 +37,8 @@ const LOOK: Duration = Duration::from_millis(20);
 const GUST: Duration = Duration::from_millis(100);
 /// What a refused connect takes.
 pub(super) const REFUSED: Duration = Duration::from_micros(300);
-/// A stall of ours excuses what it may have caused if it was at least so long, and a quarter of the time-out.
-const STALL: Duration = Duration::from_millis(20);
+/// The address that tells our own link from an endpoint.
+const REFERENCE: EndpointId = EndpointId(u32::MAX);
 /// What the calendars show at the beginning, in milliseconds since 1970.
 const CALENDAR_MS: i64 = 1_750_000_000_000;
 
@@ -60,6 +59,10 @@ pub struct Arrangement {
     pub service: Duration,
     /// For how long a request that comes keeps an endpoint from taking in the next; not at all if zero.
     pub intake: Duration,
+    /// Whether machines stand still now and then, as the weather has it.
+    pub pauses: bool,
+    /// Connections that may wait at an endpoint to be accepted; those beyond get no answer.
+    pub accepts: u32,
 }
 
 /// What has happened so far.
@@ -83,6 +86,7 @@ pub struct Record {
 pub(super) enum Event {
     Slot { node: usize, probe: usize },
     Probed { node: usize, run: ProbeRun, scheduled: bool },
+    Reference { run: ProbeRun },
     Send { node: usize },
     Beat { node: usize, beat: Beat },
     Arrive { due: Timestamp },
@@ -123,9 +127,9 @@ pub struct Arena {
     events: BTreeMap<(Timestamp, u64), Event>,
     planned: u64,
     /// The last time for which nothing of ours ran, and whether that is yet to be noticed.
-    stalled: (Timestamp, Timestamp),
+    pub(super) stalled: (Timestamp, Timestamp),
     waking: bool,
-    backlog: Backlog,
+    pub(super) backlog: Backlog,
     /// What has happened so far.
     pub record: Record,
 }
@@ -177,7 +181,9 @@ impl Arena {
             for probe in 0..self.arrangement.cluster.probes.len() {
                 self.plan(self.now, Event::Slot { node, probe });
             }
-            self.plan(self.now, Event::Pause { node });
+            if self.arrangement.pauses {
+                self.plan(self.now, Event::Pause { node });
+            }
             if beats {
                 let phase = self.period().mul_f64(self.rng.f64());
                 self.plan(self.now + phase, Event::Send { node });
@@ -267,6 +273,10 @@ impl Arena {
         match event {
             Event::Slot { node, probe } => self.probe(node, probe),
             Event::Probed { node, run, scheduled } => self.probed(node, run, scheduled),
+            Event::Reference { run } => {
+                let changes = self.engine.hear_reference(REFERENCE, &run, self.now);
+                self.act(changes);
+            }
             Event::Send { node } => self.send_beat(node),
             Event::Beat { node, beat } => self.tell(node, Observation::Beat(beat)),
             Event::Arrive { due } => self.arrive(due),
@@ -294,7 +304,7 @@ impl Arena {
     }
 
     fn change(&mut self, node: usize, mood: Mood) {
-        let before = std::mem::replace(&mut self.nodes[node].mood, mood);
+        let before = self.nodes[node].turn(mood, self.now);
         if mood == Mood::Dead && before != Mood::Dead {
             let usual = self.usual();
             for one in self.nodes[node].die(usual, self.now) {
@@ -309,87 +319,6 @@ impl Arena {
         }
     }
 
-    // Probes.
-
-    fn probe(&mut self, node: usize, probe: usize) {
-        let timing = self.arrangement.cluster.probes[probe].timing;
-        let rounds = &mut self.nodes[node].rounds[probe];
-        let Some(fresh) = rounds.take(timing.fast_interval, self.now, &mut self.rng) else { return };
-        let next = rounds.slots.next();
-        self.ask(node, probe, fresh, timing.timeout, true);
-        self.plan(next, Event::Slot { node, probe });
-    }
-
-    /// Has every probe of an endpoint run at once, as far as it has not just done so.
-    pub(super) fn ask_at_once(&mut self, node: usize) {
-        for probe in 0..self.nodes[node].rounds.len() {
-            let at = self.nodes[node].rounds[probe].ask(self.now);
-            self.plan(at, Event::Slot { node, probe });
-        }
-    }
-
-    /// Starts a run; its result is drawn now and comes when it is due.
-    fn ask(&mut self, node: usize, probe: usize, fresh: bool, timeout: Duration, scheduled: bool) {
-        self.record.probes[node] += 1;
-        let connects = self.arrangement.cluster.probes[probe].check == Check::Tcp;
-        let (now, rng) = (self.now, &mut self.rng);
-        let asked = &mut self.nodes[node];
-        let (loss, factor) = (asked.mood.loss(), asked.mood.slower(rng));
-        let shaken = if fresh || connects { asked.sky.connect(now, loss, rng) } else { Some(Duration::ZERO) };
-        let answered = if connects { Some(Duration::ZERO) } else { asked.sky.exchange(now, loss, factor, rng) };
-        let waits = asked.take_in(!fresh, self.arrangement.intake, now);
-        let took =
-            shaken.zip(answered).zip(waits).map(|((shaken, answered), waits)| shaken + waits + answered + asked.stalled(now));
-        let silent = asked.mood == Mood::Hung && !connects;
-        let (result, latency) = match took.filter(|took| !silent && *took <= timeout) {
-            _ if asked.mood == Mood::Dead => (ProbeResult::Fail(Failure::Refused), REFUSED.min(timeout)),
-            None => (ProbeResult::Fail(Failure::Timeout(timeout)), timeout),
-            Some(took) if asked.mood == Mood::Wrong && !connects => (ProbeResult::Fail(Failure::Status(503)), took),
-            Some(took) => (ProbeResult::Pass, took),
-        };
-        let run = ProbeRun { probe, started: now, latency, result, excerpt: Arc::from(""), stamps: Stamps::default() };
-        self.plan(now + latency, Event::Probed { node, run, scheduled });
-    }
-
-    fn probed(&mut self, node: usize, mut run: ProbeRun, scheduled: bool) {
-        let passed = run.result == ProbeResult::Pass;
-        let late = matches!(run.result, ProbeResult::Fail(Failure::Timeout(_)));
-        if late && self.is_excused(&run) {
-            run.result = ProbeResult::Void("the proxy itself stalled".to_owned());
-        }
-        let rounds = &mut self.nodes[node].rounds[run.probe];
-        if scheduled {
-            (rounds.busy, rounds.warm) = (false, passed);
-            let next = if rounds.is_wanted() { rounds.slots.next().min(rounds.patience) } else { rounds.slots.next() };
-            self.plan(next.max(self.now), Event::Slot { node, probe: run.probe });
-        }
-        if passed {
-            self.nodes[node].rounds[run.probe].took(run.latency);
-        }
-        if late {
-            // What traffic shows may outweigh it.
-            self.look();
-        }
-        self.tell(node, Observation::Probe(run));
-    }
-
-    /// Whether we stood still for so long during a run that this may be why nothing came.
-    fn is_excused(&self, run: &ProbeRun) -> bool {
-        let (from, to) = self.stalled;
-        let held = to.min(run.started + run.latency).since(from.max(run.started));
-        held > STALL.max(run.latency / 4) || run.started < self.backlog.done()
-    }
-
-    fn confirm(&mut self, node: usize, runs: u32) {
-        for probe in 0..self.arrangement.cluster.probes.len() {
-            let spec = &self.arrangement.cluster.probes[probe];
-            if spec.check != Check::Tcp && spec.address.is_none() {
-                let deadline = self.nodes[node].rounds[probe].deadline(spec.timing.timeout);
-                (0..runs).for_each(|_| self.ask(node, probe, true, deadline, false));
-            }
-        }
-    }
-
     // Heartbeats.
 
     fn period(&self) -> Duration {
@@ -400,7 +329,7 @@ impl Arena {
         self.plan(self.now + self.period(), Event::Send { node });
         let (now, rng) = (self.now, &mut self.rng);
         let sender = &mut self.nodes[node];
-        if matches!(sender.mood, Mood::Dead | Mood::Hung) {
+        if !sender.mood.is_at_work() {
             return;
         }
         sender.beats += 1;
@@ -422,7 +351,7 @@ impl Arena {
 
     // What is believed.
 
-    fn look(&mut self) {
+    pub(super) fn look(&mut self) {
         let glances: Vec<_> = self.nodes.iter_mut().filter_map(Node::glance).collect();
         let local = Local { excused_until: self.backlog.done(), alive: self.now };
         let changes = self.engine.look(&glances, local, self.now);
@@ -448,6 +377,9 @@ impl Arena {
         }
         for (id, before) in &changes.overdue {
             self.call_back(position(*id), *before);
+        }
+        if changes.ask_references {
+            self.ask_reference();
         }
         let gone = changes.transitions.iter().filter(|transition| transition.forbids_waiting());
         let gone = gone.map(|transition| transition.endpoint).chain(changes.recalled.iter().copied());

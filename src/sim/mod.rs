@@ -12,6 +12,7 @@ mod link;
 mod mood;
 mod node;
 pub mod plan;
+mod probes;
 mod requests;
 mod simulate;
 mod weather;

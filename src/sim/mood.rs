@@ -28,6 +28,11 @@ impl Mood {
         self != Self::Well
     }
 
+    /// Whether it does what it does on its own: send heartbeats, change a file.
+    pub(super) const fn is_at_work(self) -> bool {
+        !matches!(self, Self::Dead | Self::Hung)
+    }
+
     /// The share of packets that are lost.
     pub(super) const fn loss(self) -> f64 {
         match self {

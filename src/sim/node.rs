@@ -21,8 +21,6 @@ const REMEMBERED: usize = 100;
 const LEAST: Duration = Duration::from_millis(50);
 /// A deadline is so many times the longest latency.
 const TIMES: u32 = 3;
-/// Connections that may wait to be accepted.
-const ACCEPTED: u32 = 1024;
 
 /// One try of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -96,6 +94,8 @@ impl Rounds {
 pub(super) struct Node {
     pub(super) id: EndpointId,
     pub(super) mood: Mood,
+    /// Since when nobody changes the file that it keeps for probes of that kind; none while that goes on.
+    idle_since: Option<Timestamp>,
     pub(super) rounds: Vec<Rounds>,
     pub(super) in_flight: u32,
     pub(super) heard: Timestamp,
@@ -127,6 +127,7 @@ impl Node {
         Self {
             id,
             mood: Mood::Well,
+            idle_since: None,
             rounds: probes.iter().map(|probe| Rounds::new(id, probe, now)).collect(),
             in_flight: 0,
             heard: Timestamp::ZERO,
@@ -146,16 +147,28 @@ impl Node {
         }
     }
 
+    /// Behaves otherwise from now on. Returns how it did before.
+    pub(super) fn turn(&mut self, mood: Mood, now: Timestamp) -> Mood {
+        let changes = mood.is_at_work() && mood != Mood::Wrong;
+        self.idle_since = if changes { None } else { self.idle_since.or(Some(now)) };
+        std::mem::replace(&mut self.mood, mood)
+    }
+
+    /// How long its file has not been changed.
+    pub(super) fn file_age(&self, now: Timestamp) -> Duration {
+        self.idle_since.map_or(Duration::ZERO, |since| now.since(since))
+    }
+
     /// How long its machine stands still from now on.
     pub(super) fn stalled(&self, now: Timestamp) -> Duration {
         self.stalled_until.since(now)
     }
 
     /// Takes in a request that comes, which lasts `intake`. Returns how long it waits for its turn; `None` if it comes on a connection
-    /// that is not `kept` and too many wait to be accepted.
-    pub(super) fn take_in(&mut self, kept: bool, intake: Duration, now: Timestamp) -> Option<Duration> {
+    /// that is not `kept` and more than `accepts` wait to be accepted.
+    pub(super) fn take_in(&mut self, kept: bool, (intake, accepts): (Duration, u32), now: Timestamp) -> Option<Duration> {
         let waits = self.taken_in.since(now);
-        if !kept && waits > intake * ACCEPTED {
+        if !kept && waits > intake * accepts {
             return None;
         }
         self.taken_in = self.taken_in.max(now) + intake;
@@ -215,16 +228,17 @@ impl Node {
         true
     }
 
-    /// Everybody who waits, who from now on does not. Those who gave up on it say nothing of it.
-    pub(super) fn leave(&mut self) -> Vec<Try> {
-        self.in_flight = 0;
-        self.stuck.clear();
-        std::mem::take(&mut self.waits).into_keys().map(|(_, one)| one).collect()
+    /// Who was sent before a moment and waits, with the time of each.
+    pub(super) fn waiting_since_before(&self, before: Timestamp) -> Vec<(Timestamp, Try)> {
+        self.waits.keys().take_while(|(sent, _)| *sent < before).copied().collect()
     }
 
-    /// Who was sent before a moment and waits, with the time of each.
-    pub(super) fn waiting_since_before(&self, before: Timestamp) -> Vec<Try> {
-        self.waits.keys().take_while(|(sent, _)| *sent < before).map(|(_, one)| *one).collect()
+    /// One that was sent at `sent` waits no more. Who gives up on it says nothing of it.
+    pub(super) fn leave(&mut self, sent: Timestamp, one: Try) {
+        if self.waits.remove(&(sent, one)).is_some() {
+            self.stuck.retain(|(stuck, _)| *stuck != one);
+            self.in_flight = self.in_flight.saturating_sub(1);
+        }
     }
 
     /// The connection that one waited for who was called back would not have come in time.
@@ -235,16 +249,12 @@ impl Node {
         self.news.streak += 1;
     }
 
-    /// One that waits is called back: it counts as an answer that took so long. Returns when it was sent.
-    pub(super) fn call_back(&mut self, one: Try, now: Timestamp) -> Timestamp {
-        let Some(sent) = self.waits.keys().find(|(_, waits)| *waits == one).map(|(sent, _)| *sent) else { return now };
-        self.waits.remove(&(sent, one));
-        self.stuck.retain(|(stuck, _)| *stuck != one);
-        self.in_flight = self.in_flight.saturating_sub(1);
+    /// One that waits is called back: it counts as an answer that took so long.
+    pub(super) fn call_back(&mut self, sent: Timestamp, one: Try, now: Timestamp) {
+        self.leave(sent, one);
         if let Ok(bucket) = u8::try_from(sketch::bucket(now.since(sent))) {
             self.news.latencies.push((bucket, 1));
         }
-        sent
     }
 
     /// Its process has ended: everybody who waits is reset.

@@ -43,7 +43,9 @@ pub(super) struct Request {
 impl Arena {
     /// A request comes. One that was due while we stood still has waited since.
     pub(super) fn arrive(&mut self, due: Timestamp) {
-        let next = due + Duration::from_secs_f64(exponential(&mut self.rng) / self.arrangement.rate);
+        let gap = exponential(&mut self.rng) / self.arrangement.rate;
+        // At next to no requests a second the next one never comes.
+        let next = due + Duration::try_from_secs_f64(gap).unwrap_or(Duration::MAX);
         self.plan(next, Event::Arrive { due: next });
         let request = self.next_request;
         self.next_request += 1;
@@ -82,7 +84,7 @@ impl Arena {
         }
         let (loss, factor) = (tried.mood.loss(), tried.mood.slower(rng));
         let kept = tried.take_idle(now, cluster.pool.idle_timeout);
-        let waits = tried.take_in(kept, self.arrangement.intake, now);
+        let waits = tried.take_in(kept, (self.arrangement.intake, self.arrangement.accepts), now);
         let shaken = if kept { Some(Duration::ZERO) } else { tried.sky.connect(now, loss, rng) };
         let shaken = shaken.zip(waits).map(|(shaken, waits)| shaken + waits);
         let connected = shaken.map_or(Timestamp::NEVER, |shaken| now + shaken);
@@ -193,32 +195,42 @@ impl Arena {
         }
     }
 
-    /// Calls back everybody who waits for an endpoint.
+    /// Calls back everybody who waits for an endpoint and may be sent again; the others stay, for an answer may come yet.
     pub(super) fn recall(&mut self, node: usize) {
-        for one in self.nodes[node].leave() {
-            self.record.recalled += 1;
-            self.try_again(one.request, Ending::Silence, node);
+        for (sent, one) in self.nodes[node].waiting_since_before(Timestamp::NEVER) {
+            if self.may_leave(one) {
+                self.nodes[node].leave(sent, one);
+                self.record.recalled += 1;
+                self.send(one.request);
+            }
         }
     }
 
     /// Calls back who was sent to an endpoint before a moment, as far as the budget goes.
     pub(super) fn call_back(&mut self, node: usize, before: Timestamp) {
-        let requests = self.recent.0.sum(self.now);
-        for one in self.nodes[node].waiting_since_before(before) {
-            let retries = &self.arrangement.retries;
-            let exchange = Exchange { tries: one.number, idempotent: true, body_begun: false, sent: true };
-            let affordable = allows(requests, self.recent.1.sum(self.now), retries.budget);
-            if may_retry(retries, exchange, Ending::Silence) && affordable {
-                let sent = self.nodes[node].call_back(one, self.now);
+        for (sent, one) in self.nodes[node].waiting_since_before(before) {
+            if self.may_leave(one) {
+                self.nodes[node].call_back(sent, one, self.now);
                 let given_up = sent + self.arrangement.cluster.connect_timeout;
                 if self.requests.get(&one.request).is_some_and(|asked| asked.connected > given_up) {
                     self.plan(given_up, Event::Unconnected { node });
                 }
                 self.record.called_back += 1;
-                self.recent.1.inc(self.now);
                 self.send(one.request);
             }
         }
+    }
+
+    /// Whether a request may leave whom it waits for. If so, that is paid for.
+    fn may_leave(&mut self, one: Try) -> bool {
+        let retries = &self.arrangement.retries;
+        let exchange = Exchange { tries: one.number, idempotent: true, body_begun: false, sent: true };
+        let (requests, retried) = (self.recent.0.sum(self.now), self.recent.1.sum(self.now));
+        let may = may_retry(retries, exchange, Ending::Silence) && allows(requests, retried, retries.budget);
+        if may {
+            self.recent.1.inc(self.now);
+        }
+        may
     }
 
     /// What an answer usually takes, in seconds.

@@ -1,13 +1,15 @@
 //! Arenas as these tests want them.
 
+use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 use std::time::Duration;
 
 use pulsegate::base::ids::EndpointId;
+use pulsegate::base::time::Timestamp;
 use pulsegate::base::units::Ratio;
 use pulsegate::config;
 use pulsegate::health::policy::{Policy, Timing};
-use pulsegate::health::verdict::State;
+use pulsegate::health::verdict::{State, Transition};
 use pulsegate::sim::{self, Arena, Arrangement, Plot, Weather};
 
 /// Lives of which each property is tried.
@@ -69,24 +71,30 @@ pub(crate) const fn policy(arrangement: &Arrangement) -> &Policy {
     &arrangement.cluster.health
 }
 
-/// Runs a check with seeds, and names the one that fails.
+/// Runs a check with so many seeds, or with those that are asked for, and names each one that fails.
 pub(crate) fn seeds(n: u64, check: impl Fn(u64)) {
-    let all = std::env::var("SEED").map_or_else(|_| (0..n).collect(), |seed| vec![seed.parse().expect("SEED is a number")]);
-    for seed in all {
-        let named = Named(seed);
-        check(seed);
-        drop(named);
+    let failed: Vec<u64> = chosen(n).filter(|seed| !holds(*seed, &check)).collect();
+    assert!(failed.is_empty(), "failed with SEED={}", failed.iter().map(u64::to_string).collect::<Vec<_>>().join(", SEED="));
+}
+
+/// The first `n` seeds, or those that `SEED=a` or `SEED=a..b` asks for.
+pub(crate) fn chosen(n: u64) -> std::ops::Range<u64> {
+    let number = |text: &str| text.parse::<u64>().expect("SEED is a number, or two with .. between them");
+    match std::env::var("SEED") {
+        Err(_) => 0..n,
+        Ok(asked) => match asked.split_once("..") {
+            Some((from, to)) => number(from)..number(to),
+            None => number(&asked)..number(&asked) + 1,
+        },
     }
 }
 
-struct Named(u64);
-
-impl Drop for Named {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("failed with SEED={}", self.0);
-        }
+fn holds(seed: u64, check: &impl Fn(u64)) -> bool {
+    let held = panic::catch_unwind(AssertUnwindSafe(|| check(seed))).is_ok();
+    if !held {
+        eprintln!("failed with SEED={seed}");
     }
+    held
 }
 
 /// An arena that has run well for some seconds, to a random phase.
@@ -95,6 +103,17 @@ pub(crate) fn warm(arrangement: Arrangement, seed: u64) -> Arena {
     arena.run(Duration::from_secs(3) + ms(fastrand::Rng::with_seed(seed).u64(0..500)));
     assert!(arena.record.recalled == 0 && arena.record.requests.iter().all(|done| done.well));
     arena
+}
+
+/// Changes of state from a moment on, a line for each.
+pub(crate) fn told(arena: &Arena, from: Timestamp) -> String {
+    let later = arena.record.transitions.iter().filter(|one| one.at >= from);
+    let line = |one: &Transition| {
+        let (id, after) = (one.endpoint.0, one.at.since(from));
+        let why = one.reasons.first().map(|reason| format!("{}: {}", reason.code, reason.detail)).unwrap_or_default();
+        format!("\n  {id} after {after:?}: {:?} to {:?}, {why}", one.from, one.to)
+    };
+    later.map(line).collect()
 }
 
 pub(crate) fn state(arena: &Arena, endpoint: u32) -> State {
