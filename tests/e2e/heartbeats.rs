@@ -21,7 +21,7 @@ fn stalls() -> u32 {
 }
 
 /// A cluster `app` of these endpoints that push to `port`, with the tokens of a file.
-fn pushed(port: &Port, endpoints: &str, tokens: &str) -> String {
+pub(crate) fn pushed(port: &Port, endpoints: &str, tokens: &str) -> String {
     one_listener(&format!(
         "heartbeats: {{ address: {} }}
 clusters:
@@ -46,7 +46,7 @@ fn post(client: &mut Client, token: &str, beat: &Value) -> std::io::Result<(u16,
 }
 
 /// A sender of our own, whose clock can be set.
-struct Sender {
+pub(crate) struct Sender {
     stop: Arc<AtomicBool>,
     /// Added to its clock, in milliseconds.
     clock: Arc<AtomicI64>,
@@ -56,6 +56,11 @@ struct Sender {
 
 impl Sender {
     fn start(to: SocketAddr, endpoint: &str) -> Self {
+        Self::of("app", to, endpoint)
+    }
+
+    /// For an endpoint of this cluster.
+    pub(crate) fn of(cluster: &'static str, to: SocketAddr, endpoint: &str) -> Self {
         let (stop, clock, acks) = (Arc::<AtomicBool>::default(), Arc::<AtomicI64>::default(), Arc::<AtomicU64>::default());
         let theirs = (Arc::clone(&stop), Arc::clone(&clock), Arc::clone(&acks), endpoint.to_owned());
         let thread = std::thread::spawn(move || {
@@ -66,7 +71,7 @@ impl Sender {
                     return;
                 }
                 let now = clock::wall().unix_millis().saturating_add_signed(set.load(Relaxed));
-                let beat = json!({ "cluster": "app", "endpoint": endpoint, "boot_id": "b", "seq": seq, "sent_at_ms": now });
+                let beat = json!({ "cluster": cluster, "endpoint": endpoint, "boot_id": "b", "seq": seq, "sent_at_ms": now });
                 let acked = client.take().or_else(|| Client::connect(to).ok()).and_then(|mut open| {
                     let (status, _) = post(&mut open, "t0", &beat).ok()?;
                     client = Some(open);
@@ -98,7 +103,7 @@ impl Drop for Sender {
 }
 
 /// A folder with a file of tokens: `t0` for all, `t1` for one endpoint.
-fn tokens(one: &str) -> (Folder, String) {
+pub(crate) fn tokens(one: &str) -> (Folder, String) {
     let folder = Folder::new();
     folder.write("beat.tokens", &format!("# all, and one\nt0\nt1 {one}\n"));
     folder.write("beat.token", "t0\n");
@@ -356,7 +361,7 @@ fn what_is_said_is_judged_and_what_may_not_be_said_changes_nothing() {
 }
 
 /// Answers every request with the same bytes but for the nonce, which it treats as it is told.
-fn answering(echo: &'static str) -> SocketAddr {
+pub(crate) fn answering(echo: &'static str) -> SocketAddr {
     let socket = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = socket.local_addr().unwrap();
     drop(std::thread::spawn(move || socket.incoming().flatten().for_each(|stream| answer_all(stream, echo))));
@@ -409,35 +414,4 @@ fn an_answer_without_the_probes_nonce_is_none() {
     until(PATIENCE, "first verdicts", || (states("maybe") == ["healthy", "healthy"]).then_some(()));
     until(PATIENCE, "first verdicts", || (states("never") == ["healthy", "healthy", "healthy"]).then_some(()));
     assert_eq!(get(proxy.admin(), "/readyz").unwrap().status, 200);
-}
-
-#[test]
-fn the_sender_ends_when_too_few_acknowledge_and_says_goodbye_when_told_to() {
-    let service = Service::start(Kind::Python);
-    let name = service.name();
-    let (port, nobody, (folder, file)) = (Port::free(), Port::free(), tokens(&name));
-    let proxy = Proxy::start(&pushed(&port, &name, &file));
-    let [here, nowhere] = [&port, &nobody].map(|port| format!("http://{}", port.address()));
-    let beat = |require: &str, log: &str| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_pulsegate"));
-        command.args(["beat", "--to", &here, "--to", &nowhere, "--require", require, "--cluster", "app", "--endpoint", &name]);
-        command.args(["--token-file", &file, "--report-command", "echo '{\"queue\": 7}'"]);
-        Process::start(command, &folder.path().join(log))
-    };
-
-    let mut majority = beat("majority", "majority.log");
-    let (status, took) = majority.exit(PATIENCE);
-    assert_eq!(status.code(), Some(1), "{}", majority.said());
-    eprintln!("cut off after {took:?}");
-    assert!(majority.said().contains("1 of 2 proxies have acknowledged"), "{}", majority.said());
-
-    let any = beat("any", "any.log");
-    let restarted = [("endpoint", name.as_str()), ("result", "restarted")];
-    until(PATIENCE, "the second one sends", || (proxy.page().sum("heartbeats_total", &restarted) == 1).then_some(()));
-    let (endpoint, _) = proxy.wait_for_state(PATIENCE, &name, "healthy");
-    assert_eq!(endpoint["heartbeat"]["state"], "ready");
-    until(PATIENCE, "its report is read", || (proxy.endpoint(&name)["report"]["queue"] == 7.0).then_some(()));
-    any.signal("TERM");
-    let (endpoint, _) = proxy.wait_for_state(PATIENCE, &name, "draining");
-    assert!(endpoint["reasons"][0]["detail"].as_str().unwrap().contains("bye"), "{endpoint:#}");
 }

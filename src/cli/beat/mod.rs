@@ -141,6 +141,7 @@ impl Beats<'_> {
         if let Some(reporter) = reporter {
             reporter.first().await;
         }
+        self.tally.begin(clock::now());
         let mut next = clock::now();
         loop {
             let (state, report) = reporter.map_or(("ready", None), Reporter::said);

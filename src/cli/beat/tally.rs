@@ -21,6 +21,11 @@ impl Tally {
         Self { newest: vec![now; proxies], needed, first: ttl, ttls: vec![None; proxies] }
     }
 
+    /// The first beat goes out now: nobody can have acknowledged one before.
+    pub(super) fn begin(&mut self, now: Timestamp) {
+        self.newest.fill(now);
+    }
+
     /// A proxy has acknowledged the beat that was sent at `sent`.
     pub(super) fn acknowledged(&mut self, proxy: usize, sent: Timestamp, ttl: Duration) {
         self.newest[proxy] = sent;
@@ -78,6 +83,13 @@ mod tests {
         assert!(tally.is_cut_off(at(1399)), "the shortest ttl counts");
         tally.acknowledged(2, at(1302), ttl);
         assert!(!tally.is_cut_off(at(1399)), "and no longer than it is told");
+    }
+
+    #[test]
+    fn nobody_is_missed_before_the_first_beat() {
+        let mut tally = Tally::new(2, 2, Duration::from_secs(1), at(0));
+        tally.begin(at(5000));
+        assert!(!tally.is_cut_off(at(5999)) && tally.is_cut_off(at(6000)));
     }
 
     #[test]
