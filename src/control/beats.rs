@@ -154,7 +154,8 @@ pub(super) fn count(pushed: &Pushed, announcer: &Announcer) -> BeatResult {
     let tallies = &announcer.shared.tallies;
     tallies.heartbeats().count(&endpoint.cluster, endpoint.address.as_str(), heartbeat.last.as_str());
     let counts = matches!(heartbeat.last, BeatResult::Ok | BeatResult::Restarted | BeatResult::ClockStep);
-    if counts && pushed.beat.sent_at_ms.is_some() {
+    // Without a clock of its own there is none that could be late.
+    if counts && pushed.beat.sent_at_ms.is_some() && heartbeat.clock_offset_ms.is_some() {
         tallies.delayed(&endpoint.cluster, heartbeat.delay);
     }
     heartbeat.last

@@ -139,6 +139,9 @@ impl Heartbeat {
             }
             Some(Place::Reordered) => {
                 self.last = BeatResult::Reordered;
+                if let Some(arrivals) = &mut self.arrivals {
+                    arrivals.overtaken();
+                }
                 return told;
             }
             Some(Place::Restarted) => {
@@ -175,17 +178,28 @@ impl Heartbeat {
             arrivals.learn(at.since(before), missed);
         }
         let Some(stamp) = beat.sent_at_ms else { return };
-        let was_late = self.lateness.late_since();
+        let (was_late, was_clock) = (self.lateness.late_since(), self.lateness.is_clock());
         let spacing = period.saturating_mul(missed.saturating_add(1));
         let Some(shown) = self.lateness.take(at, stamp, spacing) else { return };
         if let Some(step) = shown.step_ms {
             self.last = BeatResult::ClockStep;
             told.push(format!("its clock was set by {step} ms; no verdict follows from that"));
         }
+        match (was_clock, self.lateness.is_clock()) {
+            (true, false) => told.push(
+                "its stamps do not go with time, as if they were no milliseconds or stood still; they are left out".to_owned(),
+            ),
+            (false, true) => told.push("its stamps go with time again".to_owned()),
+            _ => {}
+        }
         match (was_late, self.lateness.late_since()) {
             (None, Some(_)) => told.push(format!("its beats come {} late", span(shown.delay))),
             (Some(_), None) => told.push("its beats come in time again".to_owned()),
             _ => {}
+        }
+        if !self.lateness.is_clock() {
+            self.offset_ms = None;
+            return;
         }
         self.offset_ms = beat.received_at_ms.and_then(|ours| i64::try_from(i128::from(ours) - i128::from(stamp)).ok());
     }
@@ -231,12 +245,11 @@ impl Heartbeat {
             && self.look.is_some_and(|look| now >= look)
             && let (Detector::Accrual { phi }, Some(suspicion)) = (policy.detector, self.suspicion())
         {
-            let told_phi = suspicion.phi(now);
-            if told_phi >= phi {
-                told.push(format!("phi {told_phi:.1} of {phi}"));
+            if suspicion.is_proved(phi, now) {
+                told.push(format!("phi {:.1} of {phi}", suspicion.phi(now)));
                 self.enter(Standing::Suspected, now);
             } else {
-                self.look = suspicion.reaches(phi, self.from + policy.ttl).map(|at| at.max(now + Duration::from_millis(1)));
+                self.look = suspicion.proved(phi, self.from + policy.ttl).map(|at| at.max(now + Duration::from_millis(1)));
             }
         }
         told

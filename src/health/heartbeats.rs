@@ -289,7 +289,7 @@ fn suspicion_comes_before_the_ttl_and_ends_with_the_next_beat() {
     }
     assert_eq!(bench.state(0), State::Healthy);
     let last = seq * PERIOD + 1;
-    let suspected = last + 5 * PERIOD;
+    let suspected = last + 6 * PERIOD;
     bench.tick(suspected);
     assert_eq!((bench.state(0), bench.code(0).as_str()), (State::Suspect, "heartbeat_late"));
     let view = bench.cluster.view(EndpointId(0)).unwrap();
@@ -318,14 +318,18 @@ fn suspicions(beats: u64, loss: f64, phi: f64, seed: u64) -> usize {
 
 #[test]
 fn five_percent_loss_makes_at_most_one_false_suspicion_in_a_hundred_thousand_beats() {
-    assert!(suspicions(100_000, 0.05, 5.0, 1) <= 1);
+    // The last two are those of twenty in which phi itself reached 5 twice.
+    for seed in [1, 4, 11] {
+        assert!(suspicions(100_000, 0.05, 5.0, seed) <= 1, "seed {seed}");
+    }
 }
 
 #[test]
-fn a_threshold_means_about_that_many_false_suspicions() {
-    // Four lost in a row are as improbable as 10^-4 asks for at a loss of 10 %: about ten in a hundred thousand.
-    let falsely = suspicions(100_000, 0.1, 4.0, 2);
-    assert!((2..=20).contains(&falsely), "{falsely}");
+fn a_threshold_means_no_more_false_suspicions_than_it_says() {
+    // Three lost in a row are as improbable as 10^-3 asks for at a loss of 10 %, four of them ten times as much: about ten in a hundred
+    // thousand, of the hundred that there might be.
+    let falsely = suspicions(100_000, 0.1, 3.0, 2);
+    assert!((2..=100).contains(&falsely), "{falsely}");
 }
 
 /// A day of beats of a sender whose clock is given by the number of the beat, in milliseconds off.

@@ -6,7 +6,8 @@
 //!
 //! No clock of a sender moves a verdict. One that is set, by an hour or by a second, shows as two stamps that are not as far apart
 //! as their period while the messages are: the least difference moves with it. One that drifts moves by less in a minute than the
-//! least lateness that counts.
+//! least lateness that counts. Stamps that are no clock at all (seconds for milliseconds, one that stands still) are set at every
+//! message, as it were: they are found out after a few, and left out.
 
 use std::time::Duration;
 
@@ -33,6 +34,8 @@ const GRAINS: [u64; 4] = [1000, 100, 10, 1];
 const DRIFT: i64 = 1000;
 /// So many late messages in a row are a state, and so many that are not end it.
 const ROW: u32 = 5;
+/// So many stamps in a row that do not go with time are those of no clock, and so many that do are those of one.
+const CLOCKLESS: u32 = 5;
 /// What a stamp may be at most, so that arithmetic never ends: the year 10889.
 const MAX_STAMP_MS: u64 = 1 << 48;
 
@@ -54,12 +57,20 @@ pub(super) struct Lateness {
     grain: u64,
     /// Parts in a million by which the sender's clock runs slow against ours.
     drift: Option<i64>,
+    /// Whether the stamps are those of no clock, and how many in a row have spoken against what is believed of that.
+    #[serde(default)]
+    clockless: bool,
+    #[serde(default)]
+    against: u32,
 }
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct Last {
     at: Timestamp,
     stamp: i64,
+    /// When this stamp came first.
+    #[serde(default)]
+    new_at: Timestamp,
 }
 
 /// What one message showed.
@@ -84,6 +95,8 @@ impl Usual for Lateness {
         late_since: None,
         grain: 0,
         drift: None,
+        clockless: false,
+        against: 0,
     };
 }
 
@@ -97,12 +110,18 @@ impl Lateness {
         let stamp = i64::try_from(stamp_ms).ok()? * 1000;
         let difference = micros(at) - stamp;
         self.grain = GRAINS.into_iter().find(|grain| stamp_ms.is_multiple_of(*grain) && *grain <= self.grain.max(1)).unwrap_or(1);
-        let Some(last) = self.last.replace(Last { at, stamp }) else {
+        let new_at = self.last.filter(|last| last.stamp == stamp).map_or(at, |last| last.new_at);
+        let Some(last) = self.last.replace(Last { at, stamp, new_at }) else {
             let grain = GRAINS.into_iter().find(|grain| stamp_ms.is_multiple_of(*grain)).unwrap_or(1);
-            *self = Self { last: self.last, began: at, least: difference, grain, ..Self::default() };
+            self.begin(at, difference, grain);
             return Some(Shown { delay: Duration::ZERO, step_ms: None });
         };
         let step = step(last, at, stamp, spacing, self.rounding());
+        let stands = micros(at) - micros(new_at) > self.rounding() + STEP;
+        if self.turn(step.is_some() || stands) || self.clockless {
+            self.begin(at, difference, self.grain);
+            return Some(Shown { delay: Duration::ZERO, step_ms: None });
+        }
         if let Some(step) = step {
             self.least -= step;
             self.before = self.before.map(|before| before - step);
@@ -115,6 +134,27 @@ impl Lateness {
         self.judge(at, spacing);
         let delay = Duration::from_micros(self.delay.unsigned_abs());
         Some(Shown { delay, step_ms: step.map(|step| step / 1000) })
+    }
+
+    /// Begins with this message, whatever was known of those before but for whether there is a clock.
+    fn begin(&mut self, at: Timestamp, difference: i64, grain: u64) {
+        let Self { last, clockless, against, .. } = *self;
+        *self = Self { last, began: at, least: difference, grain, clockless, against, ..Self::default() };
+    }
+
+    /// Notes whether a stamp has gone astray. Returns whether it is believed otherwise now than before that there is a clock.
+    fn turn(&mut self, astray: bool) -> bool {
+        self.against = if astray == self.clockless { 0 } else { self.against + 1 };
+        let turns = self.against >= CLOCKLESS;
+        if turns {
+            (self.clockless, self.against) = (astray, 0);
+        }
+        turns
+    }
+
+    /// Whether the stamps are those of a clock.
+    pub(super) const fn is_clock(&self) -> bool {
+        !self.clockless
     }
 
     /// Forgets all: another sender has the place.
@@ -275,6 +315,41 @@ mod tests {
             let sent = NOON + n * 530;
             let shown = lateness.take(Timestamp::from_millis(n * 530 + n % 5), sent / 1000 * 1000, PERIOD).unwrap();
             assert!(shown.step_ms.is_none() && lateness.late_since().is_none(), "{n}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_clock_is_found_out_and_makes_nobody_late() {
+        // What the stamp is at so many milliseconds of ours, and how far apart messages are.
+        type Clock = fn(u64) -> u64;
+        let clocks: [(&str, Clock, bool); 7] = [
+            ("seconds", |now| (NOON + now) / 1000, false),
+            ("microseconds", |now| (NOON / 1000 + now) * 1000, false),
+            ("stands still", |_| NOON, false),
+            ("stands at zero", |_| 0, false),
+            ("minutes", |now| (NOON + now) / 60_000 * 60_000, false),
+            ("whole seconds", |now| (NOON + now) / 1000 * 1000, true),
+            ("set now and then", |now| NOON + now + now / 2500 * 3_600_000, true),
+        ];
+        for (name, clock, is_clock) in clocks {
+            for apart in [100, 500, 2000] {
+                let mut lateness = Lateness::default();
+                let mut steps = 0;
+                for n in 0..600 {
+                    let now = 3_600_000 + n * apart;
+                    let stamp = clock(now);
+                    let shown = lateness.take(Timestamp::from_millis(now + n % 3), stamp, Duration::from_millis(apart)).unwrap();
+                    steps += u32::from(shown.step_ms.is_some());
+                    assert!(lateness.late_since().is_none(), "{name} {apart}: {n}");
+                }
+                assert_eq!(lateness.is_clock(), is_clock, "{name} {apart}");
+                assert!(is_clock || steps < CLOCKLESS * 3, "{name} {apart}: {steps} steps");
+                for n in 0..u64::from(CLOCKLESS) + 1 {
+                    let now = 90_000_000 + n * apart;
+                    lateness.take(Timestamp::from_millis(now), NOON + now, Duration::from_millis(apart));
+                }
+                assert!(lateness.is_clock(), "{name} {apart}: it was put right");
+            }
         }
     }
 

@@ -10,8 +10,9 @@
 //! ```
 //!
 //! where `h` is the period, `m` and `s` mean and deviation of the time between two beats that follow each other. So each missed
-//! beat adds `-log10 b`: two decades on a network that loses 1 %, a third of one where losses come in bursts of two. A
-//! threshold of phi means about `10^-phi` false suspicions a beat.
+//! beat adds `-log10 b`: two decades on a network that loses 1 %, a third of one where losses come in bursts of two. Phi reaches a
+//! threshold falsely about `10^-phi` times a beat. What that rests on is learnt, from few losses where there are few; so one
+//! more beat gets its chance before anybody is suspected, and then mistakes are rarer than the threshold says, never more frequent.
 
 use std::time::Duration;
 
@@ -50,13 +51,16 @@ pub(super) struct Arrivals {
     /// Of those that followed a lost one.
     burst_came: f64,
     burst_lost: f64,
+    /// Of those that did not come in their turn, those that came later.
+    #[serde(default)]
+    belated: f64,
 }
 
 impl Arrivals {
     pub(super) fn new(period: Duration) -> Self {
         let period = period.as_secs_f64();
         let variance = (period * FIRST_DEVIATION).powi(2);
-        Self { period, mean: period, variance, gaps: 1.0, came: 0.0, lost: 0.0, burst_came: 0.0, burst_lost: 0.0 }
+        Self { period, mean: period, variance, gaps: 1.0, came: 0.0, lost: 0.0, burst_came: 0.0, burst_lost: 0.0, belated: 0.0 }
     }
 
     /// Whether it was learnt from beats of about this period.
@@ -67,7 +71,7 @@ impl Arrivals {
     /// Takes in a beat that came `gap` after the one before, with `missed` numbers between them.
     pub(super) fn learn(&mut self, gap: Duration, missed: u32) {
         let keep = 1.0 - 1.0 / LOSS_MEMORY;
-        for count in [&mut self.came, &mut self.lost, &mut self.burst_came, &mut self.burst_lost] {
+        for count in [&mut self.came, &mut self.lost, &mut self.burst_came, &mut self.burst_lost, &mut self.belated] {
             *count *= keep;
         }
         if missed > 0 {
@@ -83,10 +87,15 @@ impl Arrivals {
         self.variance += (apart * apart - self.variance) / self.gaps;
     }
 
+    /// A beat came that later ones had overtaken. It was missing when it was due all the same, and phi goes by that.
+    pub(super) fn overtaken(&mut self) {
+        self.belated = (self.belated + 1.0).min(self.lost + self.burst_lost);
+    }
+
     /// The share of beats that were lost, of those within memory.
     pub(super) fn loss(&self) -> f64 {
-        let (lost, came) = (self.lost + self.burst_lost, self.came + self.burst_came);
-        if lost > 0.0 { lost / (lost + came) } else { 0.0 }
+        let (missing, came) = (self.lost + self.burst_lost, self.came + self.burst_came);
+        if missing > 0.0 { (missing - self.belated).max(0.0) / (missing + came) } else { 0.0 }
     }
 
     /// The suspicion as it grows from a beat that came at `last`.
@@ -128,8 +137,19 @@ impl Suspicion {
         self.last + Duration::from_secs_f64((self.mean + 2.0 * self.deviation).clamp(0.0, 1e9))
     }
 
+    /// Whether phi had reached `threshold` a period ago, so that one more beat is missing since.
+    pub(super) fn is_proved(&self, threshold: f64, now: Timestamp) -> bool {
+        self.after(now.since(self.last).as_secs_f64() - self.period) >= threshold
+    }
+
+    /// When it is; `None` if not before `end`.
+    pub(super) fn proved(&self, threshold: f64, end: Timestamp) -> Option<Timestamp> {
+        let at = self.reaches(threshold, end)? + Duration::from_secs_f64(self.period);
+        (at < end).then_some(at)
+    }
+
     /// When phi reaches `threshold`; `None` if not before `end`.
-    pub(super) fn reaches(&self, threshold: f64, end: Timestamp) -> Option<Timestamp> {
+    fn reaches(&self, threshold: f64, end: Timestamp) -> Option<Timestamp> {
         let (mut low, mut high) = (0.0, end.since(self.last).as_secs_f64());
         if self.after(high) < threshold {
             return None;
@@ -155,7 +175,8 @@ impl Suspicion {
                 break;
             }
         }
-        (-(later + rest).log10()).clamp(0.0, MAX_PHI)
+        // There is one zero.
+        (-(later + rest).log10()).clamp(0.0, MAX_PHI) + 0.0
     }
 }
 
@@ -243,6 +264,32 @@ mod tests {
             assert!(suspicion.phi(suspicion.quiet_until()) < 2.0);
             assert!(suspicion.phi(Timestamp::ZERO) < 1e-3);
         }
+    }
+
+    #[test]
+    fn one_more_beat_gets_its_chance() {
+        let suspicion = stream(20_000, 0.05, 0.05, 1).since(Timestamp::ZERO);
+        let end = Timestamp::ZERO + PERIOD * 100;
+        let (reached, proved) = (suspicion.reaches(5.0, end).unwrap(), suspicion.proved(5.0, end).unwrap());
+        assert_eq!(proved, reached + PERIOD);
+        assert!(suspicion.is_proved(5.0, proved) && !suspicion.is_proved(5.0, proved - Duration::from_millis(2)));
+        assert_eq!(suspicion.proved(5.0, proved), None, "the end comes first");
+        assert!(!suspicion.is_proved(5.0, Timestamp::ZERO));
+    }
+
+    #[test]
+    fn what_was_overtaken_was_not_lost() {
+        let mut arrivals = Arrivals::new(PERIOD);
+        for missed in [0, 0, 2, 0] {
+            arrivals.learn(PERIOD * (missed + 1), missed);
+        }
+        assert!((arrivals.loss() - 2.0 / 6.0).abs() < 1e-3, "{}", arrivals.loss());
+        arrivals.overtaken();
+        assert!((arrivals.loss() - 1.0 / 6.0).abs() < 1e-3, "{}", arrivals.loss());
+        for _ in 0..10 {
+            arrivals.overtaken();
+        }
+        assert!(arrivals.loss().abs() < 1e-9, "{}", arrivals.loss());
     }
 
     proptest! {

@@ -1,5 +1,6 @@
 //! From a request to its answer: who speaks, for whom, what is said, and what control makes of it.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -259,10 +260,15 @@ fn authorise<'a>(gate: &'a Gate, token: Option<&[u8]>, message: &Message<'_>) ->
 }
 
 /// One spelling for each address: two would be two endpoints. It is one on the network: whoever has a token must not have us
-/// connect to the sockets of this machine.
+/// connect to the sockets of this machine. And it is one of somebody: a program that says where it listens may say everywhere.
 fn canonical(text: &str) -> Result<EndpointAddress, String> {
     let said = |error: crate::base::address::AddressError| error.to_string();
     let address = EndpointAddress::parse_network(text).map_err(said)?;
+    if let Some(ip) = address.socket().map(|socket| socket.ip().to_canonical())
+        && (ip.is_unspecified() || ip.is_multicast() || ip == IpAddr::V4(Ipv4Addr::BROADCAST))
+    {
+        return Err(format!("endpoint is where its traffic goes, and nobody can be reached at {ip}"));
+    }
     EndpointAddress::parse_network(&match address.socket() {
         Some(socket) => socket.to_string(),
         None => format!("{}:{}", address.host(), address.port()),
