@@ -267,6 +267,7 @@ impl Endpoint {
         if let (ProbeResult::Fail(Failure::Refused), Some(outliers)) = (&run.result, self.outliers.unusual()) {
             outliers.refused();
         }
+        self.lose_probes(run, context);
         match (&run.result, &policy.outlier) {
             (ProbeResult::Fail(Failure::Refused), _) if self.probes.well() == Some(false) => {
                 // Once it is known to be gone, whatever speaks for it from elsewhere says so anew.

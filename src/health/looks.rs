@@ -187,6 +187,38 @@ fn who_waits_at_a_slow_one_is_called_back_and_nobody_else() {
     assert_eq!(bench.changes.overdue, []);
 }
 
+/// One that is much slower than the others, or not, and then loses so many probes.
+fn lossy(millis: u64, probes: u32) -> Bench {
+    let mut bench = served(watched(), [5; 3]);
+    for now in [1500, 2000] {
+        bench.look(now, &[answers(0, 90, millis, now), answers(1, 90, 5, now), answers(2, 90, 5, now)]);
+    }
+    for _ in 0..probes {
+        bench.now += 500;
+        bench.ran(0, bench.now - 200, late());
+    }
+    bench
+}
+
+#[test]
+fn who_is_slow_and_loses_probes_is_out_until_none_is_lost_for_a_while() {
+    assert_eq!(lossy(5, 2).state(0), State::Healthy);
+    assert_eq!(lossy(5, 3).state(0), State::Unhealthy);
+    assert_eq!((lossy(150, 1).state(0), lossy(150, 1).codes(0)), (State::Degraded, vec!["outlier_latency".to_owned()]));
+    let mut bench = lossy(150, 2);
+    assert_eq!((bench.state(0), bench.codes(0)[0].as_str()), (State::Ejected, "outlier_errors"));
+    bench.ran(0, bench.now - 200, late());
+    assert_eq!(bench.state(0), State::Ejected, "one more says nothing new");
+    let lost = bench.now;
+    for _ in 0..3 {
+        bench.pass(0);
+    }
+    bench.tick(lost + 9900);
+    assert_eq!(bench.state(0), State::Ejected, "some pass in a row by chance");
+    bench.tick(lost + 10_100);
+    assert_eq!(bench.state(0), State::Degraded, "on trial");
+}
+
 #[test]
 fn failures_of_half_of_them_are_believed_when_they_have_lasted() {
     let failing = |id, now| Glance { errors: 60, requests: 100, ..answers(id, 0, 5, now) };

@@ -11,6 +11,10 @@
 //! together do not return together. Then a trial: a trickle of requests. As many as `min_requests` without more failures than the
 //! siblings have bring it back, and so does a whole `window` without a failure; one too many ejects it again. One that refuses
 //! connections while it is out has ended; who passes `rise` probes there afterwards is somebody else, and begins anew.
+//!
+//! A path that loses many packets fails probes in a row now and then, and passes some in a row as often. Who is known to be much slower
+//! than the siblings and loses all probes but the one that would make it unhealthy is ejected by these rules instead, and stays out for
+//! as long as probes are lost; by its probes alone it would come and go.
 
 use std::time::Duration;
 
@@ -19,10 +23,13 @@ use serde::{Deserialize, Serialize};
 use crate::base::ids::EndpointId;
 use crate::base::time::Timestamp;
 use crate::base::units::format_duration;
+use crate::health::endpoint::{Context, Endpoint};
 use crate::health::glance::Glance;
+use crate::health::history::{Entry, Kind};
 use crate::health::policy::Outlier;
 use crate::health::recent::Counts;
 use crate::health::seldom::Usual;
+use crate::health::signal::{Failure, ProbeResult, ProbeRun};
 use crate::health::verdict::{Code, Reason, State};
 
 /// How sure the bounds of a share are.
@@ -210,6 +217,14 @@ impl Outliers {
         }
     }
 
+    /// Its probes are lost one after the other, as its requests are: it is out before the last one decides.
+    pub(super) fn lose(&mut self, id: EndpointId, policy: &Outlier, now: Timestamp) -> Judged {
+        if self.is_out() {
+            return Judged::Nothing;
+        }
+        self.eject(id, "its probes are lost, and it is much slower than the others".to_owned(), policy, now)
+    }
+
     /// A probe was lost at `at`: a trial would only show the same. It waits until none has been for twice as long as a first
     /// ejection lasts, for on a bad path some pass in a row by chance, but not beyond the longest one.
     pub(super) fn postpone(&mut self, at: Timestamp, policy: &Outlier) {
@@ -275,6 +290,23 @@ impl Outliers {
                 Some((State::Degraded, reason(since, None, detail)))
             }
         }
+    }
+}
+
+impl Endpoint {
+    /// Ejects one that is much slower than its siblings and nearly unhealthy for lost probes: both come from its path.
+    pub(super) fn lose_probes(&mut self, run: &ProbeRun, context: Context<'_>) {
+        let Some(outlier) = &context.policy.outlier else { return };
+        let lost = matches!(run.result, ProbeResult::Fail(Failure::Timeout(_))) && self.probes.is_nearly_lost(context.policy);
+        if !lost || self.latency.since().is_none() || self.silence.is_suspect() {
+            return;
+        }
+        let told = match self.outliers.lose(self.member.id, outlier, context.now) {
+            Judged::Ejected(why) => Entry::new(context.now, Kind::Outlier, format!("eject: {why}")),
+            Judged::WouldBe(why) => Entry::new(context.now, Kind::WouldBe, format!("eject: {why}")),
+            Judged::Nothing | Judged::Back => return,
+        };
+        self.history.push_once(told);
     }
 }
 

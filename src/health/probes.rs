@@ -26,6 +26,9 @@ use crate::health::seldom::Seldom;
 use crate::health::signal::{Failure, ProbeResult, ProbeRun};
 use crate::health::verdict::{Code, ProbeView, Reason, Stamped};
 
+/// So many runs that are lost in a row are no accident.
+const SOME: u32 = 2;
+
 /// The probes of one endpoint.
 #[derive(Debug, Clone)]
 pub(super) struct Probes {
@@ -178,6 +181,17 @@ impl Probes {
     pub(super) fn only_late(&self) -> bool {
         let mut failing = self.each.iter().filter(|probe| probe.passing == Some(false)).peekable();
         failing.peek().is_some() && failing.all(|probe| matches!(probe.failure, Some(Failure::Timeout(_) | Failure::Error(_))))
+    }
+
+    /// Whether one more run that is lost as the last ones were makes it unhealthy, and there were some.
+    pub(super) fn is_nearly_lost(&self, policy: &Policy) -> bool {
+        let fall = policy.thresholds.fall.get();
+        let nearly = |probe: &Probe| {
+            let lost = probe.passing == Some(true) && matches!(probe.failure, Some(Failure::Timeout(_)));
+            lost && probe.fails >= SOME.max(fall - 1)
+        };
+        let ways = self.each.len() + usize::from(self.beats.is_some());
+        policy.require.of(ways) == ways && self.each.iter().any(nearly)
     }
 
     /// The failures in a row of the probe that has the most.

@@ -102,7 +102,7 @@ fn an_endpoint_of_which_a_tenth_is_slow_is_found() {
 #[test]
 fn lost_packets_eject_nobody() {
     seeds(5, |seed| {
-        let mut arena = warm(Arrangement { pauses: false, ..arrangement() }, seed);
+        let mut arena = warm(arrangement(), seed);
         let from = arena.now();
         (0..3).for_each(|endpoint| arena.turn(endpoint, Mood::Lossy(0.05)));
         arena.run(Duration::from_secs(50));
@@ -115,7 +115,7 @@ fn lost_packets_eject_nobody() {
 #[test]
 fn an_endpoint_on_a_lossy_path_gets_little_and_does_not_flap() {
     seeds(5, |seed| {
-        let mut arena = warm(Arrangement { pauses: false, ..arrangement() }, seed);
+        let mut arena = warm(arrangement(), seed);
         let begun = arena.now();
         arena.turn(1, Mood::Lossy(0.2));
         arena.run(Duration::from_secs(2));
@@ -130,7 +130,7 @@ fn an_endpoint_on_a_lossy_path_gets_little_and_does_not_flap() {
 #[test]
 fn slow_answers_of_well_endpoints_are_never_sent_twice() {
     seeds(5, |seed| {
-        let mut arena = warm(Arrangement { pauses: false, ..arrangement() }, seed);
+        let mut arena = warm(arrangement(), seed);
         let begun = arena.now();
         (0..3).for_each(|endpoint| arena.turn(endpoint, Mood::Slow(0.01, 200.0)));
         arena.run(Duration::from_secs(30));
