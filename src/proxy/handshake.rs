@@ -11,8 +11,8 @@ use std::task::Poll;
 use std::time::Duration;
 
 use rustls::{ProtocolVersion, ServerConfig};
-use tokio_rustls::{Accept, TlsAcceptor};
 use tokio_rustls::server::TlsStream;
+use tokio_rustls::{Accept, TlsAcceptor};
 
 use crate::cluster::{Listener, ListenerError};
 use crate::net::socket::Socket;
