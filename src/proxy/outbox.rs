@@ -220,6 +220,7 @@ mod tests {
             let (mut gathered, outbox, mut there) = outbox();
             let mut rng = fastrand::Rng::with_seed(7);
             let (mut sent, mut seen, mut blocked) = (Vec::new(), Vec::new(), 0);
+            let mut room = vec![0; 300_000];
             for number in 0..4000_u32 {
                 let size = if rng.u8(..) < 16 { LARGE + rng.usize(..LARGE) } else { 1 + rng.usize(..LARGE / 4) };
                 let piece = vec![number.to_le_bytes()[0]; size];
@@ -229,23 +230,20 @@ mod tests {
                     let pieces = [IoSlice::new(first), IoSlice::new(second)];
                     let put = poll_fn(|cx| Poll::Ready(Pin::new(&mut gathered).poll_write_vectored(cx, &pieces))).await;
                     assert!(outbox.left() <= MOST, "{}", outbox.left());
-                    match put {
-                        Poll::Ready(taken) => left = &left[taken.unwrap()..],
-                        Poll::Pending => {
-                            blocked += 1;
-                            let mut room = vec![0; 300_000];
-                            let length = there.try_read(&mut room).unwrap_or(0);
-                            seen.extend_from_slice(&room[..length]);
-                            tokio::task::yield_now().await;
-                        }
+                    if let Poll::Ready(taken) = put {
+                        left = &left[taken.unwrap()..];
+                        continue;
                     }
+                    blocked += 1;
+                    let length = there.try_read(&mut room).unwrap_or(0);
+                    seen.extend_from_slice(&room[..length]);
+                    tokio::task::yield_now().await;
                 }
                 sent.extend_from_slice(&piece);
             }
             assert!(blocked > 3);
             let reading = async {
                 while seen.len() < sent.len() {
-                    let mut room = vec![0; 300_000];
                     let length = there.read(&mut room).await.unwrap();
                     seen.extend_from_slice(&room[..length]);
                 }
