@@ -262,12 +262,12 @@ impl Endpoint {
             result: ProbeResult::Void("lost, but live traffic was answered meanwhile".to_owned()),
             ..run.clone()
         });
-        let run = vetoed.as_ref().unwrap_or(run);
+        let (found, run) = (&run.result, vetoed.as_ref().unwrap_or(run));
         let remarkable = self.probes.record(run, policy, at);
         if let (ProbeResult::Fail(Failure::Refused), Some(outliers)) = (&run.result, self.outliers.unusual()) {
             outliers.refused();
         }
-        self.lose_probes(run, context);
+        self.lose_probes(found, context);
         match (&run.result, &policy.outlier) {
             (ProbeResult::Fail(Failure::Refused), _) if self.probes.well() == Some(false) => {
                 // Once it is known to be gone, whatever speaks for it from elsewhere says so anew.

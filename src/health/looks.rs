@@ -97,6 +97,20 @@ fn a_silence_is_the_first_bad_result_and_the_others_are_asked_for_at_once() {
 }
 
 #[test]
+fn a_silence_is_never_the_last_bad_result_and_a_probe_must_agree() {
+    for (fall, runs) in [(1, 1), (2, 1), (5, 4)] {
+        let thresholds = Thresholds { fall: fall.try_into().unwrap(), ..policy().thresholds };
+        let mut bench = served(Policy { thresholds, ..watched() }, [5; 3]);
+        bench.look(2110, &[waits(0, 2000, 1000), answers(1, 1, 5, 2110)]);
+        assert_eq!((bench.state(0), bench.confirmations()), (State::Suspect, vec![(0, runs)]), "fall {fall}");
+        bench.tick(30_000);
+        assert_eq!(bench.state(0), State::Suspect, "no probe has said so");
+        (0..runs).for_each(|_| bench.ran(0, 29_000, late()));
+        assert_eq!(bench.state(0), State::Unhealthy);
+    }
+}
+
+#[test]
 fn who_waits_is_called_back_once_and_only_where_somebody_else_is_left() {
     let thresholds = Thresholds { fall: 9.try_into().unwrap(), ..policy().thresholds };
     let mut bench = served(Policy { thresholds, ..watched() }, [5; 3]);
@@ -111,14 +125,15 @@ fn who_waits_is_called_back_once_and_only_where_somebody_else_is_left() {
     bench.pass(0);
     assert_eq!((bench.state(0), bench.codes(0)), (State::Healthy, vec![]), "a probe that is answered ends it");
 
-    let mut alone = served(watched(), [5; 3]);
-    for _ in 0..3 {
-        alone.fail(1);
-        alone.fail(2);
+    let mut all = served(watched(), [5; 3]);
+    let silent: Vec<Glance> = (0..3).map(|id| waits(id, 2000, 1000)).collect();
+    all.look_after(2110, &silent, Local { alive: at(2110), ..Local::default() });
+    for id in [0, 1, 2, 0, 1, 2] {
+        all.ran(id, 2110, late());
     }
-    alone.look_after(2110, &[waits(0, 2000, 1000)], Local { alive: at(2110), ..Local::default() });
-    alone.ran(0, 2110, late());
-    assert_eq!((alone.state(1), alone.recalled()), (State::Unhealthy, vec![]), "there is nobody else to go to");
+    assert_eq!([0, 1, 2].map(|id| all.state(id)), [State::Suspect; 3], "it may be our own link");
+    all.ran(1, 2110, late());
+    assert_eq!((all.state(1), all.recalled()), (State::Suspect, vec![]), "there is nobody else to go to");
 }
 
 #[test]
@@ -217,6 +232,17 @@ fn who_is_slow_and_loses_probes_is_out_until_none_is_lost_for_a_while() {
     assert_eq!(bench.state(0), State::Ejected, "some pass in a row by chance");
     bench.tick(lost + 10_100);
     assert_eq!(bench.state(0), State::Degraded, "on trial");
+
+    let mut bench = lossy(150, 1);
+    let lost = bench.now;
+    bench.pass(0);
+    let failing = Glance { errors: 5, gateway_errors: 5, streak: 5, requests: 5, ..answers(0, 0, 5, lost + 1000) };
+    bench.look(lost + 1000, &[failing]);
+    assert_eq!(bench.state(0), State::Ejected, "for five failures in a row");
+    bench.tick(lost + 9900);
+    assert_eq!(bench.state(0), State::Ejected, "the probe that was lost before says the same");
+    bench.tick(lost + 10_100);
+    assert_eq!(bench.state(0), State::Degraded);
 }
 
 #[test]

@@ -29,7 +29,7 @@ use crate::health::history::{Entry, Kind};
 use crate::health::policy::Outlier;
 use crate::health::recent::Counts;
 use crate::health::seldom::Usual;
-use crate::health::signal::{Failure, ProbeResult, ProbeRun};
+use crate::health::signal::{Failure, ProbeResult};
 use crate::health::verdict::{Code, Reason, State};
 
 /// How sure the bounds of a share are.
@@ -70,6 +70,8 @@ pub(super) struct Outliers {
     why: String,
     /// Whether it has refused a connection while it was out: what answers there later is another process.
     gone: bool,
+    /// When a probe was last lost while it was slow.
+    lost: Option<Timestamp>,
 }
 
 /// What came of looking at an endpoint's results.
@@ -111,7 +113,7 @@ pub(super) struct OutliersMemory {
 
 impl Usual for Outliers {
     const USUAL: &'static Self =
-        &Self { standing: Standing::Well, consecutive: 0, times: 0, last: None, why: String::new(), gone: false };
+        &Self { standing: Standing::Well, consecutive: 0, times: 0, last: None, why: String::new(), gone: false, lost: None };
 }
 
 impl Outliers {
@@ -198,6 +200,9 @@ impl Outliers {
         self.standing = Standing::Out { since: now, until: now + span };
         self.gone = false;
         self.why.clone_from(&why);
+        if let Some(lost) = self.lost {
+            self.postpone(lost, policy);
+        }
         Judged::Ejected(why)
     }
 
@@ -232,6 +237,11 @@ impl Outliers {
             *until = (*until).max((at + policy.ejection * 2).min(*since + policy.ejection_max));
             self.last = self.last.map(|(_, span)| (*until, span));
         }
+    }
+
+    /// A probe was lost at `at`, and its answers are slow: if it is ejected soon, that is one more sign of a path that loses packets.
+    pub(super) const fn lost(&mut self, at: Timestamp) {
+        self.lost = Some(at);
     }
 
     /// Failures so far are no longer in a row with those to come.
@@ -294,11 +304,15 @@ impl Outliers {
 }
 
 impl Endpoint {
-    /// Ejects one that is much slower than its siblings and nearly unhealthy for lost probes: both come from its path.
-    pub(super) fn lose_probes(&mut self, run: &ProbeRun, context: Context<'_>) {
+    /// Ejects one that is much slower than its siblings and nearly unhealthy for lost probes: both come from its path. That a request was
+    /// answered meanwhile says nothing against that.
+    pub(super) fn lose_probes(&mut self, found: &ProbeResult, context: Context<'_>) {
         let Some(outlier) = &context.policy.outlier else { return };
-        let lost = matches!(run.result, ProbeResult::Fail(Failure::Timeout(_))) && self.probes.is_nearly_lost(context.policy);
-        if !lost || self.latency.since().is_none() || self.silence.is_suspect() {
+        if !matches!(found, ProbeResult::Fail(Failure::Timeout(_))) || self.latency.since().is_none() {
+            return;
+        }
+        self.outliers.lost(context.now);
+        if !self.probes.is_nearly_lost(context.policy) || self.silence.is_suspect() {
             return;
         }
         let told = match self.outliers.lose(self.member.id, outlier, context.now) {
@@ -328,7 +342,10 @@ fn allowed(seen: Counts, siblings: Counts, policy: &Outlier) -> u64 {
 
 /// A share of a tenth that is the endpoint's own, another one each time.
 fn moved(id: EndpointId, times: u32) -> f64 {
-    let mixed = (u64::from(id.0) << 32 | u64::from(times)).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    // The mixing of SplitMix64: without it neighbours would fall together.
+    let mut mixed = (u64::from(id.0) << 32 | u64::from(times)).wrapping_add(0x9e37_79b9_7f4a_7c15);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     f64::from(u16::try_from(mixed >> 48).unwrap_or(0)) / f64::from(u16::MAX)
 }
 
@@ -361,6 +378,9 @@ mod tests {
         check((20, 200), (0, 400), true);
         check((20, 200), (40, 400), false);
         check((4, 200), (0, 400), false);
+        // A twentieth, but of a hundred: chance may explain a sixtieth of it.
+        check((5, 100), (0, 1000), false);
+        check((50, 1000), (0, 1000), true);
         check((100, 1000), (25, 1000), false);
         check((100, 1000), (10, 1000), true);
         check((30, 300), (0, 19), false);
@@ -404,6 +424,18 @@ mod tests {
         assert_eq!(outliers.look(&glance(19, 0, 0), counts(0, 0), counts(0, 100), &Outlier::usual(), at(now)), Judged::Nothing);
         assert_eq!(outliers.look(&glance(1, 0, 0), counts(0, 0), counts(0, 100), &Outlier::usual(), at(now)), Judged::Back);
         assert_eq!((outliers.reason(&Outlier::usual()), outliers.weight().to_bits()), (None, 1.0_f64.to_bits()));
+    }
+
+    #[test]
+    fn those_that_are_ejected_together_do_not_return_together() {
+        let until = |id: u32| {
+            let mut outliers = Outliers::default();
+            let glance = Glance { endpoint: EndpointId(id), ..glance(5, 5, 5) };
+            drop(outliers.look(&glance, counts(0, 0), counts(0, 0), &Outlier::usual(), at(0)));
+            outliers.next_change(&Outlier::usual()).unwrap().as_nanos() / 10_000_000
+        };
+        let all: std::collections::BTreeSet<u64> = (0..20).map(until).collect();
+        assert!(all.len() > 12, "{} moments for twenty: {all:?}", all.len());
     }
 
     #[test]

@@ -35,6 +35,8 @@ const START: Timestamp = Timestamp::from_millis(3_600_000);
 const LOOK: Duration = Duration::from_millis(20);
 /// From one moment at which a machine may stand still to the next.
 const GUST: Duration = Duration::from_millis(100);
+/// What it takes to read the heartbeats that came during a stall.
+const READING: Duration = Duration::from_millis(20);
 /// What a refused connect takes.
 pub(super) const REFUSED: Duration = Duration::from_micros(300);
 /// The address that tells our own link from an endpoint.
@@ -236,8 +238,7 @@ impl Arena {
         let after = late.split_off(&(self.stalled.1, 0));
         self.events = after;
         for ((at, order), event) in late {
-            let at = if event.is_elsewhere() { at } else { self.stalled.1 };
-            self.events.insert((at, order), event);
+            self.events.insert((self.noticed(at, &event), order), event);
         }
     }
 
@@ -420,9 +421,16 @@ impl Arena {
     }
 
     pub(super) fn plan(&mut self, at: Timestamp, event: Event) {
-        let at = if event.is_elsewhere() || at < self.stalled.0 { at } else { at.max(self.stalled.1) };
-        self.events.insert((at, self.planned), event);
+        self.events.insert((self.noticed(at, &event), self.planned), event);
         self.planned += 1;
+    }
+
+    /// When we notice what happens at `at`: after a stall what happened during it, heartbeats as soon as they have been read.
+    fn noticed(&self, at: Timestamp, event: &Event) -> Timestamp {
+        if event.is_elsewhere() || at < self.stalled.0 || at >= self.stalled.1 {
+            return at;
+        }
+        self.stalled.1 + if matches!(event, Event::Beat { .. }) { READING } else { Duration::ZERO }
     }
 }
 
