@@ -58,7 +58,8 @@ pub(super) struct Endpoint {
     pub(super) reports_cause: Cause,
     pub(super) damping: Damping,
     pub(super) ramp: Ramp,
-    /// Whether it must begin with less than its weight when it first gets traffic: it joined others that are warm.
+    /// Whether it must begin with less than its weight when it next gets traffic: it joined others that are warm, or was started anew or
+    /// failed while nothing was sent to it.
     pub(super) cold: bool,
     /// When the newest request had been sent that was answered well.
     success_sent: Timestamp,
@@ -359,7 +360,9 @@ impl Endpoint {
         self.damping.new_process(context.now);
         self.role.clear();
         self.forget_process();
-        if let Some(policy) = context.policy.slow_start.as_ref().filter(|_| self.state.is_well()) {
+        if !self.state.is_well() {
+            self.cold = true;
+        } else if let Some(policy) = &context.policy.slow_start {
             self.ramp.begin(policy, context.now);
         }
     }
@@ -465,11 +468,8 @@ impl Endpoint {
                 outliers.clear_row();
             }
         }
-        let was_out = match from {
-            State::Unhealthy | State::Ejected => true,
-            State::Unknown => std::mem::take(&mut self.cold),
-            _ => false,
-        };
+        let cold = std::mem::take(&mut self.cold);
+        let was_out = cold || matches!(from, State::Unhealthy | State::Ejected);
         match &policy.slow_start {
             Some(slow_start) if was_out && n > 1 => self.ramp.begin(slow_start, now),
             _ => return false,

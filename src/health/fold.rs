@@ -85,6 +85,8 @@ impl Endpoint {
         }
         reasons.sort_by_key(|(state, _)| *state);
         let base = base(&reasons).unwrap_or(State::Healthy);
+        // Who is drained in order to be started anew fails meanwhile, and is another one when it comes back.
+        self.cold |= base == State::Unhealthy && matches!(self.state, State::Draining | State::Maintenance);
         // While it is held for coming and going without being well, that is no claim: it is out by itself.
         let idle = self.damping.reason().is_some() && !self.damping.is_holding();
         let soft = reasons.iter().filter(|one| is_soft(one) && !(idle && one.1.code == Code::Damped));

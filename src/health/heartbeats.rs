@@ -7,7 +7,8 @@ use proptest::prelude::*;
 
 use crate::base::ids::{ClusterId, EndpointId};
 use crate::base::time::Timestamp;
-use crate::health::policy::{Detector, HeartbeatPolicy, Panic, Policy, Require, Start};
+use crate::base::units::Ratio;
+use crate::health::policy::{Detector, HeartbeatPolicy, Panic, Policy, Require, SlowStart, Start};
 use crate::health::signal::{
     Beat, BeatResult, BeatState, Failure, Observation, OperatorState, ProbeResult, ProbeRun, Signal, Stamps,
 };
@@ -171,6 +172,63 @@ fn an_incarnation_that_has_been_followed_is_refused() {
     bench.beat(0, 400 + TTL - 1, named("a", 903));
     bench.tick(400 + TTL);
     assert_eq!(bench.code(0), "heartbeat_expired", "a zombie keeps nobody alive");
+}
+
+#[test]
+fn who_is_started_anew_while_nothing_is_sent_to_it_begins_with_less() {
+    let slow_start = SlowStart { window: Duration::from_secs(10), floor: Ratio::parse("10%").unwrap() };
+    let policy = Policy { slow_start: Some(slow_start), ..pushed(Detector::Ttl, TTL) };
+    let named = |boot_id: &str, state| Beat { boot_id: Some(boot_id.into()), state, ..Beat::default() };
+    let order = |state| Observation::Operator { state, until: None, reason: None };
+    let codes_after = |steps: &dyn Fn(&mut Bench)| {
+        let mut bench = Bench::new(policy.clone(), 2);
+        for id in 0..2 {
+            bench.beat(id, 0, named("a", BeatState::Ready));
+        }
+        steps(&mut bench);
+        assert_eq!(bench.state(0), State::Healthy);
+        bench.code(0)
+    };
+    for state in [BeatState::Bye, BeatState::Draining] {
+        assert_eq!(
+            codes_after(&|bench| {
+                bench.beat(0, 10, named("a", state));
+                bench.beat(0, 20, named("b", BeatState::Ready));
+            }),
+            "slow_start",
+            "{state:?}"
+        );
+    }
+    for state in [OperatorState::Draining, OperatorState::Maintenance] {
+        assert_eq!(
+            codes_after(&|bench| {
+                bench.send(0, 10, order(state));
+                bench.beat(0, 20, named("b", BeatState::Ready));
+                bench.send(0, 30, order(OperatorState::Ready));
+            }),
+            "slow_start",
+            "{state:?}"
+        );
+        assert_eq!(
+            codes_after(&|bench| {
+                bench.send(0, 10, order(state));
+                bench.beat(0, 20, named("a", BeatState::Failing));
+                bench.beat(0, 30, named("a", BeatState::Ready));
+                bench.send(0, 40, order(OperatorState::Ready));
+            }),
+            "slow_start",
+            "{state:?}, it failed meanwhile"
+        );
+        assert_eq!(
+            codes_after(&|bench| {
+                bench.send(0, 10, order(state));
+                bench.beat(0, 20, named("a", BeatState::Ready));
+                bench.send(0, 30, order(OperatorState::Ready));
+            }),
+            "",
+            "{state:?}, the same process and well all along"
+        );
+    }
 }
 
 fn answered(boot_id: &str, result: ProbeResult) -> Observation {

@@ -188,4 +188,33 @@ mod tests {
             assert_eq!(quorum.reason().is_some(), ours, "{wanted:?}");
         }
     }
+
+    /// Every fleet of up to seven, every side of it that still hears itself, every way in which those there see the endpoint. A side that takes it
+    /// out holds more than half of the whole fleet, so there is one at most.
+    #[test]
+    fn no_side_of_a_fleet_takes_out_without_more_than_half_of_it() {
+        let sides = (1..=7_usize).flat_map(|size| (1..=size).map(move |side| (size, side)));
+        let seen = sides.flat_map(|(size, side)| (0..=side).map(move |down| (size, side, down)));
+        for (size, side, down, soft) in seen.flat_map(|(size, side, down)| (0..=side - down).map(move |s| (size, side, down, s)))
+        {
+            let (up, majority) = (side - down - soft, size / 2 + 1);
+            for (own, own_is) in [(Vote::Up, [1, 0, 0]), (Vote::Down, [0, 1, 0]), (Vote::Soft, [0, 0, 1])] {
+                let [Some(up), Some(down_there), Some(soft_there)] =
+                    [(up, 0), (down, 1), (soft, 2)].map(|(all, vote)| all.checked_sub(own_is[vote]))
+                else {
+                    continue;
+                };
+                let mut quorum = Quorum::default();
+                quorum.hear(Count { up, down: down_there, soft: soft_there, heard: side, majority, own_counts: true });
+                let ruling = quorum.rule(Some(own), true, Timestamp::ZERO);
+                let is_out = ruling == Ruling::Ejected || (own != Vote::Up && ruling == Ruling::Own);
+                let agree = if own == Vote::Soft { down + soft } else { down };
+                assert_eq!(
+                    is_out,
+                    2 * agree > size,
+                    "{own:?} on a side of {side} of {size}: {down} down, {soft} soft: {ruling:?}"
+                );
+            }
+        }
+    }
 }
