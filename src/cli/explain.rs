@@ -50,7 +50,8 @@ fn render(explanation: &Explanation, now: WallTime) -> String {
     let mut text = verdict(&explanation.cluster, endpoint, now);
     section(&mut text, "Why", &reasons(&endpoint.reasons, now), "nothing is held against it");
     section(&mut text, "What led to it, newest first", &history(&explanation.history, now), "nothing yet");
-    section(&mut text, "Probes", &probes(&endpoint.probes, now), "none: only traffic and the operator judge it");
+    let judges = if endpoint.heartbeat.is_some() { "heartbeats, traffic" } else { "only traffic" };
+    section(&mut text, "Probes", &probes(&endpoint.probes, now), &format!("none: {judges} and the operator judge it"));
     if let Some(role) = &endpoint.role {
         section(&mut text, "Role", &said(role, now), "");
     }

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::time::Timestamp;
 use crate::base::units::format_duration;
 use crate::health::incarnation::{Incarnation, Met};
-use crate::health::lateness::Lateness;
+use crate::health::lateness::{Lateness, SHORT_STALL};
 use crate::health::policy::{Detector, HeartbeatPolicy};
 use crate::health::seldom::Usual;
 use crate::health::sequence::{Place, Sequence};
@@ -48,8 +48,11 @@ pub(super) struct Heartbeat {
     arrivals: Option<Arrivals>,
     #[serde(default)]
     lateness: Lateness,
-    /// Whether we stood still since the last beat.
+    /// Whether we stood still since the last beat, for so long that the time between the two means nothing.
     stalled: bool,
+    /// For how long we stood still last, and until when.
+    #[serde(skip)]
+    stood: Option<(Duration, Timestamp)>,
     /// When suspicion is looked at next.
     look: Option<Timestamp>,
     /// By how much the sender's clock was behind ours, with the delay of the last beat, in milliseconds.
@@ -87,6 +90,7 @@ impl Heartbeat {
             arrivals: None,
             lateness: *Lateness::USUAL,
             stalled: false,
+            stood: None,
             look: None,
             offset_ms: None,
             last: BeatResult::Ok,
@@ -169,7 +173,9 @@ impl Heartbeat {
 
     fn time(&mut self, beat: &Beat, at: Timestamp, missed: u32, policy: &HeartbeatPolicy, told: &mut Told) {
         let period = beat.period.unwrap_or(policy.period);
-        let stalled = std::mem::replace(&mut self.stalled, false);
+        // Of what comes later than that nothing waited to be read.
+        let stood = self.stood.take().filter(|(_, until)| at.since(*until) <= READING).map(|(span, _)| span);
+        let stalled = std::mem::replace(&mut self.stalled, false) || stood.is_some();
         let arrivals = self.arrivals.get_or_insert_with(|| Arrivals::new(period));
         if !arrivals.fits(period) {
             *arrivals = Arrivals::new(period);
@@ -180,7 +186,7 @@ impl Heartbeat {
         let Some(stamp) = beat.sent_at_ms else { return };
         let (was_late, was_clock) = (self.lateness.late_since(), self.lateness.is_clock());
         let spacing = period.saturating_mul(missed.saturating_add(1));
-        let Some(shown) = self.lateness.take(at, stamp, spacing) else { return };
+        let Some(shown) = self.lateness.take(at, stamp, spacing, stood) else { return };
         if let Some(step) = shown.step_ms {
             self.last = BeatResult::ClockStep;
             told.push(format!("its clock was set by {step} ms; no verdict follows from that"));
@@ -266,8 +272,9 @@ impl Heartbeat {
         let read = (now + READING) - policy.ttl;
         self.from = (self.from + span).min(now).max(read);
         self.look = self.look.map(|look| (look + span).max(now + READING));
-        self.stalled = true;
-        self.lateness.interrupt();
+        self.stalled |= span > SHORT_STALL;
+        let just = self.stood.filter(|(_, until)| now.since(*until) <= READING).map_or(Duration::ZERO, |(span, _)| span);
+        self.stood = Some((just + span, now));
     }
 
     fn suspicion(&self) -> Option<Suspicion> {

@@ -34,6 +34,8 @@ const GRAINS: [u64; 4] = [1000, 100, 10, 1];
 const DRIFT: i64 = 1000;
 /// So many late messages in a row are a state, and so many that are not end it.
 const ROW: u32 = 5;
+/// The longest stall of ours after which what was known of a sender's clock still counts.
+pub(super) const SHORT_STALL: Duration = Duration::from_millis(100);
 /// So many stamps in a row that do not go with time are those of no clock, and so many that do are those of one.
 const CLOCKLESS: u32 = 5;
 /// What a stamp may be at most, so that arithmetic never ends: the year 10889.
@@ -102,8 +104,9 @@ impl Usual for Lateness {
 
 impl Lateness {
     /// Takes in a message that came at `at` with the sender's stamp, `spacing` after the one before by the sender's own account.
-    /// Without a stamp that can be one it says nothing.
-    pub(super) fn take(&mut self, at: Timestamp, stamp_ms: u64, spacing: Duration) -> Option<Shown> {
+    /// Without a stamp that can be one it says nothing. `stood` is for how long we ourselves had just stood still, so that it may have
+    /// come sooner: then it makes nobody late, and what a long stall hides is not guessed at.
+    pub(super) fn take(&mut self, at: Timestamp, stamp_ms: u64, spacing: Duration, stood: Option<Duration>) -> Option<Shown> {
         if stamp_ms > MAX_STAMP_MS {
             return None;
         }
@@ -116,7 +119,12 @@ impl Lateness {
             self.begin(at, difference, grain);
             return Some(Shown { delay: Duration::ZERO, step_ms: None });
         };
-        let step = step(last, at, stamp, spacing, self.rounding());
+        let slack = i64::try_from(stood.unwrap_or_default().as_micros()).unwrap_or(i64::MAX / 4);
+        let step = step(last, at, stamp, spacing, self.rounding() + slack);
+        if stood.is_some_and(|stood| stood > SHORT_STALL || step.is_some()) {
+            self.begin(at, difference, self.grain);
+            return Some(Shown { delay: Duration::ZERO, step_ms: None });
+        }
         let stands = micros(at) - micros(new_at) > self.rounding() + STEP;
         if self.turn(step.is_some() || stands) || self.clockless {
             self.begin(at, difference, self.grain);
@@ -131,7 +139,9 @@ impl Lateness {
         self.least = self.least.min(difference);
         let floor = self.before.map_or(self.least, |before| before.min(self.least));
         self.delay = difference - floor;
-        self.judge(at, spacing);
+        if stood.is_none() {
+            self.judge(at, spacing);
+        }
         let delay = Duration::from_micros(self.delay.unsigned_abs());
         Some(Shown { delay, step_ms: step.map(|step| step / 1000) })
     }
@@ -160,13 +170,6 @@ impl Lateness {
     /// Forgets all: another sender has the place.
     pub(super) fn reset(&mut self) {
         *self = Self::default();
-    }
-
-    /// What comes next after a stall of ours says nothing about the sender's delay.
-    pub(super) const fn interrupt(&mut self) {
-        self.last = None;
-        self.row = 0;
-        self.late_since = None;
     }
 
     /// Since when its messages have been late, if they are.
@@ -261,7 +264,7 @@ mod tests {
         let send = |n: u64| {
             let sent = 3_600_000 + n * 500;
             let stamp = NOON.saturating_add_signed(i64::try_from(sent).unwrap() + clock(n));
-            let shown = lateness.take(Timestamp::from_millis(sent + delay(n)), stamp, PERIOD).unwrap();
+            let shown = lateness.take(Timestamp::from_millis(sent + delay(n)), stamp, PERIOD, None).unwrap();
             (u64::try_from(shown.delay.as_millis()).unwrap(), shown.step_ms, lateness.late_since().is_some())
         };
         (0..messages).map(send).collect()
@@ -295,7 +298,7 @@ mod tests {
         let mut lateness = Lateness::default();
         for n in 0..2000_u64 {
             let at = Timestamp::from_nanos(n * 500_000_000 + n * 250_000);
-            lateness.take(at, NOON + n * 500, PERIOD);
+            lateness.take(at, NOON + n * 500, PERIOD, None);
         }
         assert!((lateness.drift_ppm().unwrap() - 500).abs() < 60, "{lateness:?}");
     }
@@ -313,8 +316,37 @@ mod tests {
         let mut lateness = Lateness::default();
         for n in 0..1000_u64 {
             let sent = NOON + n * 530;
-            let shown = lateness.take(Timestamp::from_millis(n * 530 + n % 5), sent / 1000 * 1000, PERIOD).unwrap();
+            let shown = lateness.take(Timestamp::from_millis(n * 530 + n % 5), sent / 1000 * 1000, PERIOD, None).unwrap();
             assert!(shown.step_ms.is_none() && lateness.late_since().is_none(), "{n}");
+        }
+    }
+
+    #[test]
+    fn what_comes_after_a_stall_of_ours_makes_nobody_late_and_hides_nobody_who_is() {
+        // Sends a message every half second. Every third one we read after a stall; from the 30th on each takes `late` more, and the clock is
+        // set by `set` while we stand still.
+        let run = |stood: u64, late: u64, set: i64| {
+            let mut lateness = Lateness::default();
+            let mut seen = Vec::new();
+            for n in 0..60_u64 {
+                let sent = 3_600_000 + n * 500;
+                let stamp = NOON.saturating_add_signed(i64::try_from(sent).unwrap() + if n < 30 { 0 } else { set });
+                let stalled = n % 3 == 0;
+                let read = sent + 1 + if n < 30 { 0 } else { late } + if stalled { stood } else { 0 };
+                let stood = stalled.then_some(Duration::from_millis(stood));
+                seen.push(
+                    lateness.take(Timestamp::from_millis(read), stamp, PERIOD, stood).map(|_| lateness.late_since().is_some()),
+                );
+            }
+            seen.iter().filter(|late| **late == Some(true)).count()
+        };
+        for stood in [26, 80, 100, 400, 5000] {
+            for set in [0, 3_600_000, -3_600_000, -700, 700] {
+                assert_eq!(run(stood, 0, set), 0, "{stood} {set}");
+            }
+        }
+        for stood in [26, 80, 100] {
+            assert!(run(stood, 250, 0) >= 20, "{stood}: {}", run(stood, 250, 0));
         }
     }
 
@@ -338,7 +370,8 @@ mod tests {
                 for n in 0..600 {
                     let now = 3_600_000 + n * apart;
                     let stamp = clock(now);
-                    let shown = lateness.take(Timestamp::from_millis(now + n % 3), stamp, Duration::from_millis(apart)).unwrap();
+                    let shown =
+                        lateness.take(Timestamp::from_millis(now + n % 3), stamp, Duration::from_millis(apart), None).unwrap();
                     steps += u32::from(shown.step_ms.is_some());
                     assert!(lateness.late_since().is_none(), "{name} {apart}: {n}");
                 }
@@ -346,7 +379,7 @@ mod tests {
                 assert!(is_clock || steps < CLOCKLESS * 3, "{name} {apart}: {steps} steps");
                 for n in 0..u64::from(CLOCKLESS) + 1 {
                     let now = 90_000_000 + n * apart;
-                    lateness.take(Timestamp::from_millis(now), NOON + now, Duration::from_millis(apart));
+                    lateness.take(Timestamp::from_millis(now), NOON + now, Duration::from_millis(apart), None);
                 }
                 assert!(lateness.is_clock(), "{name} {apart}: it was put right");
             }
@@ -363,9 +396,9 @@ mod tests {
     #[test]
     fn absurd_stamps_say_nothing_and_end_nothing() {
         let mut lateness = Lateness::default();
-        assert_eq!(lateness.take(Timestamp::from_millis(1), u64::MAX, PERIOD), None);
+        assert_eq!(lateness.take(Timestamp::from_millis(1), u64::MAX, PERIOD, None), None);
         for stamp in [0, MAX_STAMP_MS, 0, 1, MAX_STAMP_MS] {
-            assert!(lateness.take(Timestamp::from_millis(1), stamp, Duration::MAX).is_some());
+            assert!(lateness.take(Timestamp::from_millis(1), stamp, Duration::MAX, None).is_some());
             assert!(lateness.late_since().is_none());
         }
     }

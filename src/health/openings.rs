@@ -1,23 +1,35 @@
-//! When probes that begin together run for the first time: a few at once, the others one after another.
+//! How many fresh connections probes make at a time: when those that begin together run for the first time, a few at once, the
+//! others one after another; and how often they renew a connection that is kept.
 //!
 //! A start or a reload may bring thousands of endpoints, and whoever asked them all in one moment would run out of sockets, answer late
 //! to what comes back, and hit a machine that many of them share. Spaced out, ten thousand are asked within five seconds,
-//! which is half of what a start waits for first verdicts.
+//! which is half of what a start waits for first verdicts. Later, to connect costs several times as much as to ask: the more
+//! probes there are, the rarer each renews, so that all of them together cost the same however many they are.
 
 use std::time::Duration;
 
 use crate::base::time::Timestamp;
+use crate::health::schedule::STRIDE;
 
 /// So many may run at once.
 const AT_ONCE: u32 = 64;
 /// From one to the next beyond those.
 const APART: Duration = Duration::from_micros(500);
 
-/// Places for first runs.
+/// Fresh connections that probes which run regularly make in a second, all together.
+const RENEWALS: u32 = 200;
+/// How long runs are counted for.
+const WINDOW: Duration = Duration::from_secs(1);
+
+/// Places for first runs, and what there is to spend on later ones.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Openings {
     /// When all that have a place have run, were each given its time.
     taken: Timestamp,
+    /// Since when runs are counted, how many there were, and how many in the second before.
+    since: Timestamp,
+    runs: u32,
+    rate: u32,
 }
 
 impl Openings {
@@ -26,6 +38,18 @@ impl Openings {
         let at = now.max(self.taken - APART * AT_ONCE);
         self.taken = self.taken.max(now) + APART;
         at
+    }
+
+    /// A run begins: one in how many takes a fresh connection.
+    pub fn stride(&mut self, now: Timestamp) -> u32 {
+        let counted = now.since(self.since);
+        if counted >= WINDOW {
+            // After a pause nobody knows how many there were.
+            self.rate = if counted < WINDOW * 2 { self.runs } else { 0 };
+            (self.since, self.runs) = (now, 0);
+        }
+        self.runs += 1;
+        STRIDE.max(self.rate / RENEWALS)
     }
 }
 
@@ -45,6 +69,23 @@ mod tests {
         let later = now + Duration::from_secs(60);
         assert_eq!(openings.place(later), later);
         assert_eq!(openings.place(later), later);
+    }
+
+    #[test]
+    fn the_more_probes_run_the_rarer_each_renews_its_connection() {
+        let check = |runs_a_second: u64, wanted: u32| {
+            let mut openings = Openings::default();
+            let strides: Vec<u32> = (0..runs_a_second * 5)
+                .map(|number| openings.stride(Timestamp::from_millis(1_000_000 + number * 1000 / runs_a_second)))
+                .collect();
+            assert_eq!((strides[0], strides[strides.len() - 1]), (STRIDE, wanted), "{runs_a_second}");
+            let after_a_pause = Timestamp::from_millis(2_000_000);
+            assert_eq!(openings.stride(after_a_pause), STRIDE);
+        };
+        check(3, 5);
+        check(1000, 5);
+        check(2000, 10);
+        check(10_000, 50);
     }
 
     #[test]

@@ -356,7 +356,7 @@ impl Probe {
     fn stamped(&mut self, run: &ProbeRun) -> Option<Stamped> {
         let answered = run.stamps.answered_at_ms?;
         let spacing = self.last.as_ref().map_or(Duration::ZERO, |last| run.started.since(last.started));
-        let shown = self.lateness.take(run.started + run.latency, answered, spacing)?;
+        let shown = self.lateness.take(run.started + run.latency, answered, spacing, None)?;
         let server_time = run.stamps.received_at_ms.and_then(|received| answered.checked_sub(received));
         let server_time = server_time.map(Duration::from_millis).filter(|span| *span <= run.latency + Duration::from_millis(1));
         Some(Stamped { delay: shown.delay, server_time })

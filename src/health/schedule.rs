@@ -34,7 +34,7 @@ pub enum Pace {
 pub struct Slot {
     /// Runs before this one.
     pub seq: u64,
-    /// Whether it takes a connection of its own: every fifth does, the first included, so that accepting is probed too.
+    /// Whether it takes a connection of its own, as the first does and one in so many after it, so that accepting is probed too.
     pub fresh: bool,
 }
 
@@ -51,7 +51,13 @@ pub struct Slots {
     /// When the last run started.
     started: Option<Timestamp>,
     runs: u64,
+    /// The run that takes a fresh connection next, and how many lie between two.
+    renewal: u64,
+    stride: u32,
 }
+
+/// One run in so many takes a fresh connection, unless more probes run than can afford that.
+pub const STRIDE: u32 = 5;
 
 /// Slots lie on multiples of the coarsest of these that the jitter hides, so that the probes of many endpoints share one waking of
 /// their thread.
@@ -65,7 +71,9 @@ impl Slots {
     /// Slots of which this is the first.
     #[must_use]
     pub fn new(timing: Timing, endpoint: EndpointId, probe: &str, first: Timestamp) -> Self {
-        Self { timing, phase: phase(endpoint, probe), pace: Pace::Fast, next: first, slot: first, started: None, runs: 0 }
+        let phase = phase(endpoint, probe);
+        let (pace, stride) = (Pace::Fast, STRIDE);
+        Self { timing, phase, pace, next: first, slot: first, started: None, runs: 0, renewal: 0, stride }
     }
 
     /// The pace that slots keep now.
@@ -90,9 +98,23 @@ impl Slots {
         self.started = Some(now);
         self.plan(first, rng);
         self.skip_missed(now);
-        let slot = Slot { seq: self.runs, fresh: self.runs.is_multiple_of(5) };
+        let slot = Slot { seq: self.runs, fresh: self.runs >= self.renewal };
+        if slot.fresh {
+            self.renewal = self.runs + self.gap(rng);
+        }
         self.runs += 1;
         Some(slot)
+    }
+
+    /// Has one run in so many take a fresh connection, from the next that does on.
+    pub const fn renew_every(&mut self, runs: u32) {
+        self.stride = runs;
+    }
+
+    /// Runs from one fresh connection to the next. Where that is long, what began together drifts apart.
+    fn gap(&self, rng: &mut fastrand::Rng) -> u64 {
+        let stride = u64::from(self.stride);
+        if self.stride <= STRIDE { stride } else { stride / 2 + rng.u64(..stride) }
     }
 
     /// Moves the next slot on by a share of the interval: whoever cannot keep up asks less often.
@@ -258,6 +280,22 @@ mod tests {
         let fresh: Vec<u64> =
             (0..11).filter_map(|_| slots.take(slots.next(), rng)).filter(|slot| slot.fresh).map(|slot| slot.seq).collect();
         assert_eq!(fresh, [0, 5, 10]);
+    }
+
+    #[test]
+    fn where_many_probes_run_fresh_ones_are_as_rare_as_was_asked_for_and_drift_apart() {
+        let rng = &mut fastrand::Rng::with_seed(1);
+        let mut slots = Slots::new(timing(100, 100, 100, 0.0), EndpointId(1), "ready", at(0));
+        slots.renew_every(50);
+        let fresh: Vec<u64> =
+            (0..10_000).filter_map(|_| slots.take(slots.next(), rng)).filter(|slot| slot.fresh).map(|slot| slot.seq).collect();
+        assert_eq!(fresh[0], 0);
+        assert!((180..220).contains(&fresh.len()), "{}", fresh.len());
+        let mut gaps: Vec<u64> = fresh.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        assert!(gaps.iter().all(|gap| (25..75).contains(gap)));
+        gaps.sort_unstable();
+        gaps.dedup();
+        assert!(gaps.len() > 20);
     }
 
     #[test]

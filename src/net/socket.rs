@@ -4,9 +4,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
-use rustix::net::{RecvFlags, recv};
+use rustix::net::sockopt::set_tcp_cork;
+use rustix::net::{RecvFlags, SendFlags, recv, send};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
@@ -82,6 +83,30 @@ impl Socket {
         match self {
             Self::Tcp(stream) => stream.try_io(interest, call),
             Self::Unix(stream) => stream.try_io(interest, call),
+        }
+    }
+
+    /// Whether the system is to keep back what is written and does not fill a packet, for at most 200 ms (`TCP_CORK`). What it
+    /// has kept goes out when that is taken back, and with the end. A socket in the file system has no packets to fill.
+    pub fn cork(&self, kept: bool) {
+        if let Self::Tcp(stream) = self {
+            // Without it there are more packets, and nothing else is different.
+            set_tcp_cork(stream, kept).ok();
+        }
+    }
+
+    /// Writes what goes out together with what follows at once: the end, or more (`MSG_MORE`).
+    ///
+    /// # Errors
+    /// If the connection breaks.
+    pub fn poll_write_before_more(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let how = SendFlags::MORE | SendFlags::NOSIGNAL;
+        loop {
+            ready!(self.poll_write_ready(cx))?;
+            match self.try_write(|| Ok(send(self, bytes, how)?)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                written => return Poll::Ready(written),
+            }
         }
     }
 

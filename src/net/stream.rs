@@ -52,6 +52,15 @@ impl Stream {
         Waiting::at(self.socket())
     }
 
+    /// Writes what goes out together with what follows at once. Under TLS that is for whoever holds the socket to see to.
+    pub(super) fn poll_write_before_more(&mut self, cx: &mut Context<'_>, pieces: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let Self::Plain(socket) = self else { return Pin::new(self).poll_write_vectored(cx, pieces) };
+        let Some(small) = gathered(pieces) else { return Pin::new(socket).poll_write_vectored(cx, pieces) };
+        let written = socket.poll_write_before_more(cx, &small);
+        ROOM.set(small);
+        written
+    }
+
     /// The socket beneath everything.
     #[must_use]
     pub fn socket(&self) -> &Socket {

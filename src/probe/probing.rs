@@ -20,7 +20,6 @@ use crate::probe::rounds::{Purpose, Rounds};
 use crate::probe::run::Probe;
 use crate::probe::target::{Approach, Target};
 use crate::report::spec::{Format, Source, Spec};
-use crate::runtime::clock;
 use crate::runtime::task::Owned;
 
 /// What is probed of one endpoint.
@@ -36,7 +35,7 @@ pub struct Plan {
     pub report_timing: Timing,
     /// How connections to it begin.
     pub approach: Approach,
-    /// When first runs may start, shared by all whose probes run on this thread.
+    /// What there is to spend on fresh connections, shared by all whose probes run on this thread.
     pub openings: Rc<Cell<Openings>>,
 }
 
@@ -62,17 +61,14 @@ pub fn start(plan: Plan, signals: mpsc::Sender<Signal>, lag: Arc<ProbeLag>) -> P
     let orders = Rc::<Orders>::default();
     let mut confirmers = Vec::new();
     let approach = plan.approach.clone();
-    let (openings, now) = (Rc::clone(&plan.openings), clock::now());
+    let openings = Rc::clone(&plan.openings);
     let tasks = probes(plan)
         .map(|(endpoint, probe, purpose)| {
             let usual = Usual::default();
             if let Purpose::Vote(position) = purpose {
                 confirmers.extend(Confirmer::of(&endpoint, &probe.spec, position, usual.clone(), &approach));
             }
-            let mut places = openings.get();
-            let first = places.place(now);
-            openings.set(places);
-            let rounds = Rounds::new(endpoint, probe, purpose, first, Arc::clone(&lag), usual);
+            let rounds = Rounds::new(endpoint, probe, purpose, Rc::clone(&openings), Arc::clone(&lag), usual);
             Owned::spawn(Box::new(rounds).go(Rc::clone(&orders), signals.clone()))
         })
         .collect();

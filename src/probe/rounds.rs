@@ -3,6 +3,7 @@
 //! Results are never dropped. When control is behind, the task waits with its result, the slots that pass meanwhile are
 //! skipped, and no burst follows.
 
+use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use crate::base::time::Timestamp;
 use crate::cluster::Endpoint;
 use crate::health::Pace;
 use crate::health::check::Check;
+use crate::health::openings::Openings;
 use crate::health::schedule::Slots;
 use crate::health::signal::{Observation, ProbeResult, ProbeRun, ReportReading, Signal};
 use crate::probe::confirm::Usual;
@@ -63,19 +65,24 @@ pub(super) struct Rounds {
     /// What its last answer began with; most answers are the same again.
     said: Arc<str>,
     timer: Timer,
+    /// What all probes together have to spend on connections.
+    openings: Rc<Cell<Openings>>,
 }
 
 impl Rounds {
-    /// `first` is when the first run may start.
+    /// Rounds of a probe that shares `openings` with others; the first run starts when there is a place for it.
     pub(super) fn new(
         endpoint: Arc<Endpoint>,
         probe: Probe,
         purpose: Purpose,
-        first: Timestamp,
+        openings: Rc<Cell<Openings>>,
         lag: Arc<ProbeLag>,
         usual: Usual,
     ) -> Self {
         let now = clock::now();
+        let mut places = openings.get();
+        let first = places.place(now);
+        openings.set(places);
         let mut rng = fastrand::Rng::new();
         let mut slots = Slots::new(probe.spec.timing, endpoint.id, &probe.spec.name, first);
         if purpose == Purpose::Report {
@@ -95,6 +102,7 @@ impl Rounds {
             looked: (now, now),
             said: Arc::default(),
             timer: vigil::timer(),
+            openings,
         }
     }
 
@@ -181,6 +189,11 @@ impl Rounds {
     /// a broken one, of which a warm connection knows nothing.
     fn take(&mut self, idle: Timestamp, now: Timestamp) -> Option<bool> {
         let due = self.slots.next();
+        if now >= due {
+            let mut openings = self.openings.get();
+            self.slots.renew_every(openings.stride(now));
+            self.openings.set(openings);
+        }
         let slot = self.slots.take(now, &mut self.rng);
         if slot.is_some() {
             let late = now.since(due.max(idle));

@@ -24,6 +24,8 @@ pub(crate) trait Witness {
     fn wrote(&self, bytes: usize);
     /// The way of bytes that have not been read, while there are some on it.
     fn conduit(&self) -> Option<&Conduit>;
+    /// Whether all that is still to be written has been handed over, and the connection ends with it.
+    fn is_last(&self) -> bool;
 }
 
 impl Witness for Rc<Context> {
@@ -42,6 +44,10 @@ impl Witness for Rc<Context> {
     fn conduit(&self) -> Option<&Conduit> {
         Context::conduit(self).filter(|conduit| !conduit.is_empty())
     }
+
+    fn is_last(&self) -> bool {
+        self.activity.says_its_last()
+    }
 }
 
 impl Witness for Rc<Streams> {
@@ -59,6 +65,11 @@ impl Witness for Rc<Streams> {
     /// Streams share the connection.
     fn conduit(&self) -> Option<&Conduit> {
         None
+    }
+
+    /// There may always be another.
+    fn is_last(&self) -> bool {
+        false
     }
 }
 
@@ -111,8 +122,14 @@ impl Guess {
     }
 }
 
+/// How nearly all requests of HTTP/1 begin.
+const USUAL: [&[u8]; 5] = [b"GET ", b"POST ", b"PUT ", b"HEAD ", b"DELETE "];
+
 /// Whether a whole line has come whose last word of three is not even the name of a version: a preface gone wrong.
 fn is_no_request_line(bytes: &[u8]) -> bool {
+    if USUAL.iter().any(|usual| bytes.starts_with(usual)) {
+        return false;
+    }
     let Some(end) = bytes.iter().take(PREFACE.len() * 2).position(|byte| *byte == b'\n') else { return false };
     let line = bytes[..end].trim_ascii_end();
     let mut words = line.split(|byte| *byte == b' ');
@@ -142,6 +159,13 @@ impl<W: Witness> ClientSocket<W> {
     /// A socket on which HTTP/1.1 is expected, and HTTP/2 possible.
     pub(crate) fn guessing(socket: Shared, witness: W, guess: &Rc<Guess>) -> Self {
         Self { socket, witness, first: Vec::new(), guess: Some(Rc::clone(guess)) }
+    }
+
+    /// What is written last leaves together with the end.
+    fn keep_the_last(&self) {
+        if self.witness.is_last() {
+            self.socket.keep_to_the_end();
+        }
     }
 
     fn note(&self, written: &Poll<io::Result<usize>>) {
@@ -193,6 +217,7 @@ impl<W: Witness + Unpin> AsyncRead for ClientSocket<W> {
 impl<W: Witness + Unpin> AsyncWrite for ClientSocket<W> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = &mut *self;
+        this.keep_the_last();
         let result = match this.witness.conduit() {
             Some(conduit) => conduit.poll_pass(cx, &mut this.socket, &[io::IoSlice::new(buf)]),
             None => Pin::new(&mut this.socket).poll_write(cx, buf),
@@ -207,6 +232,7 @@ impl<W: Witness + Unpin> AsyncWrite for ClientSocket<W> {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = &mut *self;
+        this.keep_the_last();
         let result = match this.witness.conduit() {
             Some(conduit) => conduit.poll_pass(cx, &mut this.socket, bufs),
             None => Pin::new(&mut this.socket).poll_write_vectored(cx, bufs),
@@ -224,6 +250,10 @@ impl<W: Witness + Unpin> AsyncWrite for ClientSocket<W> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
+        if self.witness.is_last() && self.socket.is_plain() {
+            // The socket is let go of at once, which says the same.
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.socket).poll_shutdown(cx)
     }
 }

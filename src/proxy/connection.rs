@@ -161,7 +161,7 @@ async fn speak(worker: Rc<Worker>, mut accepted: Accepted, mut stream: Socket) {
     };
     let context = Context::new(Rc::clone(&accepted.door), accepted.client(&stream), downstream, &accepted.listener.limits);
     drop(accepted);
-    let socket = Shared::new(stream);
+    let socket = if matches!(stream, Stream::Tls(_)) { Shared::corked(stream) } else { Shared::new(stream) };
     let mut ended = match protocol {
         Protocol::Http2 => Ended::Http2(Vec::new()),
         Protocol::Auto => one_by_one::drive(&worker, &context, socket.clone(), true).await,

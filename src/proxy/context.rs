@@ -55,6 +55,8 @@ pub(crate) struct Activity {
     /// Whether the client speaks HTTP/1.0.
     old: Cell<bool>,
     cut_short: Cell<bool>,
+    /// Whether the connection ends with the exchange that is going on.
+    last: Cell<bool>,
     /// Until when it may idle, and whether the client has yet to take what was written.
     idle_until: Cell<Timestamp>,
     choked: Cell<bool>,
@@ -135,6 +137,7 @@ impl Context {
             unread: Cell::new(false),
             old: Cell::new(false),
             cut_short: Cell::new(false),
+            last: Cell::new(false),
             idle_until: Cell::new(Timestamp::ZERO),
             choked: Cell::new(false),
             handed: Cell::new(false),
@@ -210,6 +213,16 @@ impl Activity {
     /// The exchange is in this version.
     pub(crate) fn serve_version(&self, version: Version) {
         self.old.set(version == Version::HTTP_10);
+    }
+
+    /// The connection ends with the exchange that is going on.
+    pub(crate) fn make_last(&self) {
+        self.last.set(true);
+    }
+
+    /// Whether the last exchange of the connection has ended, and what has been handed over is only to be written.
+    pub(crate) fn says_its_last(&self) -> bool {
+        self.last.get() && self.state.get() == State::Idle && !self.unread.get() && !self.has_left_http()
     }
 
     /// An answer has ended before its end. To a client of HTTP/1.0, which knows no chunks, the end of the connection would

@@ -79,6 +79,9 @@ pub(crate) fn serve(
         let sight = worker.sight(&context.door);
         let mut ledger = Ledger::open(Rc::clone(&worker), Rc::clone(&context), sight.clone(), started);
         let is_head = parts.method == Method::HEAD;
+        if ends_connection(&parts) {
+            context.activity.make_last();
+        }
         ledger.asked(&parts);
         let protocol = wanted_protocol(&parts, &incoming);
         let (mut exchange, cluster, roster) = match admit(&worker, &context, &sight, &mut parts, &mut ledger) {
@@ -123,6 +126,20 @@ fn own(mut ledger: Ledger, local: &Local, (headers, added): (&HeaderMap, Option<
         return response.map(|()| AnswerBody::described(ledger));
     }
     response.map(|()| AnswerBody::own(bytes, ledger))
+}
+
+/// Whether the client wants the connection to end with its answer (RFC 9112, section 9.3). One of HTTP/1.0 that says anything
+/// about it may want it to stay.
+fn ends_connection(request: &Parts) -> bool {
+    let mut said = request.headers.get_all(CONNECTION).iter();
+    match request.version {
+        Version::HTTP_11 => said.any(|value| {
+            let named = |token: &str| token.trim().eq_ignore_ascii_case("close");
+            value.to_str().is_ok_and(|text| text.split(',').any(named))
+        }),
+        Version::HTTP_10 => said.next().is_none(),
+        _ => false,
+    }
 }
 
 fn close_if_leaving<B>(context: &Context, response: &mut Response<B>) {

@@ -2,14 +2,17 @@
 //!
 //! A handshake costs us more than the client who asks for it, so those under way are counted over all workers.
 
+use std::future::Future;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::task::Poll;
 use std::time::Duration;
 
-use rustls::ServerConfig;
-use tokio_rustls::TlsAcceptor;
+use rustls::{ProtocolVersion, ServerConfig};
 use tokio_rustls::server::TlsStream;
+use tokio_rustls::{Accept, TlsAcceptor};
 
 use crate::cluster::{Listener, ListenerError};
 use crate::net::socket::Socket;
@@ -48,10 +51,25 @@ impl Handshake {
 
     /// Shakes hands within `timeout`.
     pub(crate) async fn run(self, stream: Socket, timeout: Duration) -> Result<TlsStream<Socket>, NoHandshake> {
-        let accept = TlsAcceptor::from(self.config).accept(stream);
+        let mut accept = TlsAcceptor::from(self.config).accept(stream);
+        let mut begun = false;
+        let accepted = std::future::poll_fn(|cx| {
+            let corked = std::mem::replace(&mut begun, true) && cork(&accept, true);
+            let result = Pin::new(&mut accept).poll(cx);
+            // Tickets for the client's next visit wait for the first answer. All else the client waits for.
+            let keeps = matches!(&result, Poll::Ready(Ok(stream)) if speaks_1_3(stream));
+            if corked && !keeps {
+                match &result {
+                    Poll::Ready(Ok(stream)) => stream.get_ref().0.cork(false),
+                    Poll::Ready(Err(_)) => {}
+                    Poll::Pending => drop(cork(&accept, false)),
+                }
+            }
+            result
+        });
         let result = tokio::select! {
             biased;
-            result = accept => result,
+            result = accepted => result,
             () = timer::sleep(timeout) => return Err(NoHandshake::Failed(ListenerError::HandshakeTimeout)),
         };
         result.map_err(|error| {
@@ -61,6 +79,14 @@ impl Handshake {
             if left { NoHandshake::Left } else { NoHandshake::Failed(ListenerError::Handshake) }
         })
     }
+}
+
+fn cork(accept: &Accept<Socket>, kept: bool) -> bool {
+    accept.get_ref().inspect(|socket| socket.cork(kept)).is_some()
+}
+
+fn speaks_1_3(stream: &TlsStream<Socket>) -> bool {
+    stream.get_ref().1.protocol_version() == Some(ProtocolVersion::TLSv1_3)
 }
 
 impl Drop for Seat {

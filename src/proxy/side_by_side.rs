@@ -26,9 +26,11 @@ use crate::proxy::client_socket::ClientSocket;
 use crate::proxy::connection::Ended;
 use crate::proxy::context::Context;
 use crate::proxy::exchange;
+use crate::proxy::outbox::{Gathered, Outbox};
+use crate::proxy::patience::Patience;
 use crate::proxy::streams::Streams;
 use crate::proxy::worker::Worker;
-use crate::runtime::task;
+use crate::runtime::{clock, task};
 
 /// How much of one request's body waits for the endpoint, and of all bodies of a connection, in bytes. The client stops when
 /// it is full: it must be enough for a whole round trip, and is memory that a client can take.
@@ -51,13 +53,21 @@ pub(crate) async fn drive(worker: &Rc<Worker>, context: &Rc<Context>, socket: Sh
             serve(Rc::clone(&worker), context, request)
         })
     };
-    let io = TokioIo::new(ClientSocket::new(socket, Rc::clone(&streams), first));
+    let outbox = Outbox::new(socket.clone(), Rc::clone(&streams));
+    let io = TokioIo::new(Gathered::new(ClientSocket::new(socket, Rc::clone(&streams), first), &outbox));
     let tasks = Tasks { worker: Rc::clone(worker), born };
     let mut connection = pin!(builder(tasks, &context.limits).serve_connection(io, service));
     let mut leaving = pin!(context.door.leaving());
     let (mut left, looked) = (false, Cell::new(false));
+    let patience = Patience::default();
     std::future::poll_fn(|cx| {
+        if streams.are_several() && patience.waits(cx, worker.steps.get(), clock::now) {
+            return Poll::Pending;
+        }
         let result = connection.as_mut().poll(cx);
+        if let Poll::Ready(Err(_)) = outbox.poll_send(cx) {
+            return Poll::Ready(Ended::Closed);
+        }
         if streams.is_flooded() {
             return Poll::Ready(Ended::Flooded);
         }
@@ -165,6 +175,7 @@ impl<F: Future> Future for Carried<F> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<()> {
+        self.worker.steps.set(self.worker.steps.get() + 1);
         if self.future.as_mut().poll(cx).is_ready() {
             return Poll::Ready(());
         }

@@ -64,6 +64,11 @@ impl Streams {
         self.active.get() > 0
     }
 
+    /// Whether several exchanges are going on.
+    pub(crate) fn are_several(&self) -> bool {
+        self.active.get() > 1
+    }
+
     /// Whether the client sends what costs more than it is worth.
     pub(crate) fn is_flooded(&self) -> bool {
         self.account.is_overdrawn()

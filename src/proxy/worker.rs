@@ -73,6 +73,8 @@ pub(crate) struct Worker {
     pub(crate) lines: RefCell<Vec<u8>>,
     view: RefCell<Rc<View>>,
     upstreams: RefCell<HashMap<EndpointId, Rc<Upstream>>>,
+    /// How many steps the exchanges that run side by side have made.
+    pub(crate) steps: Cell<u64>,
     /// How many exchanges are still sending their body.
     sending: Rc<Cell<usize>>,
     /// Those that let somebody in, or still have connections of whom they let in.
@@ -93,6 +95,7 @@ pub async fn worker(setup: Setup) {
         lines: RefCell::default(),
         view: RefCell::default(),
         upstreams: RefCell::default(),
+        steps: Cell::new(0),
         sending: Rc::default(),
         doors: RefCell::default(),
         open: Cell::new(0),
@@ -236,10 +239,11 @@ async fn accept(worker: Rc<Worker>, door: Rc<Door>, socket: Arc<ListenSocket>) {
     };
     let mut stage = door.stage();
     let ours = listener.only_address();
+    let mut closing = Box::pin(stage.wait_for(|stage| *stage != Stage::Serving));
     loop {
         tokio::select! {
             biased;
-            _ = stage.wait_for(|stage| *stage != Stage::Serving) => break,
+            _ = &mut closing => break,
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => admit(&worker, &door, stream, (peer, ours)),
                 Err(error) => pause(&worker, &door, &error).await,

@@ -6,7 +6,6 @@
 //! Deadlines are late by up to two ticks, never early.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -21,6 +20,9 @@ pub const TICK: Duration = Duration::from_millis(20);
 /// short connections must not leave minutes' worth of dead entries behind.
 const HORIZON: Duration = Duration::from_secs(2);
 
+/// More than the ticks of a horizon: two ticks that share a slot are never both filed under while the wheel turns.
+const SLOTS: usize = 128;
+
 /// One deadline that can be moved at no cost.
 #[derive(Debug)]
 pub struct Deadline(Rc<Entry>);
@@ -34,14 +36,44 @@ struct Entry {
     waker: RefCell<Option<Waker>>,
 }
 
-#[derive(Debug, Default)]
+/// Entries by the tick that they are filed under, modulo [`SLOTS`].
+#[derive(Debug)]
 struct Wheel {
-    filed: BTreeMap<u64, Vec<Weak<Entry>>>,
+    slots: [Vec<Weak<Entry>>; SLOTS],
+    filed: usize,
+    /// The tick whose slot was looked through last.
+    turned: u64,
     ticking: bool,
 }
 
 thread_local! {
-    static WHEEL: RefCell<Wheel> = RefCell::default();
+    static WHEEL: RefCell<Wheel> = const {
+        RefCell::new(Wheel { slots: [const { Vec::new() }; SLOTS], filed: 0, turned: 0, ticking: false })
+    };
+}
+
+impl Wheel {
+    fn file(&mut self, entry: &Rc<Entry>, tick: u64) {
+        self.slot(tick.max(self.turned + 1)).push(Rc::downgrade(entry));
+        self.filed += 1;
+    }
+
+    /// Takes out all that is filed under ticks up to this one.
+    fn turn(&mut self, to: u64) -> Vec<Weak<Entry>> {
+        let mut taken = Vec::new();
+        let oldest = to.saturating_sub(SLOTS as u64);
+        for tick in self.turned.max(oldest)..to {
+            taken.append(&mut std::mem::take(self.slot(tick + 1)));
+        }
+        self.turned = self.turned.max(to);
+        self.filed -= taken.len();
+        taken
+    }
+
+    fn slot(&mut self, tick: u64) -> &mut Vec<Weak<Entry>> {
+        let number = usize::try_from(tick % SLOTS as u64).unwrap_or(0);
+        &mut self.slots[number]
+    }
 }
 
 impl Deadline {
@@ -102,7 +134,7 @@ fn file(entry: &Rc<Entry>, at: Timestamp) {
     let at = at.min(clock::now() + HORIZON);
     entry.filed.set(at);
     let start = WHEEL.with_borrow_mut(|wheel| {
-        wheel.filed.entry(tick_after(at)).or_default().push(Rc::downgrade(entry));
+        wheel.file(entry, tick_after(at));
         !std::mem::replace(&mut wheel.ticking, true)
     });
     if start {
@@ -127,7 +159,7 @@ async fn tick() {
             visit(&entry, now);
         }
         let idle = WHEEL.with_borrow_mut(|wheel| {
-            wheel.ticking = !wheel.filed.is_empty();
+            wheel.ticking = wheel.filed > 0;
             !wheel.ticking
         });
         if idle {
@@ -137,11 +169,8 @@ async fn tick() {
 }
 
 fn due(now: Timestamp) -> Vec<Rc<Entry>> {
-    WHEEL.with_borrow_mut(|wheel| {
-        let later = wheel.filed.split_off(&(tick_after(now) + 1));
-        let due = std::mem::replace(&mut wheel.filed, later);
-        due.into_values().flatten().filter_map(|entry| entry.upgrade()).collect()
-    })
+    let taken = WHEEL.with_borrow_mut(|wheel| wheel.turn(tick_after(now)));
+    taken.iter().filter_map(Weak::upgrade).collect()
 }
 
 fn visit(entry: &Rc<Entry>, now: Timestamp) {
@@ -194,6 +223,21 @@ mod tests {
             deadline.reached().await;
             assert!(clock::now().since(start) >= Duration::from_millis(120));
         });
+    }
+
+    #[test]
+    fn what_is_filed_is_taken_out_by_its_tick_and_once() {
+        let mut wheel = Wheel { slots: [const { Vec::new() }; SLOTS], filed: 0, turned: 1000, ticking: true };
+        let deadline = Deadline::unset();
+        for tick in [3, 1001, 1001, 1100, 1002] {
+            wheel.file(&deadline.0, tick);
+        }
+        assert_eq!(wheel.turn(1001).len(), 3, "what should have been before is due at once");
+        assert_eq!(wheel.turn(1001).len(), 0);
+        assert_eq!(wheel.turn(1099).len(), 1);
+        assert_eq!((wheel.turn(900).len(), wheel.filed), (0, 1));
+        assert_eq!(wheel.turn(1_000_000).len(), 1, "after a stall everything is looked at");
+        assert_eq!(wheel.filed, 0);
     }
 
     #[test]

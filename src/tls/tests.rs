@@ -36,6 +36,16 @@ fn a_key_fits_its_certificate_or_is_refused() {
 }
 
 #[test]
+fn what_processors_are_quickest_at_is_preferred_in_both_versions() {
+    let names: Vec<_> = super::provider().cipher_suites.iter().map(|suite| suite.suite().as_str().unwrap()).collect();
+    assert_eq!(names.len(), rustls::crypto::aws_lc_rs::default_provider().cipher_suites.len());
+    for version in ["TLS13_AES", "TLS_ECDHE_ECDSA", "TLS_ECDHE_RSA"] {
+        let first = names.iter().find(|name| name.starts_with(version)).unwrap();
+        assert!(first.contains("AES_128_GCM"), "{names:?}");
+    }
+}
+
+#[test]
 fn tickets_outlive_certificates_and_not_trust() {
     let clients = |required| Some(Trust { authorities: authorities(&pem(&["ca.test"]).0).unwrap(), required });
     let terms = |clients| Terms { identities: vec![identity(&["a.test"])], clients, application: Application::Any };

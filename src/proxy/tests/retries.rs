@@ -109,18 +109,26 @@ fn a_recalled_get_goes_elsewhere_and_a_recalled_post_stays() {
 #[test]
 fn who_has_waited_for_too_long_goes_elsewhere_if_he_may() {
     let (arrived, arrivals) = std::sync::mpsc::sync_channel(8);
+    let arrived_too = arrived.clone();
     let slow = endpoint(move |mut client| {
         drop(client.request());
         arrived.send(()).unwrap();
         let _ = client.at_end();
     });
-    let rig = Rig::start_with(&[slow, answers(OK)], |settings| settings.route.timeout = Some(Duration::from_secs(2)));
+    let quick = endpoint(move |mut client| {
+        while client.request().is_some() {
+            arrived_too.send(()).unwrap();
+            client.send(OK);
+        }
+    });
+    let two_arrive = || (0..2).for_each(|_| arrivals.recv_timeout(PATIENCE).unwrap());
+    let rig = Rig::start_with(&[slow, quick], |settings| settings.route.timeout = Some(Duration::from_secs(2)));
     std::thread::scope(|scope| {
         // In turns, each kind meets the slow one.
         let gets: Vec<_> = (0..2).map(|_| scope.spawn(|| rig.ask(GET).status())).collect();
-        arrivals.recv_timeout(PATIENCE).unwrap();
+        two_arrive();
         let posts: Vec<_> = (0..2).map(|_| scope.spawn(|| rig.ask(POST).status())).collect();
-        arrivals.recv_timeout(PATIENCE).unwrap();
+        two_arrive();
         rig.recall.send(Recall { endpoint: rig.endpoints[0].id, overdue: Some(clock::now()) }).unwrap();
         assert!(gets.into_iter().all(|get| get.join().unwrap() == 200));
         let mut posts: Vec<u16> = posts.into_iter().map(|post| post.join().unwrap()).collect();
