@@ -61,9 +61,9 @@ impl Reporter {
         }
     }
 
-    /// A line of the access log found no place.
-    pub fn missed_line(&self) {
-        self.dropped.access_log.fetch_add(1, Relaxed);
+    /// So many lines of the access log found no place, or could not be written.
+    pub fn missed_lines(&self, count: u64) {
+        self.dropped.access_log.fetch_add(count, Relaxed);
     }
 
     /// Live traffic was answered with a load report.

@@ -45,7 +45,7 @@ impl Ledger {
 
     /// Notes what was asked for, where there is an access log.
     pub(crate) fn asked(&mut self, request: &Parts) {
-        if self.worker.access.is_on() {
+        if self.worker.sheet.is_wanted() {
             let name = &self.sight.listener().config.name;
             self.record = Some(Record::begin(request, self.context.client.address.clone(), name, clock::wall()));
         }
@@ -137,9 +137,7 @@ impl Ledger {
         }
         record.status = status;
         record.duration = now.since(self.started);
-        if !self.worker.access.offer(record) {
-            self.worker.reporter.missed_line();
-        }
+        self.worker.sheet.write(&record);
     }
 
     fn settle(&mut self, status: u16, reason: Option<ListenerError>, now: Timestamp) {

@@ -6,20 +6,18 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::cluster::Reporter;
 use crate::config::model::{self, AccessFormat, AccessTarget};
-use crate::proxy::access::{AccessLog, Records};
-use crate::proxy::access_line;
+use crate::proxy::access::{AccessLog, Turn, Waiting};
 
 /// Between two looks for lines.
 const PAUSE: Duration = Duration::from_millis(20);
 /// So many looks between two at the file itself, which somebody may have renamed.
 const LOOKS: u32 = 25;
-/// Written at once, in bytes.
-const PIECE: usize = 256 * 1024;
 /// Words that may wait for the thread.
 const WORDS: usize = 16;
 /// How long the end waits for the last lines to be taken.
@@ -29,6 +27,8 @@ const LAST_LINES: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Scribe {
     log: Arc<AccessLog>,
+    /// Of the latest page.
+    turn: Mutex<Turn>,
     words: SyncSender<Word>,
     ended: Mutex<Receiver<()>>,
 }
@@ -36,7 +36,7 @@ pub struct Scribe {
 /// What the thread is told.
 #[derive(Debug)]
 enum Word {
-    Write(Page),
+    Write(Turn, Page),
     Reopen,
     Stop,
     End,
@@ -48,6 +48,13 @@ pub struct Page {
     target: AccessTarget,
     format: AccessFormat,
     out: Out,
+}
+
+/// The page that is written, and the one before it: some lines that were laid out for that may still come.
+#[derive(Debug, Default)]
+struct Book {
+    now: Option<(Turn, Page)>,
+    before: Option<(Turn, Page)>,
 }
 
 #[derive(Debug)]
@@ -99,20 +106,20 @@ fn open(file: &Path) -> io::Result<File> {
 }
 
 impl Scribe {
-    /// Starts the thread, which writes nothing as yet.
+    /// Starts the thread, which writes nothing as yet. Lines that are lost are told to `reporter`.
     ///
     /// # Errors
     /// If the system gives none.
-    pub fn start() -> io::Result<Self> {
-        let (log, records) = AccessLog::queue();
+    pub fn start(reporter: Reporter) -> io::Result<Self> {
+        let (log, waiting) = AccessLog::queue();
         let (words, told) = sync_channel(WORDS);
         let (end, ended) = sync_channel(1);
         std::thread::Builder::new().name("access-log".to_owned()).spawn(move || {
-            work(&records, &told);
+            work(&waiting, &told, &reporter);
             // Nobody waits if the process ended otherwise.
             let _ = end.try_send(());
         })?;
-        Ok(Self { log: Arc::new(log), words, ended: Mutex::new(ended) })
+        Ok(Self { log: Arc::new(log), turn: Mutex::default(), words, ended: Mutex::new(ended) })
     }
 
     /// The workers' end.
@@ -123,8 +130,16 @@ impl Scribe {
 
     /// Writes there from now on, or nowhere.
     pub fn write(&self, page: Option<Page>) {
-        self.log.turn(page.is_some());
-        self.say(page.map_or(Word::Stop, Word::Write));
+        let Some(page) = page else {
+            self.log.turn(Turn::default());
+            return self.say(Word::Stop);
+        };
+        let mut turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        *turn = turn.next(page.format);
+        let next = *turn;
+        // The page is there before the first line for it.
+        self.say(Word::Write(next, page));
+        self.log.turn(next);
     }
 
     /// Opens the file anew: it has been renamed.
@@ -134,7 +149,7 @@ impl Scribe {
 
     /// Writes what there is and ends; not if nobody takes it.
     pub fn end(&self) {
-        self.log.turn(false);
+        self.log.turn(Turn::default());
         self.say(Word::End);
         // Late is too late.
         let _ = self.ended.lock().unwrap_or_else(PoisonError::into_inner).recv_timeout(LAST_LINES);
@@ -147,51 +162,57 @@ impl Scribe {
     }
 }
 
-fn work(records: &Records, told: &Receiver<Word>) {
-    let mut page: Option<Page> = None;
+impl Book {
+    fn turn(&mut self, page: Option<(Turn, Page)>) {
+        self.before = std::mem::replace(&mut self.now, page).or_else(|| self.before.take());
+    }
+
+    fn page(&mut self, turn: Turn) -> Option<&mut Page> {
+        [&mut self.now, &mut self.before].into_iter().flatten().find(|(of, _)| *of == turn).map(|(_, page)| page)
+    }
+
+    fn follow(&mut self, anyway: bool) {
+        if let Some((_, page)) = &mut self.now {
+            page.follow(anyway);
+        }
+    }
+}
+
+fn work(waiting: &Waiting, told: &Receiver<Word>, reporter: &Reporter) {
+    let mut book = Book::default();
     let mut looks = 0;
     loop {
         // While nothing is to be written nobody looks: a thread that wakes fifty times a second for nothing is not free.
-        let word = match &page {
+        let word = match &book.now {
             Some(_) => told.recv_timeout(PAUSE),
             None => told.recv().map_err(|_| RecvTimeoutError::Disconnected),
         };
-        drain(records, page.as_mut());
+        drain(waiting, &mut book, reporter);
         match word {
-            Ok(Word::Write(new)) => page = Some(new),
-            Ok(Word::Reopen) => page.iter_mut().for_each(|page| page.follow(true)),
-            Ok(Word::Stop) => page = None,
+            Ok(Word::Write(turn, page)) => book.turn(Some((turn, page))),
+            Ok(Word::Reopen) => book.follow(true),
+            Ok(Word::Stop) => book.turn(None),
             Ok(Word::End) | Err(RecvTimeoutError::Disconnected) => return,
             Err(RecvTimeoutError::Timeout) => looks += 1,
         }
         if looks >= LOOKS {
             looks = 0;
-            if let Some(page) = &mut page {
-                page.follow(false);
-            }
+            book.follow(false);
         }
     }
 }
 
 /// Writes every line that waits.
-fn drain(records: &Records, mut page: Option<&mut Page>) {
-    let mut piece = Vec::new();
-    loop {
-        let record = records.try_recv();
-        if let (Ok(record), Some(page)) = (&record, &page) {
-            access_line::write(record, page.format, &mut piece);
-        }
-        let over = matches!(record, Err(TryRecvError::Empty | TryRecvError::Disconnected));
-        if piece.len() >= PIECE || over {
-            if let Some(page) = page.as_mut().filter(|_| !piece.is_empty())
-                && let Err(error) = page.write(&piece)
-            {
-                tracing::warn!(%error, "lines of the access log are lost");
-            }
-            piece.clear();
-        }
-        if over {
-            return;
+fn drain(waiting: &Waiting, book: &mut Book, reporter: &Reporter) {
+    for lines in waiting.try_iter() {
+        let Some(page) = book.page(lines.turn) else {
+            // Of a log that has been switched off nobody misses any.
+            reporter.missed_lines(if book.now.is_some() { lines.count } else { 0 });
+            continue;
+        };
+        if let Err(error) = page.write(&lines.bytes) {
+            reporter.missed_lines(lines.count);
+            tracing::warn!(%error, lines = lines.count, "lines of the access log are lost");
         }
     }
 }

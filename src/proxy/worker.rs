@@ -18,7 +18,7 @@ use crate::base::ids::{ClusterId, EndpointId};
 use crate::cluster::{BEAT, Endpoint, ListenerError, Live, RecallReceiver, Reporter};
 use crate::net::listen::{ListenSocket, Waiting};
 use crate::net::socket::Socket;
-use crate::proxy::access::AccessLog;
+use crate::proxy::access::{AccessLog, Sheet};
 use crate::proxy::connection;
 use crate::proxy::door::{Door, Doors, Leave, Opening, Sight};
 use crate::proxy::upstream::Upstream;
@@ -67,7 +67,7 @@ pub(crate) struct Worker {
     pub(crate) index: usize,
     pub(crate) live: Arc<Live>,
     pub(crate) reporter: Reporter,
-    pub(crate) access: Arc<AccessLog>,
+    pub(crate) sheet: Sheet,
     pub(crate) rng: RefCell<fastrand::Rng>,
     /// Room for lines of a head, kept from one to the next.
     pub(crate) lines: RefCell<Vec<u8>>,
@@ -89,8 +89,8 @@ pub async fn worker(setup: Setup) {
     let worker = Rc::new(Worker {
         index,
         live,
+        sheet: Sheet::new(access, reporter.clone()),
         reporter,
-        access,
         rng: RefCell::new(fastrand::Rng::new()),
         lines: RefCell::default(),
         view: RefCell::default(),
@@ -218,6 +218,7 @@ async fn pulse(worker: Rc<Worker>) {
     loop {
         let due = beats.next().await;
         worker.live.pulses[worker.index].beat(due, clock::now());
+        worker.sheet.send();
         if worker.sending.get() > 0 {
             worker.upstreams.borrow().values().for_each(|upstream| upstream.look_at_bodies());
         }

@@ -53,7 +53,7 @@ pub(super) async fn start(options: Options, inheritance: Inheritance) -> Result<
     let dropped = Arc::new(Dropped::default());
     let (reporter, queue) = signals(Arc::clone(&dropped));
     let (live, recalls) = (Arc::new(Live::new()), Recall::queue());
-    let scribe = Scribe::start()?;
+    let scribe = Scribe::start(reporter.clone())?;
     let tools = Tools { live: Arc::clone(&live), reporter, recalls: recalls.clone(), access: scribe.log() };
     let (premises, working) = Premises::new(&config, source.clone(), sockets, scribe, tools)?;
     let (listeners, admin, metrics) = premises.addresses();

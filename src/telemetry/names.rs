@@ -73,7 +73,7 @@ metrics! {
     CONFIG_RELOADS = Counter "pulsegate_config_reloads_total" ["result"] "Reloads by result.";
     CONFIG_LAST_RELOAD = Gauge "pulsegate_config_last_reload_successful" [] "1 if the last reload was applied, or none was tried.";
     CERTIFICATE_NOT_AFTER = Gauge "pulsegate_tls_certificate_not_after_timestamp_seconds" ["listener", "name"] "When a listener's certificate ends; name is its file.";
-    ACCESS_LOG_DROPPED = Counter "pulsegate_access_log_dropped_total" [] "Lines of the access log that found its queue full.";
+    ACCESS_LOG_DROPPED = Counter "pulsegate_access_log_dropped_total" [] "Lines of the access log that found its queue full or could not be written.";
     LOG_DROPPED = Counter "pulsegate_log_dropped_total" [] "Log lines that found the queue full, since nobody took them from standard error.";
     PANICS = Counter "pulsegate_panics_total" [] "Bugs that ended one task; each is in the log.";
     FLEET_PEERS = Gauge "pulsegate_fleet_peers" ["state"] "Other proxies of the fleet by state.";
