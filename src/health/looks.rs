@@ -189,6 +189,41 @@ fn what_is_not_enforced_changes_nothing() {
 }
 
 #[test]
+fn slow_answers_in_look_after_look_count_at_once_unless_all_have_them() {
+    // So many of the siblings' answers are slow as well, of fourteen in each look.
+    let state = |theirs: u32, looks: u64| {
+        let mut bench = served(watched(), [5; 3]);
+        let some = |id, slow: u32, now| {
+            let quick = answers(id, 14 - slow, 5, now);
+            let slow = answers(id, slow, 250, now).latencies;
+            Glance { requests: 14, latencies: quick.latencies.iter().chain(&slow).copied().collect(), ..quick }
+        };
+        for look in 1..=looks {
+            let now = 1000 + 20 * look;
+            bench.look(now, &[some(0, 4, now), some(1, theirs, now), some(2, theirs, now)]);
+        }
+        bench.state(0)
+    };
+    assert_eq!([state(0, 2), state(0, 3)], [State::Healthy, State::Degraded], "three looks, long before the next judgement");
+    assert_eq!(state(4, 5), State::Healthy, "what slows all of them down is nobody's own");
+}
+
+#[test]
+fn another_process_begins_with_less_than_its_weight_though_no_probe_has_failed() {
+    let slow_start = Some(SlowStart { window: Duration::from_secs(10), floor: Ratio::parse("10%").unwrap() });
+    let mut bench = Bench::well(Policy { slow_start, ..watched() }, 2);
+    for (boot, codes) in [("one", vec![]), ("one", vec![]), ("two", vec!["slow_start".to_owned()])] {
+        bench.now += 1000;
+        let stamps = Stamps { boot_id: Some(boot.into()), ..Stamps::default() };
+        let started = at(bench.now - 5);
+        let latency = Duration::from_millis(5);
+        let run = ProbeRun { probe: 0, started, latency, result: ProbeResult::Pass, excerpt: "".into(), stamps };
+        bench.send(0, Observation::Probe(run));
+        assert_eq!((bench.state(0), bench.codes(0)), (State::Healthy, codes), "{boot}");
+    }
+}
+
+#[test]
 fn who_waits_at_a_slow_one_is_called_back_and_nobody_else() {
     let mut bench = served(watched(), [5; 3]);
     bench.look(1500, &[answers(0, 90, 150, 1500), answers(1, 90, 5, 1500), answers(2, 90, 5, 1500)]);

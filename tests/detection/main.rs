@@ -81,7 +81,7 @@ fn an_endpoint_of_which_a_tenth_fails_is_found_in_half_a_second() {
         arena.turn(1, Mood::Failing(0.1));
         arena.run(Duration::from_secs(2));
         assert!(left(&arena, 1, from).unwrap() <= ms(500), "{:?}", left(&arena, 1, from));
-        let share = share_of(&mut arena, 1, Duration::from_secs(30));
+        let share = share_of(&mut arena, 1, Duration::from_secs(15));
         assert!(share <= 0.03, "{share}");
         assert_eq!(failed(&arena), 0);
     });
