@@ -12,8 +12,8 @@ use std::task::{Context, Poll, ready};
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-/// How much is read at once, in bytes.
-const PIECE: usize = 64 * 1024;
+/// How much is read at once, in bytes: a body of 64 KiB with its head, as many services answer in pieces of that size.
+const PIECE: usize = 72 * 1024;
 /// From this size on a piece is handed on instead of copied. What a piece holds on to is at most four times its size.
 const WORTH_KEEPING: usize = PIECE / 4;
 
@@ -21,7 +21,7 @@ thread_local! {
     static BUFFER: RefCell<BytesMut> = RefCell::default();
 }
 
-/// Reads what is there, at most 64 KiB, and looks at it in its place. Gives it away only if `look` makes nothing of it: all of it,
+/// Reads what is there, at most 72 KiB, and looks at it in its place. Gives it away only if `look` makes nothing of it: all of it,
 /// or nothing at the end.
 pub(super) fn poll_look<S: AsyncRead + Unpin, T>(
     stream: &mut S,
@@ -40,7 +40,7 @@ pub(super) fn poll_look<S: AsyncRead + Unpin, T>(
     })
 }
 
-/// Reads what is there, at most 64 KiB; nothing at the end.
+/// Reads what is there, at most 72 KiB; nothing at the end.
 pub(super) fn poll_read<S: AsyncRead + Unpin>(stream: &mut S, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
     BUFFER.with_borrow_mut(|buffer| {
         let length = ready!(poll_fill(stream, buffer, cx))?;

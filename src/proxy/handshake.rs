@@ -19,6 +19,10 @@ use crate::net::socket::Socket;
 use crate::runtime::timer;
 use crate::tls::Renewable;
 
+/// How much that has been encrypted waits for the client, in bytes: a piece of an answer as it is read from an endpoint, so that
+/// it goes out in one.
+const ENCRYPTED: usize = 96 * 1024;
+
 /// A handshake that has a place among those under way; given back on drop.
 #[derive(Debug)]
 pub(crate) struct Handshake {
@@ -51,7 +55,8 @@ impl Handshake {
 
     /// Shakes hands within `timeout`.
     pub(crate) async fn run(self, stream: Socket, timeout: Duration) -> Result<TlsStream<Socket>, NoHandshake> {
-        let mut accept = TlsAcceptor::from(self.config).accept(stream);
+        let acceptor = TlsAcceptor::from(self.config);
+        let mut accept = acceptor.accept_with(stream, |session| session.set_buffer_limit(Some(ENCRYPTED)));
         let mut begun = false;
         let accepted = std::future::poll_fn(|cx| {
             let corked = std::mem::replace(&mut begun, true) && cork(&accept, true);
