@@ -127,7 +127,7 @@ fn large_bodies_come_in_large_pieces() {
     assert!(matches!(super::script::now(|cx| conversation.poll_reply(cx)), Some(Ok(Heard::Final(_)))));
     let mut frames = 0;
     while let Some(Some(frame)) = super::script::now(|cx| conversation.poll_frame(cx)) {
-        assert!(frame.unwrap().into_data().unwrap().len() <= 64 * 1024);
+        assert!(frame.unwrap().into_data().unwrap().len() <= 72 * 1024);
         frames += 1;
     }
     assert!(conversation.is_end() && frames <= 20, "{frames}");
