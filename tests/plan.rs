@@ -19,7 +19,7 @@ use pulsegate::health::{Cluster, Member};
 use pulsegate::sim::plan::{Assumptions, Plan, Source, Span, plan};
 use pulsegate::sim::{Behaviour, Link, Setting, World};
 
-const LIVES: u32 = 250;
+const LIVES: u32 = 256;
 
 /// A cluster of three with this health block.
 fn configured(health: &str) -> Config {

@@ -1,13 +1,14 @@
 //! The engine as it looks at live traffic: silence and what follows from it, outliers, who is slow, and what a success outweighs.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::tests::{Bench, at, policy};
 use crate::base::ids::EndpointId;
 use crate::base::sketch::bucket;
 use crate::base::units::Ratio;
-use crate::health::policy::{Damping, Outlier, Policy, Silence, SlowStart, Thresholds};
-use crate::health::signal::{Failure, Observation, ProbeResult, ProbeRun, Stamps};
+use crate::health::policy::{Damping, Detector, HeartbeatPolicy, Outlier, Policy, Silence, SlowStart, Thresholds};
+use crate::health::signal::{Beat, Failure, Observation, ProbeResult, ProbeRun, Stamps};
 use crate::health::verdict::State;
 use crate::health::{Glance, Local};
 
@@ -211,15 +212,22 @@ fn slow_answers_in_look_after_look_count_at_once_unless_all_have_them() {
 #[test]
 fn another_process_begins_with_less_than_its_weight_though_no_probe_has_failed() {
     let slow_start = Some(SlowStart { window: Duration::from_secs(10), floor: Ratio::parse("10%").unwrap() });
-    let mut bench = Bench::well(Policy { slow_start, ..watched() }, 2);
-    for (boot, codes) in [("one", vec![]), ("one", vec![]), ("two", vec!["slow_start".to_owned()])] {
-        bench.now += 1000;
-        let stamps = Stamps { boot_id: Some(boot.into()), ..Stamps::default() };
-        let started = at(bench.now - 5);
-        let latency = Duration::from_millis(5);
-        let run = ProbeRun { probe: 0, started, latency, result: ProbeResult::Pass, excerpt: "".into(), stamps };
-        bench.send(0, Observation::Probe(run));
-        assert_eq!((bench.state(0), bench.codes(0)), (State::Healthy, codes), "{boot}");
+    let (period, ttl) = (Duration::from_secs(2), Duration::from_secs(7));
+    let heartbeat = Some(HeartbeatPolicy { period, ttl, detector: Detector::Ttl });
+    for beats in [false, true] {
+        let mut bench = Bench::well(Policy { slow_start, heartbeat, ..watched() }, 2);
+        for (boot, codes) in [("one", vec![]), ("one", vec![]), ("two", vec!["slow_start".to_owned()])] {
+            bench.now += 1000;
+            let boot_id = Some(Arc::from(boot));
+            let (started, latency, excerpt) = (at(bench.now - 5), Duration::from_millis(5), Arc::from(""));
+            let stamps = Stamps { boot_id: boot_id.clone(), ..Stamps::default() };
+            bench.send(0, Observation::Beat(Beat { boot_id: boot_id.filter(|_| beats), ..Beat::default() }));
+            if !beats {
+                let run = ProbeRun { probe: 0, started, latency, result: ProbeResult::Pass, excerpt, stamps };
+                bench.send(0, Observation::Probe(run));
+            }
+            assert_eq!((bench.state(0), bench.codes(0)), (State::Healthy, codes), "{boot}, told by a beat: {beats}");
+        }
     }
 }
 

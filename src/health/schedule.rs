@@ -316,9 +316,10 @@ mod tests {
         let mut slots = Slots::new(timing(1000, 500, 1000, 0.1), EndpointId(5), "ready", at(0));
         slots.set_pace(Pace::Normal, at(0), rng);
         let starts = starts(&mut slots, 1_000_000, rng);
-        for gap in starts[1..].windows(2).map(|pair| pair[1] - pair[0]) {
-            assert!((899..=1101).contains(&gap), "{gap} ms between two slots");
-        }
+        let gaps: Vec<u64> = starts[1..].windows(2).map(|pair| pair[1] - pair[0]).collect();
+        assert!(gaps.iter().all(|gap| (899..=1101).contains(gap)), "{gaps:?}");
+        let of = |low: u64| gaps.iter().filter(|gap| (low..low + 50).contains(*gap)).count();
+        assert!([900, 950, 1000, 1050].into_iter().all(|low| of(low) > 100), "they are spread: {gaps:?}");
         assert!((980..=1020).contains(&starts.len()), "{} slots in 1000 s", starts.len());
         assert!((500..=1000).contains(&starts[1]), "the second slot comes after {} ms", starts[1]);
     }
