@@ -424,6 +424,7 @@ fn soft_ejections_are_capped_withheld_ones_degraded_and_next_in_line_when_there_
     assert_eq!([0, 1, 2].map(|id| bench.state(id)), [State::Healthy, State::Degraded, State::Degraded], "they turned at once");
     bench.tick(7000);
     assert_eq!([0, 1, 2].map(|id| bench.state(id)), [State::Healthy, State::Ejected, State::Degraded], "it has lasted");
+    assert_eq!(bench.changes.withheld, [(EndpointId(2), Code::Report(Arc::from("cpu")))], "there is room for one");
     assert_eq!(bench.codes(2), ["report_cpu"]);
 }
 
