@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::tests::{Bench, at, policy};
+use super::tests::{Bench, at, members, policy};
 use crate::base::ids::EndpointId;
 use crate::base::sketch::bucket;
 use crate::base::units::Ratio;
@@ -133,8 +133,8 @@ fn who_waits_is_called_back_once_and_only_where_somebody_else_is_left() {
         all.ran(id, 2110, late());
     }
     assert_eq!([0, 1, 2].map(|id| all.state(id)), [State::Suspect; 3], "it may be our own link");
-    all.ran(1, 2110, late());
-    assert_eq!((all.state(1), all.recalled()), (State::Suspect, vec![]), "there is nobody else to go to");
+    all.ran(2, 2110, late());
+    assert_eq!((all.state(2), all.recalled()), (State::Suspect, vec![]), "there is nobody else to go to");
 }
 
 #[test]
@@ -390,5 +390,33 @@ fn how_it_returns_is_told_with_the_time_of_the_next_change() {
         let until = Some(at(bench.now + takes));
         assert_eq!((view.state, bench.codes(0)), (state, vec![code.to_owned()]));
         assert_eq!((view.reasons[0].until, view.next_change), (until, until));
+    }
+}
+
+#[test]
+fn who_joins_others_that_serve_begins_with_less_and_who_begins_with_them_does_not() {
+    let slow_start = Some(SlowStart { window: Duration::from_secs(10), floor: Ratio::parse("10%").unwrap() });
+    let policy = Policy { slow_start, ..watched() };
+    let mut bench = Bench::well(policy.clone(), 2);
+    assert_eq!(bench.codes(1), [""; 0]);
+    drop(bench.cluster.reconfigure(policy, members(3), at(bench.now)));
+    bench.pass(2);
+    assert_eq!((bench.state(2), bench.codes(2)), (State::Healthy, vec!["slow_start".to_owned()]));
+}
+
+#[test]
+fn who_refuses_while_it_is_out_has_ended_and_the_next_one_is_back_when_it_has_passed() {
+    for refused in [false, true] {
+        let mut bench = served(watched(), [5; 3]);
+        let failing = Glance { errors: 5, gateway_errors: 5, streak: 5, requests: 5, ..answers(0, 0, 5, 2000) };
+        bench.look(2000, &[failing]);
+        assert_eq!(bench.state(0), State::Ejected);
+        if refused {
+            bench.send(0, Observation::Refused);
+        }
+        bench.pass(0);
+        assert_eq!(bench.state(0), State::Ejected);
+        bench.pass(0);
+        assert_eq!(bench.state(0), if refused { State::Healthy } else { State::Ejected }, "long before its time is over");
     }
 }
