@@ -24,7 +24,9 @@ build() {
 
 rm -rf "$seen"
 build "-Cprofile-generate=$seen" watched
-tests/bench/run --peers --parts requests --runs 1 --seconds 2 --unpinned --binary "$PWD/target/watched/$host/dist/pulsegate"
+watched=$PWD/target/watched/$host/dist/pulsegate
+tests/bench/run --peers --parts requests full probes --runs 1 --seconds 2 --unpinned --binary "$watched"
+tests/bench/beats.py --binary "$watched" --senders 2000
 "$merge" merge -o "$seen/all.profdata" "$seen"/*.profraw
 build "-Cprofile-use=$seen/all.profdata" tuned
 cp "target/tuned/$host/dist/pulsegate" target/tuned/pulsegate

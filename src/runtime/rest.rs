@@ -11,8 +11,8 @@ use crate::base::time::Timestamp;
 use crate::runtime::clock;
 
 /// From one waking to the next, at the least, while things come fast.
-const APART: Duration = Duration::from_millis(1);
-/// So many in a second are fast: two for each time that the thread wakes.
+const APART: Duration = Duration::from_millis(2);
+/// So many in a second are fast: four for each time that the thread wakes.
 const FAST: f64 = 2000.0;
 /// For how long they are counted before it is known how fast they come.
 const COUNTED: Duration = Duration::from_millis(20);
@@ -105,7 +105,7 @@ mod tests {
         assert_eq!(rests.park(at(1020)), None, "nobody knows when it woke");
         rests.woke = at(1021);
         assert_eq!(rests.park(at(1021) + APART / 4), Some(APART * 3 / 4), "work counts");
-        assert_eq!(rests.park(at(1023)), None, "so much of it that there was no time");
+        assert_eq!(rests.park(at(1024)), None, "so much of it that there was no time");
         rests.things = 3;
         assert_eq!(rests.park(at(1045)), None);
         assert!(!rests.fast);

@@ -37,7 +37,7 @@ def main() -> None:
             print(f"{words.senders} senders at 1 s, detector {words.detector}: {cpu:.1%} of a core, {cpu / acked * words.seconds * 1e6:.1f} us a beat, "
                   f"{acked / words.seconds:.0f} acks/s of {words.senders}, {memory(process.pid)} MiB")
         finally:
-            process.kill()
+            process.terminate()
             process.wait()
 
 
