@@ -141,6 +141,7 @@ fn policy(rng: &mut fastrand::Rng) -> Policy {
     let two = if probes.len() < 2 { count(1) } else { count(2) };
     Policy {
         advisers: Vec::new(),
+        elsewhere: Vec::new(),
         require: [Require::All, Require::Any, Require::AtLeast(two)][rng.usize(..3)],
         asking: vec![true; probes.len()],
         probes,

@@ -204,22 +204,30 @@ fn refusals_without_an_answer_between_take_an_endpoint_out_and_recall_what_waits
 }
 
 #[test]
-fn an_endpoint_without_probes_comes_back_by_an_answer_in_the_cells() {
+fn an_endpoint_without_probes_that_reach_it_comes_back_by_an_answer_in_the_cells() {
     within(|| {
-        let text = "listeners: [{ address: 127.0.0.1:8080, cluster: app }]\nclusters: [{ name: app, endpoints: [a:1, b:1] }]";
-        let mut bed = Bed::new(parse(text));
-        assert_eq!(bed.available("app").len(), 2, "it starts healthy");
-        let endpoint = bed.endpoint("app", "a:1");
-        for millis in [100, 110, 120] {
-            bed.tell(&endpoint, Observation::Refused, at(millis));
-        }
-        assert_eq!(bed.available("app"), ["b:1"]);
-        endpoint.cells(0).answered(200, at(130), at(131));
-        bed.wards.tick(at(160));
-        assert_eq!(endpoint.view().state, State::Healthy);
-        bed.wards.tick(at(165));
-        assert_eq!(bed.available("app").len(), 2);
+        let text = "listeners: [{ address: 127.0.0.1:8080, cluster: app }]\nclusters: [{ name: app, endpoints: [a:1, b:1]";
+        comes_back_by_an_answer(Bed::new(parse(&format!("{text} }}]"))), false);
+        let file = "start: healthy, interval: 1h, probes: [{ file: { path: '/nowhere' } }]";
+        comes_back_by_an_answer(Bed::new(parse(&format!("{text}, health: {{ {file} }} }}]"))), true);
     });
+}
+
+fn comes_back_by_an_answer(mut bed: Bed, probed: bool) {
+    assert_eq!(bed.available("app").len(), 2, "it starts healthy");
+    let endpoint = bed.endpoint("app", "a:1");
+    for millis in [100, 110, 120] {
+        bed.tell(&endpoint, Observation::Refused, at(millis));
+    }
+    assert_eq!(bed.available("app"), ["b:1"]);
+    if probed {
+        bed.tell(&endpoint, run(ProbeResult::Pass, at(125)), at(125));
+    }
+    endpoint.cells(0).answered(200, at(130), at(131));
+    bed.wards.tick(at(160));
+    assert_eq!(endpoint.view().state, State::Healthy);
+    bed.wards.tick(at(165));
+    assert_eq!(bed.available("app").len(), 2);
 }
 
 #[test]

@@ -150,7 +150,12 @@ impl Ward {
 
     /// Whether nobody but traffic can say that an endpoint came back.
     pub(super) fn is_unprobed(&self) -> bool {
-        self.config.health.probes.is_empty()
+        !self.config.probes.iter().any(|probe| probe.reaches())
+    }
+
+    /// Whether a pass of this probe shows that the endpoint itself can be reached.
+    pub(super) fn reaches(&self, probe: usize) -> bool {
+        self.config.probes.get(probe).is_some_and(|probe| probe.reaches())
     }
 
     /// Whether every endpoint has had its first verdict, and the snapshot says so: whoever is told that all is ready may ask at once.

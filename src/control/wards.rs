@@ -129,6 +129,7 @@ impl Wards {
         }
         if let Observation::Probe(run) = &signal.observation
             && run.result == ProbeResult::Pass
+            && ward.reaches(run.probe)
         {
             self.doubts.passed(endpoint.id, run.started);
         }

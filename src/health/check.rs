@@ -147,6 +147,12 @@ pub struct ProbeSpec {
 }
 
 impl ProbeSpec {
+    /// Whether a run that passes has reached the endpoint itself.
+    #[must_use]
+    pub const fn reaches(&self) -> bool {
+        !matches!(self.check, Check::Agent | Check::File(_)) && self.address.is_none()
+    }
+
     /// Whether each run by itself shows that the endpoint works, and not somebody at another address.
     #[must_use]
     pub const fn asks(&self) -> bool {

@@ -285,7 +285,7 @@ impl Endpoint {
             _ => {}
         }
         if run.result == ProbeResult::Pass {
-            self.refused.pass(run.started, policy, &mut self.probes);
+            self.refused.pass(run, policy, &mut self.probes);
             if self.outliers.is_gone() && self.probes.risen(policy) {
                 self.forget_process();
                 self.history.push(Entry::new(at, Kind::Process, "the one that was ejected has ended; another one answers"));
@@ -542,7 +542,7 @@ impl Endpoint {
 
     /// Takes on a changed policy.
     pub(super) fn reconfigure(&mut self, before: &Policy, policy: &Policy, now: Timestamp) {
-        if before.probes != policy.probes || before.require != policy.require {
+        if (&before.probes, &before.elsewhere, before.require) != (&policy.probes, &policy.elsewhere, policy.require) {
             self.probes.reconfigure(policy, now);
         }
         if !policy.rules.is_empty() || self.reports.unusual().is_some() {

@@ -284,6 +284,9 @@ pub struct Policy {
     pub asking: Vec<bool>,
     /// Those of them that have no vote beside others until they have spoken.
     pub advisers: Vec<Arc<str>>,
+    /// Those of them that do not reach the endpoint itself: agents, files, and what is asked at another address. That one passes says
+    /// nothing of connections that the endpoint refuses.
+    pub elsewhere: Vec<Arc<str>>,
     /// How they are folded.
     pub require: Require,
     /// Consecutive results that flip.

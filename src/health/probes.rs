@@ -39,6 +39,8 @@ pub(super) struct Probes {
     settled: bool,
     /// What heartbeats say as one way more, where they are folded with the probes and have spoken.
     beats: Option<bool>,
+    /// Whether any of them reaches the endpoint itself.
+    reach: bool,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -97,7 +99,7 @@ impl Probes {
     pub(super) fn new(policy: &Policy, now: Timestamp) -> Self {
         let presumed = (policy.start == Start::Healthy).then_some(true);
         let each = policy.probes.iter().map(|name| Probe::new(name, policy, presumed, now)).collect();
-        let mut probes = Self { each, well: presumed, settled: false, beats: None };
+        let mut probes = Self { each, well: presumed, settled: false, beats: None, reach: false };
         probes.fold(policy);
         probes
     }
@@ -214,6 +216,7 @@ impl Probes {
     }
 
     fn fold(&mut self, policy: &Policy) {
+        self.reach = policy.elsewhere.len() < self.each.len();
         // Somebody must speak: where all are silent, none is left out.
         let silent = self.each.iter().filter(|probe| probe.is_silent()).count();
         let silent = if silent < self.each.len() || self.beats.is_some() { silent } else { 0 };
@@ -244,6 +247,11 @@ impl Probes {
 
     pub(super) const fn is_empty(&self) -> bool {
         self.each.is_empty()
+    }
+
+    /// Whether any of them reaches the endpoint itself, so that it can tell when connections are taken again.
+    pub(super) const fn reach(&self) -> bool {
+        self.reach
     }
 
     /// Whether any run came to an end, of whatever result.

@@ -5,13 +5,13 @@
 //! traffic. Since a thousand requests can be refused in one breath, at most one refusal a millisecond counts. A reset
 //! alone proves nothing, for endpoints close idle connections as they please: it only asks for a closer look.
 //!
-//! | standing | with probes, ends by | without probes, ends by |
+//! | standing | with probes that reach it, ends by | without such probes, ends by |
 //! |---|---|---|
 //! | well | `fall` refusals: out | the same |
 //! | out | `rise` passes in a row: well | an answer: well; after 5 s: trial |
 //! | trial | an answer or `rise` passes: well; one refusal: out | an answer: well; one refusal: out |
 //!
-//! Without probes nobody but traffic can say that an endpoint came back, so it gets some again, at a degraded endpoint's
+//! Without such probes, as where a file is looked at or an agent asked, nobody but traffic can say that an endpoint came back, so it gets some again, at a degraded endpoint's
 //! weight, until it answers or refuses.
 
 use std::time::Duration;
@@ -22,6 +22,7 @@ use crate::base::time::Timestamp;
 use crate::base::units::format_duration;
 use crate::health::policy::Policy;
 use crate::health::probes::Probes;
+use crate::health::signal::ProbeRun;
 use crate::health::verdict::{Code, Reason, State};
 
 /// How long an endpoint without probes stays out before it is tried again.
@@ -82,7 +83,7 @@ impl Refused {
     /// Takes in an answer to live traffic. Returns whether it brought the endpoint back or ended a row of refusals.
     pub(super) fn answer(&mut self, probes: &Probes) -> bool {
         let out = matches!(self.standing, Standing::Out(_));
-        if out && !probes.is_empty() {
+        if out && probes.reach() {
             return false;
         }
         let remarkable = self.count > 0 || self.standing != Standing::Well;
@@ -90,10 +91,15 @@ impl Refused {
         remarkable
     }
 
-    /// Takes in a probe that passed and had started at `started`; `probes` have counted it.
-    pub(super) fn pass(&mut self, started: Timestamp, policy: &Policy, probes: &mut Probes) {
+    /// Takes in a probe that passed and had started at `started`; `probes` have counted it. One that does not reach the endpoint
+    /// answers no doubt of whether it takes connections.
+    pub(super) fn pass(&mut self, run: &ProbeRun, policy: &Policy, probes: &mut Probes) {
+        let started = run.started;
         if self.doubt.is_some_and(|doubt| started >= doubt) {
             self.doubt = None;
+        }
+        if probes.name(run.probe).is_some_and(|name| policy.elsewhere.contains(name)) {
+            return;
         }
         if self.last.is_some_and(|last| started < last) {
             if self.standing != Standing::Well {
@@ -115,7 +121,7 @@ impl Refused {
     /// Lets time pass. Returns whether a trial begins.
     pub(super) fn expire(&mut self, now: Timestamp, probes: &Probes) -> bool {
         match self.standing {
-            Standing::Out(since) if probes.is_empty() && now >= since + HOLD => {
+            Standing::Out(since) if !probes.reach() && now >= since + HOLD => {
                 self.standing = Standing::Trial(now);
                 true
             }
@@ -125,7 +131,7 @@ impl Refused {
 
     pub(super) fn next_change(&self, probes: &Probes) -> Option<Timestamp> {
         match self.standing {
-            Standing::Out(since) if probes.is_empty() => Some(since + HOLD),
+            Standing::Out(since) if !probes.reach() => Some(since + HOLD),
             Standing::Well | Standing::Out(_) | Standing::Trial(_) => None,
         }
     }
@@ -150,7 +156,7 @@ impl Refused {
         let count = self.count;
         match self.standing {
             Standing::Well => None,
-            Standing::Out(since) if probes.is_empty() => {
+            Standing::Out(since) if !probes.reach() => {
                 let detail = format!("{count} connects refused, no success between; tried again after {}", format_duration(HOLD));
                 Some((State::Unhealthy, reason(since, Some(since + HOLD), detail)))
             }

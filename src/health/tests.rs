@@ -29,6 +29,7 @@ fn share(percent: f64) -> Ratio {
 pub(super) fn policy() -> Policy {
     Policy {
         advisers: Vec::new(),
+        elsewhere: Vec::new(),
         probes: vec![Arc::from("ready")],
         asking: vec![true; 3],
         require: Require::All,
@@ -329,6 +330,23 @@ fn without_probes_a_refused_endpoint_is_tried_again() {
     bench.tick(10_004);
     bench.send(0, Observation::Answered);
     assert_eq!((bench.state(0), bench.codes(0)), (State::Healthy, vec![]));
+}
+
+#[test]
+fn a_probe_that_does_not_reach_it_says_nothing_of_refused_connects() {
+    let mut bench = Bench::well(Policy { elsewhere: vec![Arc::from("ready")], ..policy() }, 2);
+    for _ in 0..3 {
+        bench.now += 2;
+        bench.send(0, Observation::Refused);
+        bench.pass(0);
+    }
+    assert_eq!((bench.state(0), bench.codes(0)), (State::Unhealthy, vec!["refused".to_owned()]));
+    (0..5).for_each(|_| bench.pass(0));
+    assert_eq!(bench.state(0), State::Unhealthy, "a file that is fresh does not bring it back");
+    bench.tick(bench.now + 5000);
+    assert_eq!(bench.state(0), State::Degraded, "traffic must say so");
+    bench.send(0, Observation::Answered);
+    assert_eq!(bench.state(0), State::Healthy);
 }
 
 #[test]

@@ -90,6 +90,7 @@ pub(super) fn health(at: &At<'_>, raw: Option<&OrOff<raw::Health>>) -> Health {
     let policy = Policy {
         probes: probes.iter().map(|probe| probe.name.clone()).collect(),
         asking: probes.iter().map(ProbeSpec::asks).collect(),
+        elsewhere: probes.iter().filter(|probe| !probe.reaches()).map(|probe| probe.name.clone()).collect(),
         advisers: probes.iter().filter(|probe| probe.check == Check::Agent).map(|probe| probe.name.clone()).collect(),
         require: require(at, raw.require.as_ref(), probes.len(), heartbeat.is_some()),
         thresholds: thresholds(raw),
@@ -120,6 +121,7 @@ fn unprobed() -> Health {
         probes: Vec::new(),
         asking: Vec::new(),
         advisers: Vec::new(),
+        elsewhere: Vec::new(),
         require: Require::All,
         thresholds: Thresholds { fall: defaults::FALL, rise: defaults::RISE },
         start: Start::Healthy,
