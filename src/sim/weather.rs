@@ -54,8 +54,8 @@ impl Weather {
 
 /// TCP's least time-out before it sends again.
 const RTO: Duration = Duration::from_millis(200);
-/// Losses in a row after which nothing will come.
-const GIVEN_UP: u32 = 6;
+/// Losses in a row after which nothing will come: minutes later, as TCP has it (Linux: `tcp_retries2` is 15).
+const GIVEN_UP: u32 = 12;
 /// How long a level lasts that the weather keeps for a while.
 const LEVEL: Duration = Duration::from_secs(20);
 /// The time over which a drift is nine tenths the same.
@@ -86,10 +86,10 @@ impl Sky {
     /// nothing ever comes.
     pub fn exchange(&mut self, now: Timestamp, loss: f64, factor: f64, rng: &mut fastrand::Rng) -> Option<Duration> {
         let mut total = self.travel(now, rng) + self.service.mul_f64(factor * exponential(rng));
-        let mut timeout = RTO;
-        let mut losses = 0;
-        // The request and its answer each must come through.
+        // The request and its answer each must come through; each end sends again by itself.
         for _ in 0..2 {
+            let mut timeout = RTO;
+            let mut losses = 0;
             while rng.f64() < loss || self.is_lost(now + total, rng) {
                 total += timeout;
                 timeout *= 2;
