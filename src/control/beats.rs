@@ -11,6 +11,7 @@ use crate::base::time::Timestamp;
 use crate::cluster::{Cluster, Endpoint, Inlet};
 use crate::config::model;
 use crate::control::announcer::Announcer;
+use crate::control::wards::Wards;
 use crate::health::signal::{Beat, BeatResult, Observation, Signal};
 use crate::heartbeat::{self, Directory, FirstBeat, Gate, Identity, Pushed, Service};
 use crate::net::listen::ListenSocket;
@@ -35,6 +36,8 @@ pub(super) struct Beats {
     gather_until: Timestamp,
     /// What is listened on; ends when dropped.
     open: Vec<Open>,
+    /// Beats that are answered when what follows from them has been published: at most one of each connection.
+    held: Vec<(Pushed, BeatResult)>,
 }
 
 /// A socket that beats come in by, as it is served.
@@ -70,7 +73,7 @@ impl Beats {
         let (first, newcomers) = mpsc::channel(WAITING);
         let counts = announcer.shared.tallies.heartbeats().clone();
         let service = Rc::new(Service::new(Rc::clone(&directory), sender, first, proxy, counts));
-        Self { directory, pushed, newcomers, service, gather_until: Timestamp::ZERO, open: Vec::new() }
+        Self { directory, pushed, newcomers, service, gather_until: Timestamp::ZERO, open: Vec::new(), held: Vec::new() }
     }
 
     /// Takes heartbeats in on these sockets from now on, and on no others: who is connected by them ends its beat.
@@ -108,6 +111,23 @@ impl Beats {
         self.gather_until = now + GATHER;
     }
 
+    /// Answers a beat that has been taken in: when what follows from it is in force, for a sender that hears that nothing comes to it any more
+    /// may end in the same moment.
+    pub(super) fn answer(&mut self, beat: Pushed, result: BeatResult, wards: &Wards) {
+        if wards.is_published(beat.endpoint.id) {
+            answer(beat, result);
+        } else {
+            self.held.push((beat, result));
+        }
+    }
+
+    /// Answers those that have waited for a publication which has been made.
+    pub(super) fn answer_published(&mut self, wards: &Wards) {
+        for (beat, result) in self.held.extract_if(.., |(beat, _)| wards.is_published(beat.endpoint.id)) {
+            answer(beat, result);
+        }
+    }
+
     /// The next beat, if one is there.
     pub(super) fn try_next(&mut self) -> Option<Came> {
         let first = |newcomers: &mut mpsc::Receiver<FirstBeat>| newcomers.try_recv().ok().map(Came::First);
@@ -134,6 +154,11 @@ impl Beats {
         };
         self.directory.install(all.into_values().filter_map(gate).collect());
     }
+}
+
+fn answer(beat: Pushed, result: BeatResult) {
+    // Who asked may have left.
+    let _ = beat.taken.send(result);
 }
 
 /// The signals that a beat comes to, in their order. What is left of it is what [`count`] and [`Joins`](super::joins::Joins) ask for.

@@ -373,6 +373,7 @@ impl Control {
     /// What is due by now, whatever woke us.
     fn tick(&mut self, now: Timestamp) {
         self.wards.tick(now);
+        self.beats.answer_published(&self.wards);
         if self.wards.take_epochs(&mut self.orders_kept.epochs) {
             self.when_kept(|| {});
         }
@@ -454,8 +455,7 @@ impl Control {
         }
         let result = beats::count(&beat, &self.wards.announcer);
         self.joins.said(&beat, clock::now());
-        // Who asked may have left.
-        let _ = beat.taken.send(result);
+        self.beats.answer(beat, result, &self.wards);
     }
 
     /// Tells who may be spoken for by heartbeats: who is in force, and who joins by the draft under way.

@@ -185,6 +185,42 @@ fn changes_close_together_are_published_together_and_none_is_lost() {
 }
 
 #[test]
+fn a_heartbeat_is_answered_when_what_follows_from_it_is_in_force() {
+    within(|| {
+        let mut bed = Bed::new(parse(
+            "heartbeats: { address: 127.0.0.1:9901 }
+listeners: [{ address: 127.0.0.1:8080, cluster: app }]
+clusters: [{ name: app, endpoints: [a:1, b:1], health: { heartbeat: { period: 200ms, ttl: 1s } } }]
+",
+        ));
+        let mut beats = beats::Beats::new(crate::heartbeat::Identity::default(), &bed.wards.announcer);
+        let endpoints = ["a:1", "b:1"].map(|address| bed.endpoint("app", address));
+        let beat = |endpoint: &Arc<Endpoint>| {
+            let (taken, answer) = oneshot::channel();
+            (Pushed { endpoint: Arc::clone(endpoint), at: at(16), beat: Beat::default(), report: None, taken }, answer)
+        };
+        for endpoint in &endpoints {
+            bed.tell(endpoint, Observation::Beat(Beat::default()), at(10));
+        }
+        bed.wards.tick(at(15));
+        let draining = Beat { state: BeatState::Draining, ..Beat::default() };
+        bed.tell(&endpoints[0], Observation::Beat(draining), at(16));
+        assert_eq!((endpoints[0].view().state, bed.available("app").len()), (State::Draining, 2), "shown, and not yet in force");
+        let (pushed, mut answer) = beat(&endpoints[0]);
+        beats.answer(pushed, BeatResult::Ok, &bed.wards);
+        bed.wards.tick(at(19));
+        beats.answer_published(&bed.wards);
+        assert!(answer.try_recv().is_err(), "requests still go to it");
+        bed.wards.tick(at(20));
+        beats.answer_published(&bed.wards);
+        assert_eq!((bed.available("app"), answer.try_recv()), (vec!["b:1".to_owned()], Ok(BeatResult::Ok)));
+        let (pushed, mut answer) = beat(&endpoints[1]);
+        beats.answer(pushed, BeatResult::Ok, &bed.wards);
+        assert_eq!(answer.try_recv(), Ok(BeatResult::Ok), "nothing follows from it, so nothing is waited for");
+    });
+}
+
+#[test]
 fn refusals_without_an_answer_between_take_an_endpoint_out_and_recall_what_waits() {
     within(|| {
         let mut bed = Bed::new(configured(&["app: a:1 b:1"]));

@@ -420,6 +420,11 @@ impl Ward {
         ids.into_iter().for_each(|id| self.show(id));
     }
 
+    /// Whether all that is believed by now has been published.
+    pub(super) const fn is_published(&self) -> bool {
+        self.pacer.due().is_none()
+    }
+
     fn publish_if_due(&mut self, now: Timestamp, announcer: &Announcer) {
         if self.pacer.take(now) {
             let snapshot = Snapshot::of(&self.config, &self.health, &self.roster, &self.affinity);

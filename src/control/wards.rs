@@ -101,6 +101,11 @@ impl Wards {
         self.list.iter().map(|ward| Arc::clone(&ward.cluster)).collect()
     }
 
+    /// Whether all that is believed by now of an endpoint's cluster has been published; nothing is waited for if it is not here.
+    pub(super) fn is_published(&self, endpoint: EndpointId) -> bool {
+        self.places.get(&endpoint).and_then(|place| self.list.get(*place)).is_none_or(Ward::is_published)
+    }
+
     pub(super) fn find(&self, cluster: &str) -> Option<&Ward> {
         self.list.iter().find(|ward| *ward.cluster.name == *cluster)
     }
