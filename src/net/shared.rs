@@ -57,7 +57,7 @@ impl Shared {
         Self::with(stream.into(), Cork::Out)
     }
 
-    /// The first handle on a stream whose socket has been told to keep back what is written ([`Socket::cork`]). What was goes
+    /// The first handle on a stream whose socket has been told to keep back what is written (`Socket::cork`). What was goes
     /// out with what is flushed next, or after the system's own patience, which is 200 ms on Linux.
     #[must_use]
     pub fn corked(stream: impl Into<Stream>) -> Self {
