@@ -397,13 +397,19 @@ mod tests {
         assert_eq!(slots.next(), next);
     }
 
-    #[test]
-    fn who_cannot_keep_up_moves_the_next_slot_on_and_no_other() {
+    /// Slots a second apart, two of which have passed.
+    fn under_way() -> Slots {
         let rng = &mut fastrand::Rng::with_seed(1);
         let mut slots = Slots::new(timing(1000, 250, 1000, 0.0), EndpointId(1), "ready", at(0));
         slots.take(at(0), rng);
         slots.set_pace(Pace::Normal, at(1), rng);
         slots.take(slots.next(), rng);
+        slots
+    }
+
+    #[test]
+    fn who_cannot_keep_up_moves_the_next_slot_on_and_no_other() {
+        let (mut slots, rng) = (under_way(), &mut fastrand::Rng::with_seed(1));
         let due = slots.next();
         slots.stretch(0.0);
         assert_eq!(slots.next(), due);
@@ -415,11 +421,7 @@ mod tests {
 
     #[test]
     fn missed_slots_are_skipped() {
-        let rng = &mut fastrand::Rng::with_seed(1);
-        let mut slots = Slots::new(timing(1000, 250, 1000, 0.0), EndpointId(1), "ready", at(0));
-        slots.take(at(0), rng);
-        slots.set_pace(Pace::Normal, at(1), rng);
-        slots.take(slots.next(), rng);
+        let (mut slots, rng) = (under_way(), &mut fastrand::Rng::with_seed(1));
         let due = slots.next();
         let woken = due + Duration::from_millis(20_300);
         assert!(slots.take(woken, rng).is_some());

@@ -11,8 +11,8 @@ use std::task::Poll;
 use std::time::Duration;
 
 use rustls::{ProtocolVersion, ServerConfig};
+use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
-use tokio_rustls::{Accept, TlsAcceptor};
 
 use crate::cluster::{Listener, ListenerError};
 use crate::net::socket::Socket;
@@ -59,17 +59,18 @@ impl Handshake {
         let mut accept = acceptor.accept_with(stream, |session| session.set_buffer_limit(Some(ENCRYPTED)));
         let mut begun = false;
         let accepted = std::future::poll_fn(|cx| {
-            let corked = std::mem::replace(&mut begun, true) && cork(&accept, true);
-            let result = Pin::new(&mut accept).poll(cx);
-            // Tickets for the client's next visit wait for the first answer. All else the client waits for.
-            let keeps = matches!(&result, Poll::Ready(Ok(stream)) if speaks_1_3(stream));
-            if corked && !keeps {
-                match &result {
-                    Poll::Ready(Ok(stream)) => stream.get_ref().0.cork(false),
-                    Poll::Ready(Err(_)) => {}
-                    Poll::Pending => drop(cork(&accept, false)),
-                }
+            let corked = std::mem::replace(&mut begun, true);
+            if corked {
+                accept.get_ref().inspect(|socket| socket.cork(true));
             }
+            let result = Pin::new(&mut accept).poll(cx);
+            let waited_for = match &result {
+                // Tickets for the client's next visit wait for the first answer. All else the client waits for.
+                Poll::Ready(Ok(stream)) => Some(stream).filter(|stream| !speaks_1_3(stream)).map(|stream| stream.get_ref().0),
+                Poll::Ready(Err(_)) => None,
+                Poll::Pending => accept.get_ref(),
+            };
+            waited_for.filter(|_| corked).inspect(|socket| socket.cork(false));
             result
         });
         let result = tokio::select! {
@@ -84,10 +85,6 @@ impl Handshake {
             if left { NoHandshake::Left } else { NoHandshake::Failed(ListenerError::Handshake) }
         })
     }
-}
-
-fn cork(accept: &Accept<Socket>, kept: bool) -> bool {
-    accept.get_ref().inspect(|socket| socket.cork(kept)).is_some()
 }
 
 fn speaks_1_3(stream: &TlsStream<Socket>) -> bool {

@@ -167,28 +167,18 @@ impl AsyncWrite for Gathered {
 #[cfg(test)]
 mod tests {
     use std::future::poll_fn;
-    use std::time::Duration;
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::UnixStream;
 
     use super::*;
-    use crate::config::model::ListenerLimits;
     use crate::net::socket::Socket;
+    use crate::proxy::streams::tests::limits;
     use crate::runtime::thread::block_on;
 
     fn outbox() -> (Gathered, Rc<Outbox>, UnixStream) {
         let (here, there) = UnixStream::pair().unwrap();
-        let limits = ListenerLimits {
-            connections: 1,
-            handshakes: 1,
-            streams: 1,
-            head_bytes: 1,
-            head_count: 1,
-            head_timeout: Duration::from_secs(10),
-            keepalive_timeout: Duration::from_secs(75),
-        };
-        let (socket, streams) = (Shared::new(Socket::from(here)), Streams::new(&limits));
+        let (socket, streams) = (Shared::new(Socket::from(here)), Streams::new(&limits()));
         let outbox = Outbox::new(socket.clone(), Rc::clone(&streams));
         (Gathered::new(ClientSocket::new(socket, streams, Vec::new()), &outbox), outbox, there)
     }

@@ -133,12 +133,13 @@ impl Streams {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::proxy::account::BYTES_PER_FRAME;
     use crate::runtime::thread::block_on;
 
-    fn limits() -> ListenerLimits {
+    /// Of a listener that nobody tries out.
+    pub(crate) fn limits() -> ListenerLimits {
         ListenerLimits {
             connections: 1,
             handshakes: 1,
