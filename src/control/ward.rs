@@ -378,7 +378,7 @@ impl Ward {
         }
         for (id, runs) in &changes.confirm {
             if let Some(index) = self.index.get(id) {
-                self.watched[*index].confirm(*runs);
+                self.watched[*index].confirm(*runs, &self.config);
             }
         }
         if changes.ask_references {

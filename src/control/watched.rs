@@ -123,9 +123,9 @@ impl Watched {
     }
 
     /// Has each probe that asks for an answer run so many times at once, on connections of their own.
-    pub(super) fn confirm(&mut self, runs: u32) {
+    pub(super) fn confirm(&mut self, runs: u32, cluster: &model::Cluster) {
         if let Some(probing) = &mut self.probing {
-            probing.confirm(runs);
+            probing.confirm(runs, &self.endpoint, &cluster.probes, &Approach::of(cluster));
         }
     }
 

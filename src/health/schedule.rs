@@ -38,10 +38,20 @@ pub struct Slot {
     pub fresh: bool,
 }
 
+/// What slots keep of a timing; thousands of probes have one.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Gaps {
+    /// Intervals in nanoseconds, by pace.
+    normal: u64,
+    fast: u64,
+    down: u64,
+    jitter: Ratio,
+}
+
 /// The slots of one probe of one endpoint.
 #[derive(Debug, Clone)]
 pub struct Slots {
-    timing: Timing,
+    gaps: Gaps,
     /// From the first slot to the second, as a share of the interval.
     phase: f64,
     pace: Pace,
@@ -73,7 +83,7 @@ impl Slots {
     pub fn new(timing: Timing, endpoint: EndpointId, probe: &str, first: Timestamp) -> Self {
         let phase = phase(endpoint, probe);
         let (pace, stride) = (Pace::Fast, STRIDE);
-        Self { timing, phase, pace, next: first, slot: first, started: None, runs: 0, renewal: 0, stride }
+        Self { gaps: Gaps::of(&timing), phase, pace, next: first, slot: first, started: None, runs: 0, renewal: 0, stride }
     }
 
     /// The pace that slots keep now.
@@ -136,8 +146,9 @@ impl Slots {
 
     /// Takes on another timing, as after a reload.
     pub fn set_timing(&mut self, timing: Timing, now: Timestamp, rng: &mut fastrand::Rng) {
-        if timing != self.timing {
-            self.timing = timing;
+        let gaps = Gaps::of(&timing);
+        if gaps != self.gaps {
+            self.gaps = gaps;
             self.replan(false, now, rng);
         }
     }
@@ -153,7 +164,7 @@ impl Slots {
     /// Plans the slot after the last one. From the phase, endpoints that were probed together part again.
     fn plan(&mut self, from_phase: bool, rng: &mut fastrand::Rng) {
         let interval = self.interval();
-        let jitter = self.timing.jitter;
+        let jitter = self.gaps.jitter;
         let grain = grain(interval, jitter);
         if from_phase && self.pace == Pace::Normal {
             let gap = round(interval.mul_f64(self.phase), grain).clamp(self.spacing().min(interval), interval);
@@ -177,7 +188,7 @@ impl Slots {
     fn skip_missed(&mut self, now: Timestamp) {
         let interval = self.interval().max(FINEST);
         // Half of it, so that a timer that fires a little late never costs a slot.
-        let earliest = now + self.spacing().mul_f64(0.5 * (1.0 - self.timing.jitter.get()));
+        let earliest = now + self.spacing().mul_f64(0.5 * (1.0 - self.gaps.jitter.get()));
         let behind = earliest.since(self.next);
         if !behind.is_zero() && self.slot < now {
             let missed = behind.as_nanos().div_ceil(interval.as_nanos());
@@ -186,16 +197,24 @@ impl Slots {
     }
 
     const fn interval(&self) -> Duration {
-        match self.pace {
-            Pace::Normal => self.timing.interval,
-            Pace::Fast => self.timing.fast_interval,
-            Pace::Down => self.timing.down_interval,
-        }
+        Duration::from_nanos(match self.pace {
+            Pace::Normal => self.gaps.normal,
+            Pace::Fast => self.gaps.fast,
+            Pace::Down => self.gaps.down,
+        })
     }
 
     /// The least time between two runs that are both on schedule.
     fn spacing(&self) -> Duration {
-        self.timing.fast_interval.min(self.timing.interval)
+        Duration::from_nanos(self.gaps.fast.min(self.gaps.normal))
+    }
+}
+
+impl Gaps {
+    fn of(timing: &Timing) -> Self {
+        let nanos = |span: Duration| u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
+        let [normal, fast, down] = [timing.interval, timing.fast_interval, timing.down_interval].map(nanos);
+        Self { normal, fast, down, jitter: timing.jitter }
     }
 }
 

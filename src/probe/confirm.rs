@@ -4,7 +4,6 @@
 //! once, so all runs that can settle it go out together, and none waits longer than three times what this probe usually takes.
 
 use std::cell::Cell;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,8 +26,8 @@ const LEAST: Duration = Duration::from_millis(50);
 const TIMES: u32 = 3;
 
 /// How long runs of one probe that passed took. Shared by its rounds and its confirmations.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Usual(Rc<Cell<Longest>>);
+#[derive(Debug, Default)]
+pub(super) struct Usual(Cell<Longest>);
 
 /// The longest of the latest latencies. Thousands of probes have one each, so it does not keep them all.
 #[derive(Debug, Clone, Copy, Default)]
@@ -61,43 +60,28 @@ impl Usual {
 
 /// Confirms what is suspected of an endpoint by one of its probes.
 #[derive(Debug)]
-pub(super) struct Confirmer {
-    pub(super) endpoint: Arc<Endpoint>,
-    pub(super) spec: Arc<ProbeSpec>,
+pub(super) struct Confirmer<'a> {
+    pub(super) endpoint: &'a Arc<Endpoint>,
+    pub(super) spec: &'a ProbeSpec,
     /// Its position among the cluster's probes.
     pub(super) position: usize,
-    pub(super) usual: Usual,
-    approach: Approach,
+    pub(super) usual: &'a Usual,
+    pub(super) approach: &'a Approach,
 }
 
-impl Confirmer {
-    /// One for a probe that asks the endpoint itself for an answer.
-    pub(super) fn of(
-        endpoint: &Arc<Endpoint>,
-        spec: &Arc<ProbeSpec>,
-        position: usize,
-        usual: Usual,
-        approach: &Approach,
-    ) -> Option<Self> {
-        spec.asks().then(|| Self {
-            endpoint: Arc::clone(endpoint),
-            spec: Arc::clone(spec),
-            position,
-            usual,
-            approach: approach.clone(),
-        })
-    }
-
-    /// Starts so many runs.
-    pub(super) fn start<'a>(&'a self, runs: u32, signals: &'a mpsc::Sender<Signal>) -> impl Iterator<Item = Owned> + 'a {
-        (0..runs).map(|_| Owned::spawn(run(Arc::clone(&self.endpoint), self.probe(), self.position, signals.clone())))
+impl Confirmer<'_> {
+    /// Starts so many runs; none of a probe that does not ask the endpoint itself for an answer.
+    pub(super) fn start(&self, runs: u32, signals: &mpsc::Sender<Signal>) -> impl Iterator<Item = Owned> {
+        let runs = if self.spec.asks() { runs } else { 0 };
+        (0..runs).map(|_| Owned::spawn(run(Arc::clone(self.endpoint), self.probe(), self.position, signals.clone())))
     }
 
     fn probe(&self) -> Probe {
-        let mut spec = ProbeSpec::clone(&self.spec);
+        let mut spec = ProbeSpec::clone(self.spec);
         spec.timing.timeout = self.usual.deadline(spec.timing.timeout);
-        let target = Target::of(&spec, &self.endpoint).approached(&spec, &self.approach);
-        Probe::new(spec, target, None)
+        let address = &self.endpoint.address;
+        let target = Target::of(&spec, self.endpoint).approached(&spec, self.approach, address.port());
+        Probe::new(spec, address, target, None)
     }
 }
 

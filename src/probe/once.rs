@@ -61,8 +61,9 @@ pub async fn fetch_report(
 }
 
 async fn run(endpoint: &EndpointAddress, spec: &ProbeSpec, reads: Option<&Spec>, approach: &Approach) -> Outcome {
-    let target = Target::resolve(spec, endpoint).await.approached(spec, approach);
-    Probe::new(spec.clone(), target, reads.cloned().map(Arc::new)).run(State::Unknown.as_str(), true, &mut vigil::timer()).await
+    let target = Target::resolve(spec, endpoint).await.approached(spec, approach, endpoint.port());
+    let mut probe = Probe::new(spec.clone(), endpoint, target, reads.cloned().map(Arc::new));
+    probe.run(State::Unknown.as_str(), true, &mut vigil::timer()).await
 }
 
 /// The probe that a URL stands for, and the endpoint that it is of: a GET that passes with 2xx; and TLS for `https://`, which

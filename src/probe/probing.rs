@@ -13,10 +13,10 @@ use crate::health::check::{Acknowledge, Check, HttpCheck, ProbeSpec, StatusRange
 use crate::health::openings::Openings;
 use crate::health::policy::Timing;
 use crate::health::signal::Signal;
-use crate::probe::confirm::{Confirmer, Usual};
+use crate::probe::confirm::Confirmer;
 use crate::probe::lag::ProbeLag;
 use crate::probe::orders::Orders;
-use crate::probe::rounds::{Purpose, Rounds};
+use crate::probe::rounds::{Purpose, Rounds, Told};
 use crate::probe::run::Probe;
 use crate::probe::target::{Approach, Target};
 use crate::report::spec::{Format, Source, Spec};
@@ -42,13 +42,11 @@ pub struct Plan {
 /// Probes that run for as long as this lives.
 #[derive(Debug)]
 pub struct Probing {
-    orders: Rc<Orders>,
+    /// The task of each, which ends when dropped, and what it is told. Those that vote come first, in their order.
+    probes: Box<[(Owned, Rc<Orders>)]>,
     signals: mpsc::Sender<Signal>,
-    confirmers: Box<[Confirmer]>,
     /// The last confirmations; they end when dropped.
     confirming: Vec<Owned>,
-    /// End when dropped.
-    _tasks: Vec<Owned>,
 }
 
 /// Starts the probes of an endpoint on this thread, which must allow local tasks. Each runs as soon as there is a place for
@@ -58,39 +56,39 @@ pub struct Probing {
 /// the probe waits. `lag` is set whenever a probe starts in a slot.
 #[must_use]
 pub fn start(plan: Plan, signals: mpsc::Sender<Signal>, lag: Arc<ProbeLag>) -> Probing {
-    let orders = Rc::<Orders>::default();
-    let mut confirmers = Vec::new();
-    let approach = plan.approach.clone();
     let openings = Rc::clone(&plan.openings);
-    let tasks = probes(plan)
+    let probes = probes(plan)
         .map(|(endpoint, probe, purpose)| {
-            let usual = Usual::default();
-            if let Purpose::Vote(position) = purpose {
-                confirmers.extend(Confirmer::of(&endpoint, &probe.spec, position, usual.clone(), &approach));
-            }
-            let rounds = Rounds::new(endpoint, probe, purpose, Rc::clone(&openings), Arc::clone(&lag), usual);
-            Owned::spawn(Box::new(rounds).go(Rc::clone(&orders), signals.clone()))
+            let orders = Rc::<Orders>::default();
+            let told = Told { orders: Rc::clone(&orders), signals: signals.clone() };
+            let rounds = Rounds::new(endpoint, probe, purpose, Rc::clone(&openings), Arc::clone(&lag), told);
+            (Owned::spawn(Box::new(rounds).go()), orders)
         })
         .collect();
-    Probing { orders, signals, confirmers: confirmers.into(), confirming: Vec::new(), _tasks: tasks }
+    Probing { probes, signals, confirming: Vec::new() }
 }
 
 impl Probing {
     /// Changes how often the probes run. What comes nearer by it is brought forward at once.
     pub fn set_pace(&self, pace: Pace) {
-        self.orders.set_pace(pace);
+        self.probes.iter().for_each(|(_, orders)| orders.set_pace(pace));
     }
 
     /// Has each probe that asks the endpoint for an answer run so many times at once, beside its slots, each run on a
-    /// connection of its own and with a deadline of three times what the probe usually takes. Earlier ones are given up.
-    pub fn confirm(&mut self, runs: u32) {
-        self.confirming = self.confirmers.iter().flat_map(|confirmer| confirmer.start(runs, &self.signals)).collect();
+    /// connection of its own and with a deadline of three times what the probe usually takes. Earlier ones are given up. `endpoint`,
+    /// `probes` and `approach` are those of the plan: they are needed so seldom that they are not kept for each endpoint.
+    pub fn confirm(&mut self, runs: u32, endpoint: &Arc<Endpoint>, probes: &[Arc<ProbeSpec>], approach: &Approach) {
+        self.confirming.clear();
+        for (position, (spec, (_, orders))) in probes.iter().zip(&self.probes).enumerate() {
+            let confirmer = Confirmer { endpoint, spec, position, usual: &orders.usual, approach };
+            self.confirming.extend(confirmer.start(runs, &self.signals));
+        }
     }
 
     /// Asks every probe for a run at once, over a fresh connection. A run that is under way ends first; runs that are asked
     /// for are at least the fast interval apart, and one that comes too early is kept until then.
     pub fn probe_now(&self) {
-        self.orders.ask();
+        self.probes.iter().for_each(|(_, orders)| orders.ask());
     }
 }
 
@@ -103,10 +101,10 @@ fn probes(plan: Plan) -> impl Iterator<Item = (Arc<Endpoint>, Probe, Purpose)> {
     let first = probes.iter().position(|spec| matches!(spec.check, Check::Http(_)));
     let owner = Arc::clone(&endpoint);
     let voting = probes.into_iter().enumerate().map(move |(position, spec)| {
-        let target = Target::of(&spec, &owner).approached(&spec, &approach);
+        let target = Target::of(&spec, &owner).approached(&spec, &approach, owner.address.port());
         let reads = read.clone().filter(|_| first == Some(position));
         // Where reports are read at all, the status word of every vote counts.
-        (Probe::new(spec, target, reads).heeding(words), Purpose::Vote(position))
+        (Probe::new(spec, &owner.address, target, reads).heeding(words), Purpose::Vote(position))
     });
     let fetched = fetched.map(|probe| (probe, Purpose::Report));
     voting.chain(fetched).map(move |(probe, purpose)| (Arc::clone(&endpoint), probe, purpose))
@@ -114,8 +112,8 @@ fn probes(plan: Plan) -> impl Iterator<Item = (Arc<Endpoint>, Probe, Purpose)> {
 
 fn fetch(spec: Arc<Spec>, timing: Timing, endpoint: &Arc<Endpoint>, approach: &Approach) -> Option<Probe> {
     let probe = report_probe(&spec, timing)?;
-    let target = Target::of(&probe, endpoint).approached(&probe, approach);
-    Some(Probe::new(probe, target, Some(spec)))
+    let target = Target::of(&probe, endpoint).approached(&probe, approach, endpoint.address.port());
+    Some(Probe::new(probe, &endpoint.address, target, Some(spec)))
 }
 
 /// The probe that fetches a report from a path of its own; `None` if it has none.

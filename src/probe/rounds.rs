@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -20,7 +20,6 @@ use crate::health::check::Check;
 use crate::health::openings::Openings;
 use crate::health::schedule::Slots;
 use crate::health::signal::{Observation, ProbeResult, ProbeRun, ReportReading, Signal};
-use crate::probe::confirm::Usual;
 use crate::probe::lag::ProbeLag;
 use crate::probe::orders::Orders;
 use crate::probe::run::{Outcome, Probe};
@@ -52,10 +51,9 @@ pub(super) struct Rounds {
     slots: Slots,
     rng: fastrand::Rng,
     lag: Arc<ProbeLag>,
-    /// How long runs that passed took.
-    usual: Usual,
+    told: Told,
     /// How many of the runs asked for have been heard of.
-    heard: u64,
+    heard: u32,
     /// Whether a run at once is wanted.
     wanted: bool,
     /// When the next one that was asked for may start.
@@ -69,6 +67,13 @@ pub(super) struct Rounds {
     openings: Rc<Cell<Openings>>,
 }
 
+/// Who tells the rounds anything, and whom they tell.
+#[derive(Debug)]
+pub(super) struct Told {
+    pub(super) orders: Rc<Orders>,
+    pub(super) signals: mpsc::Sender<Signal>,
+}
+
 impl Rounds {
     /// Rounds of a probe that shares `openings` with others; the first run starts when there is a place for it.
     pub(super) fn new(
@@ -77,7 +82,7 @@ impl Rounds {
         purpose: Purpose,
         openings: Rc<Cell<Openings>>,
         lag: Arc<ProbeLag>,
-        usual: Usual,
+        told: Told,
     ) -> Self {
         let now = clock::now();
         let mut places = openings.get();
@@ -95,7 +100,7 @@ impl Rounds {
             slots,
             rng,
             lag,
-            usual,
+            told,
             heard: 0,
             wanted: false,
             patience: now,
@@ -107,25 +112,37 @@ impl Rounds {
     }
 
     /// Runs the probe until nobody listens any more.
-    pub(super) async fn go(mut self: Box<Self>, orders: Rc<Orders>, signals: mpsc::Sender<Signal>) {
-        self.probe.target.looked_up().await;
-        loop {
-            let fresh = self.turn(&orders).await;
-            let state = self.endpoint.state().as_str();
-            // On the heap, as is all that is not needed between runs: thousands of probes wait most of the time.
-            let outcome = Box::pin(self.probe.run(state, fresh, &mut self.timer)).await;
-            for signal in self.tell(outcome, &signals) {
-                if Box::pin(signals.send(signal)).await.is_err() {
+    #[expect(clippy::manual_async_fn, reason = "an async function keeps its arguments twice, and thousands of probes have one")]
+    pub(super) fn go(mut self: Box<Self>) -> impl Future<Output = ()> {
+        // On the heap is all that is not needed between runs: thousands of probes wait most of the time.
+        async move {
+            Box::pin(self.probe.target.looked_up()).await;
+            loop {
+                let idle = clock::now();
+                let fresh = poll_fn(|cx| self.poll_turn(idle, cx)).await;
+                let state = self.endpoint.state().as_str();
+                let outcome = Box::pin(self.probe.run(state, fresh, &mut self.timer)).await;
+                let left = self.tell(outcome);
+                if !left.is_empty() && Box::pin(self.deliver(left)).await.is_err() {
                     return;
                 }
             }
         }
     }
 
+    /// Waits until there is room for what was left.
+    async fn deliver(&self, left: Vec<Signal>) -> Result<(), mpsc::error::SendError<Signal>> {
+        for signal in left {
+            self.told.signals.send(signal).await?;
+        }
+        Ok(())
+    }
+
     /// Tells what a run found, and returns what there is no room for now.
-    fn tell(&mut self, outcome: Outcome, signals: &mpsc::Sender<Signal>) -> Vec<Signal> {
+    fn tell(&mut self, outcome: Outcome) -> Vec<Signal> {
         let mut left = Vec::new();
         let (cluster, endpoint, at) = (self.endpoint.cluster_id, self.endpoint.id, outcome.started + outcome.latency);
+        let signals = &self.told.signals;
         let mut offer = |observation: Observation| {
             let signal = Signal { cluster, endpoint, at, observation };
             if !left.is_empty() {
@@ -135,7 +152,7 @@ impl Rounds {
             }
         };
         if outcome.result == ProbeResult::Pass {
-            self.usual.took(outcome.latency);
+            self.told.orders.usual.took(outcome.latency);
         }
         match self.purpose {
             Purpose::Vote(position) => {
@@ -155,31 +172,27 @@ impl Rounds {
         left
     }
 
-    /// Waits for the next run's turn: its slot, or an order. Returns whether it takes a fresh connection.
-    async fn turn(&mut self, orders: &Orders) -> bool {
-        let idle = clock::now();
-        let mut now = idle;
+    /// Waits for the next run's turn: its slot, or an order. Whoever is woken by an order looks at everything anew. `idle` is when the
+    /// wait began. Returns whether the run takes a fresh connection.
+    fn poll_turn(&mut self, idle: Timestamp, cx: &mut Context<'_>) -> Poll<bool> {
+        self.told.orders.listen(cx.waker());
         loop {
-            let given = orders.given();
-            self.obey(orders, now);
+            let now = clock::now();
+            self.obey(now);
             if let Some(fresh) = self.take(idle, now) {
-                return fresh;
+                return Poll::Ready(fresh);
             }
             let wake = if self.wanted { self.slots.next().min(self.patience) } else { self.slots.next() };
             self.timer.as_mut().reset(clock::instant(wake));
-            poll_fn(|cx| {
-                orders.listen(cx.waker());
-                if orders.given() == given { self.timer.as_mut().poll(cx) } else { Poll::Ready(()) }
-            })
-            .await;
-            now = clock::now();
+            ready!(self.timer.as_mut().poll(cx));
         }
     }
 
-    fn obey(&mut self, orders: &Orders, now: Timestamp) {
+    fn obey(&mut self, now: Timestamp) {
         if self.purpose == Purpose::Report {
             return;
         }
+        let orders = &self.told.orders;
         self.slots.set_pace(orders.pace(), now, &mut self.rng);
         self.wanted |= orders.asked() != self.heard;
         self.heard = orders.asked();

@@ -1,8 +1,10 @@
 //! One run of one probe: ask, wait until the deadline, judge.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::base::address::EndpointAddress;
 use crate::base::time::Timestamp;
 use crate::health::check::{Check, HttpCheck, ProbeSpec};
 use crate::health::signal::{Failure, ProbeResult, ReportReading, Stamps};
@@ -19,6 +21,11 @@ use crate::probe::vigil::{self, Timer};
 use crate::report::spec::{Format, Spec};
 use crate::report::{Asks, Counters};
 use crate::runtime::clock;
+
+thread_local! {
+    /// What the last answer began with that was another than its endpoint's last.
+    static SAID: RefCell<Arc<str>> = RefCell::default();
+}
 
 /// A probe of one endpoint, ready to run.
 #[derive(Debug)]
@@ -59,7 +66,13 @@ impl Outcome {
         match (&self.heard, &self.answer) {
             (Some((_, line)), _) => Arc::clone(line),
             (None, Some(answer)) if answer.begins(last) => Arc::clone(last),
-            (None, Some(answer)) => answer.excerpt().into(),
+            // Endpoints of one cluster mostly say the same.
+            (None, Some(answer)) => SAID.with_borrow_mut(|said| {
+                if !answer.begins(said) {
+                    *said = answer.excerpt().into();
+                }
+                Arc::clone(said)
+            }),
             (None, None) => Arc::default(),
         }
     }
@@ -88,22 +101,28 @@ enum Found {
 }
 
 impl Means {
-    fn new(spec: &ProbeSpec, target: &Target, format: Format) -> Self {
+    fn new(spec: &ProbeSpec, endpoint: &EndpointAddress, format: Format) -> Self {
         match &spec.check {
             Check::Http(_) => Self::Http(Line::new(format)),
             Check::Tcp => Self::Tcp,
             Check::Agent => Self::Agent(Box::default()),
             Check::Grpc(_) => Self::Grpc(GrpcLine::default()),
-            Check::File(check) => Self::File(Box::new(File::new(check, &host_name(&target.endpoint), target.endpoint.port()))),
+            Check::File(check) => Self::File(Box::new(File::new(check, &host_name(endpoint), endpoint.port()))),
         }
     }
 }
 
 impl Probe {
-    pub(super) fn new(spec: impl Into<Arc<ProbeSpec>>, target: Target, reads: Option<Arc<Spec>>) -> Self {
+    /// One of `endpoint`, wherever it goes.
+    pub(super) fn new(
+        spec: impl Into<Arc<ProbeSpec>>,
+        endpoint: &EndpointAddress,
+        target: Target,
+        reads: Option<Arc<Spec>>,
+    ) -> Self {
         let spec = request::unsigned(spec.into());
         let format = reads.as_ref().map_or(Format::None, |reads| reads.format);
-        let means = Means::new(&spec, &target, format);
+        let means = Means::new(&spec, endpoint, format);
         Self { spec, target, reads, words: false, means, counters: None, nonces: fastrand::Rng::new(), runs: 0 }
     }
 

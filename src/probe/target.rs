@@ -36,18 +36,16 @@ pub struct Approach {
     pub protocol: Protocol,
 }
 
-/// Where a probe goes.
+/// Where a probe goes. Thousands of probes have one, so what few of them need lies apart.
 #[derive(Debug)]
 pub(super) struct Target {
     /// The Host header of those requests that have no other.
     pub(super) host: Arc<str>,
-    /// The endpoint's own address, whatever the probe asks.
-    pub(super) endpoint: EndpointAddress,
     /// The address of ours that connections are made from.
-    source: Option<IpAddr>,
+    source: Option<Box<IpAddr>>,
     place: Place,
     /// TLS on the way there, and the host whose name a certificate must have.
-    tls: Option<(Arc<Towards>, Arc<str>)>,
+    tls: Option<Box<(Arc<Towards>, Arc<str>)>>,
     /// The header that connections begin with.
     header: Option<ProxyVersion>,
     /// What http probes speak.
@@ -58,8 +56,8 @@ pub(super) struct Target {
 enum Place {
     /// Where the endpoint is, whose name others look up; on another port if there is one.
     Endpoint(Arc<Endpoint>, Option<u16>),
-    Fixed(Vec<Site>),
-    Named(Names),
+    Fixed(Box<[Site]>),
+    Named(Box<Names>),
 }
 
 /// The addresses behind a name of the probe's own.
@@ -83,17 +81,17 @@ impl Approach {
 impl Target {
     /// Where `spec` goes when it probes `endpoint`. A name of its own begins to be looked up.
     pub(super) fn of(spec: &ProbeSpec, endpoint: &Arc<Endpoint>) -> Self {
-        let (own, source) = (endpoint.address.clone(), spec.source);
+        let source = spec.source.map(Box::new);
         let Some(address) = &spec.address else {
             let host = host_header(&endpoint.address, spec.port);
             let place = Place::Endpoint(Arc::clone(endpoint), spec.port);
-            return Self { host, endpoint: own, source, place, tls: None, header: None, protocol: Protocol::Http1 };
+            return Self { host, source, place, tls: None, header: None, protocol: Protocol::Http1 };
         };
         let place = match address.site() {
-            Some(site) => Place::Fixed(vec![site]),
-            None => Place::Named(Names::look_up(address.clone())),
+            Some(site) => Place::Fixed(Box::new([site])),
+            None => Place::Named(Box::new(Names::look_up(address.clone()))),
         };
-        Self { host: address.authority(), endpoint: own, source, place, tls: None, header: None, protocol: Protocol::Http1 }
+        Self { host: address.authority(), source, place, tls: None, header: None, protocol: Protocol::Http1 }
     }
 
     /// The same for an endpoint that only has an address: its name is looked up now, once. Without an answer the target
@@ -107,9 +105,8 @@ impl Target {
         set_port(&mut found, spec.port.filter(|_| spec.address.is_none()));
         Self {
             host,
-            endpoint: endpoint.clone(),
-            source: spec.source,
-            place: Place::Fixed(found),
+            source: spec.source.map(Box::new),
+            place: Place::Fixed(found.into()),
             tls: None,
             header: None,
             protocol: Protocol::Http1,
@@ -118,15 +115,15 @@ impl Target {
 
     /// The same as the cluster's connections begin: over TLS, unless the probe wants none, and behind a header and in the cluster's
     /// protocol, unless it goes elsewhere than requests do: a management port knows nothing of the proxies in front of the
-    /// service, and need not speak what that speaks; under TLS it may choose.
-    pub(super) fn approached(mut self, spec: &ProbeSpec, approach: &Approach) -> Self {
+    /// service, and need not speak what that speaks; under TLS it may choose. `own` is the endpoint's own port.
+    pub(super) fn approached(mut self, spec: &ProbeSpec, approach: &Approach, own: u16) -> Self {
         let host = match (&spec.address, &self.place) {
             (Some(address), _) => address.host().to_string(),
             (None, Place::Endpoint(endpoint, _)) => endpoint.address.host().to_string(),
             (None, Place::Fixed(_) | Place::Named(_)) => without_port(&self.host).to_owned(),
         };
-        self.tls = approach.tls.as_ref().filter(|_| spec.tls).map(|tls| (Arc::clone(tls), host.into()));
-        let elsewhere = spec.address.is_some() || spec.port.is_some_and(|port| port != self.endpoint.port());
+        self.tls = approach.tls.as_ref().filter(|_| spec.tls).map(|tls| Box::new((Arc::clone(tls), host.into())));
+        let elsewhere = spec.address.is_some() || spec.port.is_some_and(|port| port != own);
         self.header = approach.proxy_protocol.filter(|_| !elsewhere);
         self.protocol = if elsewhere && approach.protocol == Protocol::Http2 { Protocol::Auto } else { approach.protocol };
         self
@@ -138,7 +135,7 @@ impl Target {
     /// If there is none.
     pub(super) async fn connect(&self, application: Application) -> Result<Stream, DialError> {
         let header = self.header.map(|version| (version, Speaker::Ourselves));
-        let tls = self.tls.as_ref().map(|(tls, host)| (&**tls, &**host));
+        let tls = self.tls.as_deref().map(|(tls, host)| (&**tls, &**host));
         Beginning { header, tls }.on(self.connect_plain().await?, application).await
     }
 
@@ -164,7 +161,7 @@ impl Target {
     /// # Errors
     /// If there is none.
     pub(super) async fn connect_plain(&self) -> Result<Socket, DialError> {
-        dial::reach(self.source, &self.addresses()).await
+        dial::reach(self.source.as_deref().copied(), &self.addresses()).await
     }
 
     /// Whether connections are secured.
@@ -198,7 +195,7 @@ impl Target {
                 set_port(&mut addresses, *port);
                 addresses
             }
-            Place::Fixed(addresses) => addresses.clone(),
+            Place::Fixed(addresses) => addresses.to_vec(),
             Place::Named(names) => names.found.borrow().clone().unwrap_or_default(),
         }
     }
