@@ -111,6 +111,7 @@ pub struct Live {
     /// Whose cells have something new.
     pub touched: Touched,
     hunger: Notify,
+    roused: Notify,
 }
 
 impl Default for Live {
@@ -129,6 +130,7 @@ impl Live {
             pulses: Lanes::default(),
             touched: Touched::default(),
             hunger: Notify::new(),
+            roused: Notify::new(),
         }
     }
 
@@ -136,6 +138,12 @@ impl Live {
     #[must_use]
     pub const fn hunger(&self) -> &Notify {
         &self.hunger
+    }
+
+    /// Where control is told that a worker which rested has something under way again.
+    #[must_use]
+    pub const fn roused(&self) -> &Notify {
+        &self.roused
     }
 
     /// The world's place, for readers that cache it.

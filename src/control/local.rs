@@ -1,7 +1,8 @@
 //! What control knows of its own health: whether it ran when it wanted to, and whether a check of ourselves passes.
 //!
 //! Who stood still has not heard what others said meanwhile. Control looks at the cells every 20 ms; how late a look is says for
-//! how long nothing here ran. What gathered meanwhile is worked off before anybody is judged by his silence.
+//! how long nothing here ran. What gathered meanwhile is worked off before anybody is judged by his silence. While nothing passes there
+//! is nothing to see in them: then it looks a few times a second, and at once when a worker has something under way again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use crate::base::time::Timestamp;
 use crate::cluster::{BEAT, Pulse};
 use crate::health::Local;
 use crate::probe::SelfCheck;
+use crate::runtime::grid;
 
 /// A check of ourselves that has not passed for so long means that what times out may be our fault.
 const DEAF: Duration = Duration::from_secs(2);
@@ -39,14 +41,18 @@ impl Ourselves {
         self.next
     }
 
-    /// Whether to look now; the next look is then planned.
-    pub(super) fn take(&mut self, now: Timestamp) -> bool {
-        let due = *self.next.get_or_insert(now);
+    /// Whether to look now; the next look is then planned, much later if nothing is `expected` to be seen by it. What is expected from
+    /// now on is not waited for.
+    pub(super) fn take(&mut self, expected: bool, now: Timestamp) -> bool {
+        let mut due = *self.next.get_or_insert(now);
+        if expected && due > now + BEAT {
+            due = now;
+        }
         if now < due {
             return false;
         }
         self.pulse.beat(due, now);
-        self.next = Some(now + BEAT);
+        self.next = Some(if expected { now + BEAT } else { grid::from(now + grid::SPAN / 2) });
         true
     }
 
@@ -82,11 +88,21 @@ mod tests {
     #[test]
     fn a_late_look_is_a_stall_that_is_caught_up_with() {
         let mut ourselves = Ourselves::default();
-        assert!(ourselves.take(at(1000)) && !ourselves.take(at(1019)));
-        assert!(ourselves.take(at(1035)));
+        assert!(ourselves.take(true, at(1000)) && !ourselves.take(true, at(1019)));
+        assert!(ourselves.take(true, at(1035)));
         assert_eq!(ourselves.known(at(1040)).excused_until, Timestamp::ZERO);
         assert_eq!(ourselves.known(at(3000)).excused_until, at(3000), "it is late already");
-        assert!(ourselves.take(at(3055)));
+        assert!(ourselves.take(true, at(3055)));
         assert_eq!(ourselves.known(at(3060)).excused_until, at(5055));
+    }
+
+    #[test]
+    fn who_expects_nothing_looks_seldom_and_at_once_when_that_changes() {
+        let mut ourselves = Ourselves::default();
+        assert!(ourselves.take(false, at(1000)) && !ourselves.take(false, at(1100)));
+        assert!(ourselves.take(false, at(1128)), "on a thread without a grid");
+        assert!(ourselves.take(true, at(1150)) && !ourselves.take(true, at(1169)));
+        assert!(ourselves.take(false, at(1170)) && ourselves.take(true, at(3298)));
+        assert_eq!(ourselves.known(at(3299)).excused_until, at(5298), "late in a rest is late as well");
     }
 }

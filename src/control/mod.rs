@@ -5,7 +5,7 @@
 //!
 //! | file | owns |
 //! |---|---|
-//! | `task` | the loop: what is heard, what is due |
+//! | `task`, `alarm` | the loop: what is heard, what is due; its timer |
 //! | `handle` | the way from everybody else to the loop |
 //! | `wards`, `ward`, `watched` | all clusters, one cluster, one endpoint under watch |
 //! | `doubts` | whether who refused has answered since |
@@ -22,6 +22,7 @@
 //! | `fleet` | what goes out to the other proxies, and what theirs does here |
 //! | `events`, `tallies` | the last transitions, and what control counts |
 
+mod alarm;
 mod announcer;
 mod beats;
 mod doubts;

@@ -15,6 +15,7 @@ use crate::base::ids::EndpointId;
 use crate::base::time::Timestamp;
 use crate::cluster::{Dropped, Live, RecallSender, SignalQueue};
 use crate::config::Config;
+use crate::control::alarm::Alarm;
 use crate::control::announcer::Announcer;
 use crate::control::beats::{self, Beats, Came};
 use crate::control::draft::{Bench, Draft, Identities};
@@ -128,6 +129,7 @@ struct Control {
     fleet: Fleet,
     beats: Beats,
     pulse: Pulse,
+    alarm: Alarm,
     /// Who waits for first verdicts.
     settling: Vec<oneshot::Sender<()>>,
     outside: Box<dyn Outside>,
@@ -182,6 +184,7 @@ impl Control {
             fleet: Fleet::default(),
             beats,
             pulse: Pulse::new(clock::now()),
+            alarm: Alarm::default(),
             settling: Vec::new(),
             outside,
             orders_kept: Orders::default(),
@@ -328,7 +331,10 @@ impl Control {
 
     /// Waits for whatever comes next. Nothing is lost if it is dropped.
     async fn next(&mut self) -> Heard {
-        let wake = clock::instant(self.wake());
+        let wake = self.wake();
+        self.pulse.plan(wake);
+        self.alarm.set(wake);
+        let live = &self.wards.announcer.shared.live;
         tokio::select! {
             order = self.orders.recv() => Heard::Order(order),
             Some(signal) = self.results.recv() => Heard::Result(signal),
@@ -338,7 +344,8 @@ impl Control {
             word = self.fleet.next() => Heard::Fleet(word),
             came = self.beats.next() => Heard::Beat(came),
             read = self.reloads.read() => Heard::Configuration(Box::new(read)),
-            () = tokio::time::sleep_until(wake) => Heard::Time,
+            () = self.alarm.rung() => Heard::Time,
+            () = live.roused().notified() => Heard::Time,
         }
     }
 
@@ -349,8 +356,8 @@ impl Control {
         }
         match heard {
             Heard::Order(order) => self.obey(order),
-            Heard::Result(signal) => self.hear_results(signal),
-            Heard::Signal(signal) => self.hear_signals(signal),
+            Heard::Result(signal) => self.hear_queue(signal, |control| &mut control.results),
+            Heard::Signal(signal) => self.hear_queue(signal, |control| &mut control.signals),
             Heard::Resolved(id) => self.hear_resolved(id),
             Heard::Discovered(found) => self.moves.hear(found, &self.wards),
             Heard::Beat(came) => self.hear_came(came),
@@ -418,18 +425,11 @@ impl Control {
         }
     }
 
-    fn hear_results(&mut self, first: Signal) {
+    /// Takes in the first of a queue, and what has come behind it.
+    fn hear_queue(&mut self, first: Signal, queue: fn(&mut Self) -> &mut mpsc::Receiver<Signal>) {
         self.hear(first);
         for _ in 1..BATCH {
-            let Ok(signal) = self.results.try_recv() else { return };
-            self.hear(signal);
-        }
-    }
-
-    fn hear_signals(&mut self, first: Signal) {
-        self.hear(first);
-        for _ in 1..BATCH {
-            let Ok(signal) = self.signals.try_recv() else { return };
+            let Ok(signal) = queue(self).try_recv() else { return };
             self.hear(signal);
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::base::ids::{ByEndpoint, ClusterId, EndpointId};
 use crate::base::time::Timestamp;
-use crate::cluster::{Cluster, Endpoint, Touched};
+use crate::cluster::{Cluster, Endpoint, Pulse, Touched};
 use crate::control::announcer::Announcer;
 use crate::control::doubts::Doubts;
 use crate::control::draft::Kept;
@@ -28,6 +28,8 @@ pub(super) struct Wards {
     /// Whose mark a worker leaves where, in the order of the marks.
     marks: Vec<(u32, EndpointId)>,
     doubts: Doubts,
+    /// Whether any of them hears heartbeats.
+    beaten: bool,
     pub(super) ourselves: Ourselves,
     pub(super) announcer: Announcer,
 }
@@ -39,6 +41,7 @@ impl Wards {
             places: ByEndpoint::default(),
             marks: Vec::new(),
             doubts: Doubts::default(),
+            beaten: false,
             ourselves: Ourselves::new(Arc::clone(&announcer.shared.pulse)),
             announcer,
         }
@@ -57,6 +60,14 @@ impl Wards {
         self.places = places.flat_map(|(place, ward)| ward.ids().map(move |id| (id, place))).collect();
         self.marks = self.places.keys().map(|id| (Touched::slot(*id), *id)).collect();
         self.marks.sort_unstable();
+        self.beaten = self.list.iter().any(|ward| ward.config.health.heartbeat.is_some());
+    }
+
+    /// Whether anything may be seen at the next look that must be seen soon. While heartbeats or other proxies are judged by when they
+    /// were last heard, it must be known soon that we did not hear.
+    fn is_awake(&self) -> bool {
+        let shared = &self.announcer.shared;
+        self.beaten || shared.fleet.load().is_some() || !shared.live.pulses.iter().all(Pulse::is_resting)
     }
 
     /// Learns whose cells have something new.
@@ -172,7 +183,7 @@ impl Wards {
                 ward.apply(&answered(&endpoint, now), now, &self.announcer);
             }
         }
-        let looks = self.ourselves.take(now);
+        let looks = self.ourselves.take(self.is_awake(), now);
         let local = self.ourselves.known(now);
         if looks {
             self.take_marks();

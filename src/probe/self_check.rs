@@ -16,8 +16,8 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::base::time::Timestamp;
 use crate::net::dial;
 use crate::probe::vigil;
-use crate::runtime::clock;
 use crate::runtime::task::Owned;
+use crate::runtime::{clock, grid};
 
 /// From one check to the next.
 const INTERVAL: Duration = Duration::from_millis(250);
@@ -61,7 +61,9 @@ async fn check(alive: Rc<Cell<Timestamp>>) {
         if line.is_some() {
             alive.set(began);
         }
-        tokio::time::sleep(INTERVAL).await;
+        // The same timer, or what is left of it would wake us in between.
+        timer.as_mut().reset(clock::instant(grid::from(clock::now().max(began + INTERVAL))));
+        timer.as_mut().await;
     }
 }
 

@@ -193,6 +193,11 @@ impl Sheet {
         }
     }
 
+    /// Whether any line waits to be handed over.
+    pub(crate) fn has_lines(&self) -> bool {
+        self.lines.borrow().count > 0
+    }
+
     fn hand_over(&self, lines: &mut Lines) {
         let room = Vec::with_capacity(lines.bytes.len().next_power_of_two().min(ENOUGH * 2));
         let full = std::mem::replace(lines, Lines { bytes: room, ..Lines::default() });

@@ -13,6 +13,7 @@ use crate::cluster::{Cluster, Endpoint, ListenerError, RetryResult, RouteCells, 
 use crate::proxy::access::Record;
 use crate::proxy::context::Context;
 use crate::proxy::door::Sight;
+use crate::proxy::duty::Work;
 use crate::proxy::place::Ticket;
 use crate::proxy::worker::Worker;
 use crate::runtime::clock;
@@ -36,11 +37,13 @@ pub(crate) struct Ledger {
     /// What the access log will say, if there is one.
     record: Option<Box<Record>>,
     ticket: Option<Ticket>,
+    _work: Work,
 }
 
 impl Ledger {
-    pub(crate) const fn open(worker: Rc<Worker>, context: Rc<Context>, sight: Sight, started: Timestamp) -> Self {
-        Self { worker, context, sight, route: None, started, status: CLIENT_LEFT, ended: None, record: None, ticket: None }
+    pub(crate) fn open(worker: Rc<Worker>, context: Rc<Context>, sight: Sight, started: Timestamp) -> Self {
+        let (_work, status) = (worker.duty.begin(started), CLIENT_LEFT);
+        Self { worker, context, sight, route: None, started, status, ended: None, record: None, ticket: None, _work }
     }
 
     /// Notes what was asked for, where there is an access log.

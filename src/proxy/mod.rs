@@ -16,6 +16,7 @@ mod connection;
 mod context;
 mod door;
 mod downstream;
+mod duty;
 mod early;
 mod exchange;
 mod failure;

@@ -12,6 +12,7 @@ use slab::Slab;
 use crate::balance::Standing;
 use crate::base::time::Timestamp;
 use crate::cluster::{Endpoint, EndpointCells, Live, Reporter, Upstream as Settings};
+use crate::proxy::duty::Duty;
 use crate::proxy::failure::Failure;
 use crate::proxy::lines::Lines;
 use crate::proxy::opening::Dialling;
@@ -47,8 +48,7 @@ pub(crate) struct Upstream {
     outstanding: RefCell<Outstanding>,
     /// How many of those that sit are still sending their body.
     sending: Cell<usize>,
-    /// The same over all of this worker's endpoints.
-    all_sending: Rc<Cell<usize>>,
+    duty: Rc<Duty>,
     refused: Cell<Timestamp>,
     reset: Cell<Timestamp>,
     load: Cell<Timestamp>,
@@ -90,7 +90,7 @@ pub(crate) struct Seat {
 }
 
 impl Upstream {
-    pub(crate) fn new(endpoint: Arc<Endpoint>, worker: usize, live: Arc<Live>, sending: Rc<Cell<usize>>) -> Self {
+    pub(crate) fn new(endpoint: Arc<Endpoint>, worker: usize, live: Arc<Live>, duty: Rc<Duty>) -> Self {
         Self {
             endpoint,
             pool: Pool::default(),
@@ -104,7 +104,7 @@ impl Upstream {
             waiting: RefCell::default(),
             outstanding: RefCell::default(),
             sending: Cell::new(0),
-            all_sending: sending,
+            duty,
             refused: Cell::new(Timestamp::ZERO),
             reset: Cell::new(Timestamp::ZERO),
             load: Cell::new(Timestamp::ZERO),
@@ -150,9 +150,11 @@ impl Upstream {
     fn fail_to_connect(self: &Rc<Self>, begun: Timestamp) {
         let Some(limit) = self.terms.borrow().settings.map(|settings| settings.connect_timeout) else { return };
         let upstream = Rc::clone(self);
+        let work = self.duty.begin(clock::now());
         drop(task::spawn(async move {
             tokio::time::sleep_until(clock::instant(begun + limit)).await;
             upstream.cells().blame();
+            drop(work);
         }));
     }
 
@@ -192,7 +194,7 @@ impl Upstream {
         let place = match source.filter(|source| !source.ended()) {
             Some(source) => {
                 self.sending.set(self.sending.get() + 1);
-                self.all_sending.set(self.all_sending.get() + 1);
+                self.duty.sending.set(self.duty.sending.get() + 1);
                 Place::Sending(Rc::clone(source))
             }
             None => Place::Line(self.line_up(now)),
@@ -230,7 +232,7 @@ impl Upstream {
     /// One of those that sit is done with its body.
     fn has_sent(&self) {
         self.sending.set(self.sending.get() - 1);
-        self.all_sending.set(self.all_sending.get() - 1);
+        self.duty.sending.set(self.duty.sending.get() - 1);
     }
 
     /// Calls everybody who waits, or those who were sent before a moment and so have waited for too long.

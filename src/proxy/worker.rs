@@ -15,16 +15,16 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
 use crate::base::ids::{ClusterId, EndpointId};
-use crate::cluster::{BEAT, Endpoint, ListenerError, Live, RecallReceiver, Reporter};
+use crate::cluster::{Endpoint, ListenerError, Live, RecallReceiver, Reporter};
 use crate::net::listen::{ListenSocket, Waiting};
 use crate::net::socket::Socket;
 use crate::proxy::access::{AccessLog, Sheet};
 use crate::proxy::connection;
 use crate::proxy::door::{Door, Doors, Leave, Opening, Sight};
+use crate::proxy::duty::Duty;
 use crate::proxy::upstream::Upstream;
 use crate::proxy::view::{ClusterView, View};
-use crate::runtime::beats::Beats;
-use crate::runtime::{clock, task, timer};
+use crate::runtime::{clock, grid, task, timer};
 
 /// How long accepting pauses when the system has no descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
@@ -75,8 +75,7 @@ pub(crate) struct Worker {
     upstreams: RefCell<HashMap<EndpointId, Rc<Upstream>>>,
     /// How many steps the exchanges that run side by side have made.
     pub(crate) steps: Cell<u64>,
-    /// How many exchanges are still sending their body.
-    sending: Rc<Cell<usize>>,
+    pub(crate) duty: Rc<Duty>,
     /// Those that let somebody in, or still have connections of whom they let in.
     doors: RefCell<Vec<Weak<Door>>>,
     open: Cell<usize>,
@@ -88,6 +87,7 @@ pub async fn worker(setup: Setup) {
     let Setup { index, live, reporter, recall, access, doors, stage } = setup;
     let worker = Rc::new(Worker {
         index,
+        duty: Rc::new(Duty::new(Arc::clone(&live), index)),
         live,
         sheet: Sheet::new(access, reporter.clone()),
         reporter,
@@ -96,7 +96,6 @@ pub async fn worker(setup: Setup) {
         view: RefCell::default(),
         upstreams: RefCell::default(),
         steps: Cell::new(0),
-        sending: Rc::default(),
         doors: RefCell::default(),
         open: Cell::new(0),
         emptied: Notify::new(),
@@ -186,7 +185,7 @@ async fn recalls(worker: Rc<Worker>, mut queue: RecallReceiver) {
 
 async fn sweeps(worker: Rc<Worker>) {
     loop {
-        tokio::time::sleep(SWEEP).await;
+        tokio::time::sleep_until(clock::instant(grid::from(clock::now() + SWEEP))).await;
         // Without requests nobody else would notice that endpoints have left, whose connections are to be closed.
         drop(worker.view());
         let upstreams: Vec<_> = worker.upstreams.borrow().values().filter(|upstream| upstream.has_idle()).cloned().collect();
@@ -214,14 +213,16 @@ async fn yields(worker: Rc<Worker>) {
 
 /// Shows that this worker runs, and looks after what no event tells of.
 async fn pulse(worker: Rc<Worker>) {
-    let mut beats = Beats::every(BEAT);
-    loop {
-        let due = beats.next().await;
-        worker.live.pulses[worker.index].beat(due, clock::now());
+    let look = || {
         worker.sheet.send();
-        if worker.sending.get() > 0 {
+        if worker.duty.sending.get() > 0 {
             worker.upstreams.borrow().values().for_each(|upstream| upstream.look_at_bodies());
         }
+        worker.sheet.has_lines()
+    };
+    loop {
+        worker.duty.work(look).await;
+        worker.duty.rest().await;
     }
 }
 
@@ -348,7 +349,7 @@ impl Worker {
     /// This worker's side of an endpoint.
     pub(crate) fn upstream(&self, endpoint: &Arc<Endpoint>) -> Rc<Upstream> {
         let mut upstreams = self.upstreams.borrow_mut();
-        let new = || Upstream::new(Arc::clone(endpoint), self.index, Arc::clone(&self.live), Rc::clone(&self.sending));
+        let new = || Upstream::new(Arc::clone(endpoint), self.index, Arc::clone(&self.live), Rc::clone(&self.duty));
         Rc::clone(upstreams.entry(endpoint.id).or_insert_with(|| Rc::new(new())))
     }
 

@@ -40,10 +40,10 @@ impl Timer {
 }
 
 impl Beats {
-    /// The first is one span from now.
+    /// The first is one span after `start`.
     #[must_use]
-    pub fn every(span: Duration) -> Self {
-        let first = clock::now() + span;
+    pub fn every(span: Duration, start: Timestamp) -> Self {
+        let first = start + span;
         Self { span, next: Timer::at(first), then: Timer::at(first + span) }
     }
 
@@ -66,7 +66,8 @@ mod tests {
     fn beats_are_a_span_apart_and_never_early() {
         block_on(async {
             let span = Duration::from_millis(2);
-            let (start, mut beats) = (clock::now(), Beats::every(span));
+            let start = clock::now();
+            let mut beats = Beats::every(span, start);
             for number in 1..=5 {
                 let due = beats.next().await;
                 assert!(clock::now() >= due && due >= start + span * number, "{number}");
@@ -79,7 +80,8 @@ mod tests {
     fn who_stood_still_is_told_when_it_was_due_and_goes_on_from_there() {
         block_on(async {
             let span = Duration::from_millis(2);
-            let (start, mut beats) = (clock::now(), Beats::every(span));
+            let start = clock::now();
+            let mut beats = Beats::every(span, start);
             std::thread::sleep(20 * span);
             let first = beats.next().await;
             assert!(clock::now().since(first) >= 18 * span && first.since(start) < 18 * span);

@@ -27,8 +27,14 @@ fn origin() -> &'static Origin {
 }
 
 #[expect(clippy::disallowed_methods, reason = "this file is where the clock is read")]
-fn instant_now() -> Instant {
+pub(super) fn instant_now() -> Instant {
     Instant::now()
+}
+
+/// A moment of the system's as ours; one from before the first is the first.
+pub(super) fn stamp(instant: Instant) -> Timestamp {
+    let origin = origin();
+    origin.stamp + instant.saturating_duration_since(origin.instant)
 }
 
 /// One moment on this process's clock and on that which all processes of the machine share.

@@ -4,6 +4,7 @@
 
 pub mod beats;
 pub mod clock;
+pub mod grid;
 pub mod panics;
 pub mod rest;
 pub mod task;

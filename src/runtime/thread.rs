@@ -4,11 +4,11 @@ use std::future::Future;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
 
-use crate::runtime::rest;
+use crate::runtime::{clock, grid, rest};
 
 /// Pause after a bug, so that one that comes again at once does not take the whole machine.
 const AFTER_BUG: Duration = Duration::from_millis(100);
@@ -52,18 +52,22 @@ where
     })
 }
 
-fn runtime() -> io::Result<Runtime> {
+/// A runtime, and a moment just before its timers began to count.
+fn runtime() -> io::Result<(Runtime, Instant)> {
     let mut builder = tokio::runtime::Builder::new_current_thread();
-    builder
+    let began = clock::instant_now();
+    let runtime = builder
         .enable_all()
         .event_interval(256)
         .max_blocking_threads(4)
         .on_thread_park(rest::rest)
         .on_thread_unpark(rest::wake)
-        .build()
+        .build()?;
+    Ok((runtime, began))
 }
 
-fn run(runtime: Runtime, future: impl Future<Output = ()>) {
+fn run((runtime, began): (Runtime, Instant), future: impl Future<Output = ()>) {
+    grid::begin(began);
     tokio::task::LocalSet::new().block_on(&runtime, future);
     // A name lookup that hangs must not hold up the end.
     runtime.shutdown_background();
