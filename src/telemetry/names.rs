@@ -61,7 +61,7 @@ metrics! {
     PROBES = Counter "pulsegate_probes_total" ["cluster", "endpoint", "probe", "result"] "Probes by result.";
     PROBE_DURATION = Histogram "pulsegate_probe_duration_seconds" ["cluster", "probe"] "From a probe's start to its result.";
     PROBE_LAG = Gauge "pulsegate_probe_lag_seconds" [] "How late the latest probe started against its slot.";
-    STALLS = Counter "pulsegate_stall_seconds_total" ["thread"] "For how long control and the workers stood still, 20 ms at a time or more.";
+    STALLS = Counter "pulsegate_stall_seconds_total" ["thread"] "For how long control and the workers stood still, 20 ms at a time or more; while nothing passes, as far as that exceeds a quarter of a second.";
     SIGNALS_DROPPED = Counter "pulsegate_signals_dropped_total" ["kind"] "Signals from the data plane that found the queue full.";
     HEARTBEATS = Counter "pulsegate_heartbeats_total" ["cluster", "endpoint", "result"] "Heartbeats pushed by endpoints, by what they were taken for.";
     HEARTBEAT_DELAY = Histogram "pulsegate_heartbeat_delay_seconds" ["cluster"] "How late stamped heartbeats and answers to probes come against the quickest of the last minute.";

@@ -158,7 +158,9 @@ fn senders_in_python_node_and_shell_are_in_while_they_send() {
     // A new process at the same place is another incarnation.
     senders[0] = example("python3", "beat.py", &[&url, "app", &names[0], &token], &folder);
     proxy.wait_for_state(PATIENCE, &names[0], "healthy");
-    assert_eq!(proxy.page().sum("heartbeats_total", &[("endpoint", names[0].as_str()), ("result", "restarted")]), 1);
+    // It is counted a moment after it has been shown.
+    let restarts = || proxy.page().sum("heartbeats_total", &[("endpoint", names[0].as_str()), ("result", "restarted")]);
+    until(PATIENCE, "its first beat is counted", || (restarts() == 1).then_some(()));
 }
 
 #[test]

@@ -255,6 +255,8 @@ fn a_watched_file_is_reloaded_however_it_is_changed() {
     until(PATIENCE, "the reload fails", || (proxy.page().one("config_last_reload_successful", &[]) == 0).then_some(()));
     std::fs::write(proxy.file("v3/pulsegate.yaml"), proxy.filled(&config(9).replace("watch: true", "watch: false"))).unwrap();
     in_force(9);
+    // It is counted a moment after it has come into force.
+    until(PATIENCE, "the reload is counted", || (proxy.page().one("config_last_reload_successful", &[]) == 1).then_some(()));
     let reloads = proxy.page().sum("config_reloads_total", &[]);
     proxy.rewrite(&config(3));
     assert_eq!(proxy.reload().status, 200);
