@@ -380,7 +380,7 @@ impl Endpoint {
             report: view.report.iter().map(|(metric, value)| (metric.to_string(), *value)).collect(),
             probes: view.probes.iter().map(Probe::of).collect(),
             most_requests: view.most_requests,
-            role: view.role.as_ref().map(Role::of),
+            role: view.role.as_deref().map(Role::of),
             heartbeat: view.heartbeat.as_deref().map(Heartbeat::of),
         }
     }

@@ -235,14 +235,3 @@ impl ListenerCells {
         self.errors[reason as usize].inc();
     }
 }
-
-/// Control's counts about one probe of one endpoint.
-#[derive(Debug, Default)]
-pub struct ProbeCells {
-    /// Runs that passed.
-    pub pass: Counter,
-    /// Runs that failed.
-    pub fail: Counter,
-    /// Runs that could not tell.
-    pub void: Counter,
-}

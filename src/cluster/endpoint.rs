@@ -8,7 +8,8 @@ use arc_swap::ArcSwap;
 use crate::base::address::{EndpointAddress, Site};
 use crate::base::ids::{ClusterId, EndpointId};
 use crate::base::time::Timestamp;
-use crate::cluster::{Count, EndpointCells, ProbeCells};
+use crate::cluster::{Count, EndpointCells};
+use crate::health::signal::ProbeResult;
 use crate::health::verdict::{EndpointView, ProbeView, State};
 use crate::telemetry::cell::Counter;
 use crate::telemetry::lanes::Lanes;
@@ -16,11 +17,18 @@ use crate::telemetry::lanes::Lanes;
 /// Where an endpoint's address leads; never empty once its name has resolved.
 pub type Addresses = Vec<Site>;
 
-/// A count in a cache line of its own, since all workers move it. Padding it against a processor that fetches two lines at once would
-/// take as much room as all the rest of an endpoint.
-#[derive(Debug, Default)]
-#[repr(align(64))]
-struct Apart(Count);
+/// Control's counts of the runs of one probe of one endpoint.
+#[derive(Debug, Clone)]
+pub struct ProbeCounts {
+    /// The probe's name.
+    pub name: Arc<str>,
+    /// Runs that passed.
+    pub pass: u64,
+    /// Runs that failed.
+    pub fail: u64,
+    /// Runs that could not tell.
+    pub void: u64,
+}
 
 /// One address in a cluster. It outlives snapshots and reloads as long as it stays configured.
 #[derive(Debug)]
@@ -33,7 +41,8 @@ pub struct Endpoint {
     pub cluster: Arc<str>,
     /// Its address as configured.
     pub address: EndpointAddress,
-    in_flight: Apart,
+    /// All workers move it, and who reads anything else here moves it as well: it needs no cache line of its own.
+    in_flight: Count,
     /// The most attempts in flight that it asks for; 0 for no bound.
     most_requests: AtomicU32,
     /// Connections to it, from every worker, idle ones included.
@@ -42,8 +51,8 @@ pub struct Endpoint {
     workers: Lanes<EndpointCells>,
     /// Nobody who serves requests looks at it.
     view: Mutex<Arc<EndpointView>>,
-    /// Control's probe counts, by probe name; replaced when the probes change.
-    pub probes: ArcSwap<Vec<(Arc<str>, Arc<ProbeCells>)>>,
+    /// Nobody who serves requests looks at these either.
+    probes: Mutex<Box<[ProbeCounts]>>,
     /// Control's counts of reports: read, void, none.
     pub reports: [Counter; 3],
 }
@@ -58,13 +67,13 @@ impl Endpoint {
             cluster_id,
             cluster,
             address,
-            in_flight: Apart::default(),
+            in_flight: Count::default(),
             most_requests: AtomicU32::new(0),
             connections: Count::default(),
             resolved: ArcSwap::from_pointee(resolved),
             workers: Lanes::default(),
             view: Mutex::new(Arc::new(unknown(now))),
-            probes: ArcSwap::default(),
+            probes: Mutex::default(),
             reports: Default::default(),
         }
     }
@@ -72,7 +81,7 @@ impl Endpoint {
     /// Attempts in flight, from every worker.
     #[must_use]
     pub fn in_flight(&self) -> u32 {
-        self.in_flight.0.get()
+        self.in_flight.get()
     }
 
     /// The most attempts in flight that it asks for, if it does.
@@ -83,18 +92,18 @@ impl Endpoint {
 
     /// Counts an attempt in; [`Self::leave`] must follow.
     pub fn enter(&self) {
-        self.in_flight.0.enter(None);
+        self.in_flight.enter(None);
     }
 
     /// Counts an attempt in unless there are as many as `limit` allows; if it did, [`Self::leave`] must follow.
     #[must_use]
     pub fn enter_below(&self, limit: Option<u32>) -> bool {
-        self.in_flight.0.enter(limit)
+        self.in_flight.enter(limit)
     }
 
     /// Counts an attempt out.
     pub fn leave(&self) {
-        self.in_flight.0.leave();
+        self.in_flight.leave();
     }
 
     /// A worker's own cells; workers are numbered from 0.
@@ -156,8 +165,38 @@ impl Endpoint {
         }
     }
 
+    /// Its probes are these from now on, in this order. Counts are kept by name; control only.
+    pub fn count_probes<'a>(&self, names: impl IntoIterator<Item = &'a Arc<str>>) {
+        let mut counts = self.counts();
+        let kept = |name: &Arc<str>| counts.iter().find(|known| known.name == *name).cloned();
+        let new = |name: &Arc<str>| ProbeCounts { name: Arc::clone(name), pass: 0, fail: 0, void: 0 };
+        *counts = names.into_iter().map(|name| kept(name).unwrap_or_else(|| new(name))).collect();
+    }
+
+    /// Counts a run of a probe, by its position, and gives the probe's name, if it is there; control only.
+    pub fn probed(&self, number: usize, result: &ProbeResult) -> Option<Arc<str>> {
+        let mut counts = self.counts();
+        let probe = counts.get_mut(number)?;
+        match result {
+            ProbeResult::Pass => probe.pass += 1,
+            ProbeResult::Fail(_) => probe.fail += 1,
+            ProbeResult::Void(_) => probe.void += 1,
+        }
+        Some(Arc::clone(&probe.name))
+    }
+
+    /// How often each of its probes ran, by result.
+    #[must_use]
+    pub fn probe_counts(&self) -> Vec<ProbeCounts> {
+        self.counts().to_vec()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Arc<EndpointView>> {
         self.view.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn counts(&self) -> MutexGuard<'_, Box<[ProbeCounts]>> {
+        self.probes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

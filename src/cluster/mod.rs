@@ -18,8 +18,8 @@ mod touched;
 mod world;
 
 pub use affinity::Affinity;
-pub use cells::{ClusterCells, Connect, EndpointCells, ListenerCells, ListenerError, ProbeCells, RetryResult, RouteCells};
-pub use endpoint::{Addresses, Endpoint};
+pub use cells::{ClusterCells, Connect, EndpointCells, ListenerCells, ListenerError, RetryResult, RouteCells};
+pub use endpoint::{Addresses, Endpoint, ProbeCounts};
 pub use gate::{Count, Gate};
 pub use leadership::{Crew, Leadership};
 pub use pulse::{BEAT, Pulse};

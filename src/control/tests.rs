@@ -160,7 +160,7 @@ fn an_endpoint_gets_traffic_from_its_first_pass_on() {
         bed.pass(&[("app", "a:1")], at(10));
         assert_eq!(bed.available("app"), ["a:1"]);
         assert_eq!(bed.endpoint("app", "a:1").view().state, State::Healthy);
-        assert_eq!(bed.endpoint("app", "a:1").probes.load()[0].1.pass.get(), 1);
+        assert_eq!(bed.endpoint("app", "a:1").probe_counts()[0].pass, 1);
         let seen = bed.events.since(0).events;
         let wanted = What::Transition { endpoint: "a:1".into(), from: State::Unknown, to: State::Healthy, reasons: Vec::new() };
         assert_eq!((seen.len(), &seen[0].what), (1, &wanted));
@@ -338,7 +338,7 @@ fn what_joins_is_probed_before_the_reload_takes_effect() {
         assert!(bed.world().cluster("new").is_none());
         bed.commit(draft, at(1020));
         assert_eq!((bed.available("app"), bed.available("new")), (vec!["b:1".to_owned()], vec!["c:1".to_owned()]));
-        assert_eq!(b.probes.load()[0].1.pass.get(), 1);
+        assert_eq!(b.probe_counts()[0].pass, 1);
     });
 }
 

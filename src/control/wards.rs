@@ -334,14 +334,9 @@ fn answered(endpoint: &Endpoint, at: Timestamp) -> Signal {
 pub(super) fn count(endpoint: &Endpoint, observation: &Observation, announcer: &Announcer) {
     match observation {
         Observation::Probe(run) => {
-            let probes = endpoint.probes.load();
-            let Some((name, cells)) = probes.get(run.probe) else { return };
-            match run.result {
-                ProbeResult::Pass => cells.pass.inc(),
-                ProbeResult::Fail(_) => cells.fail.inc(),
-                ProbeResult::Void(_) => cells.void.inc(),
+            if let Some(name) = endpoint.probed(run.probe, &run.result) {
+                announcer.shared.tallies.probed(&endpoint.cluster, &name, run.latency);
             }
-            announcer.shared.tallies.probed(&endpoint.cluster, name, run.latency);
         }
         Observation::Report(reading) => {
             let [read, void, none] = &endpoint.reports;

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use crate::base::address::Host;
 use crate::base::ids::EndpointId;
 use crate::base::time::Timestamp;
-use crate::cluster::{Endpoint, Live, ProbeCells};
+use crate::cluster::{Endpoint, Live};
 use crate::config::model;
 use crate::control::names;
 use crate::control::totals::Totals;
@@ -80,12 +80,7 @@ impl Watcher {
     /// Starts the probes of an endpoint anew, as after a change of their settings.
     pub(super) fn probe(&self, watched: &mut Watched, cluster: &model::Cluster) {
         let endpoint = &watched.endpoint;
-        let known = endpoint.probes.load();
-        let cells = |name: &Arc<str>| {
-            let kept = known.iter().find(|(known, _)| known == name).map(|(_, cells)| Arc::clone(cells));
-            (Arc::clone(name), kept.unwrap_or_else(|| Arc::new(ProbeCells::default())))
-        };
-        endpoint.probes.store(Arc::new(cluster.health.probes.iter().map(cells).collect()));
+        endpoint.count_probes(cluster.health.probes.iter());
         watched.pace = Pace::Fast;
         watched.probing = (!cluster.probes.is_empty() || cluster.report.is_some()).then(|| {
             let plan = Plan {

@@ -215,10 +215,10 @@ impl Cluster {
     }
 
     /// What is shown of an endpoint's part.
-    pub(super) fn role_view(&self, endpoint: &Endpoint) -> Option<RoleView> {
+    pub(super) fn role_view(&self, endpoint: &Endpoint) -> Option<Box<RoleView>> {
         let (leadership, said) = (self.leadership.as_ref()?, endpoint.role.said()?);
         let part = leadership.parts.get(&endpoint.id()).copied().unwrap_or(Part::Replica);
-        Some(RoleView { word: said.word.clone(), epoch: said.epoch, at: said.at, part })
+        Some(Box::new(RoleView { word: said.word.clone(), epoch: said.epoch, at: said.at, part }))
     }
 
     /// Why nobody leads.

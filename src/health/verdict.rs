@@ -338,7 +338,7 @@ pub struct EndpointView {
     /// Its heartbeats, if any are wanted.
     pub heartbeat: Option<Box<HeartbeatView>>,
     /// What it says that it is among its siblings, if it does and anybody listens.
-    pub role: Option<RoleView>,
+    pub role: Option<Box<RoleView>>,
     /// The most requests at once that it asks for, if it does.
     pub most_requests: Option<u32>,
     /// When the verdict would next change by time alone.

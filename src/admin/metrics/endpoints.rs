@@ -117,11 +117,11 @@ fn reports(family: &mut Family, seen: &Seen) {
 }
 
 fn probes(family: &mut Family, seen: &Seen) {
-    for (name, cells) in seen.endpoint.probes.load().iter() {
+    for probe in seen.endpoint.probe_counts() {
         let [cluster, endpoint] = seen.labels();
-        for (result, count) in [("pass", &cells.pass), ("fail", &cells.fail), ("void", &cells.void)] {
-            if result != "void" || count.get() > 0 {
-                family.count(&[cluster, endpoint, name, result], count.get());
+        for (result, count) in [("pass", probe.pass), ("fail", probe.fail), ("void", probe.void)] {
+            if result != "void" || count > 0 {
+                family.count(&[cluster, endpoint, &probe.name, result], count);
             }
         }
     }

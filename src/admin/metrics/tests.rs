@@ -1,13 +1,13 @@
 //! The metrics page over hand-made worlds: sums, labels, form and number of samples.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
 use crate::admin::fixture;
 use crate::base::time::Timestamp;
-use crate::cluster::{Connect, Endpoint, ListenerError, Live, ProbeCells, RetryResult, Token};
+use crate::cluster::{Connect, Endpoint, ListenerError, Live, RetryResult, Token};
+use crate::health::signal::ProbeResult;
 use crate::health::verdict::{Code, State};
 use crate::runtime::clock;
 
@@ -40,9 +40,8 @@ fn use_endpoint(endpoint: &Endpoint, now: Timestamp) {
     }
     endpoint.enter();
     endpoint.reports[0].add(7);
-    let probe = ProbeCells::default();
-    probe.pass.add(5);
-    endpoint.probes.store(Arc::new(vec![("ready".into(), Arc::new(probe))]));
+    endpoint.count_probes(["ready".into()].iter());
+    (0..5).for_each(|_| drop(endpoint.probed(0, &ProbeResult::Pass)));
 }
 
 #[test]
