@@ -299,9 +299,9 @@ impl Promises {
         for (id, before) in &mut self.views {
             let view = world.cluster().view(*id).unwrap();
             let told = step.changes.touched.contains(id);
-            if let Some((_, probe)) = step.changes.probed.filter(|(probed, _)| probed == id) {
+            if let Some(probed) = step.changes.probed.filter(|probed| probed.endpoint == *id) {
                 // What its probe found is named by itself.
-                before.probes[probe] = view.probes[probe].clone();
+                before.probes[probed.probe] = view.probes[probed.probe].clone();
             }
             assert!(told || *before == view, "{id:?} changed silently at {:?}:\n{before:?}\n{view:?}", step.at);
             let moved = step.changes.transitions.iter().rfind(|transition| transition.endpoint == *id);

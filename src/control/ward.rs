@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::base::ids::{ByEndpoint, ClusterId, EndpointId};
+use crate::base::ids::{ClusterId, EndpointId};
 use crate::base::time::Timestamp;
 use crate::cluster::{Affinity, Cluster, Endpoint, Recall, Snapshot};
 use crate::config::model;
@@ -14,7 +14,7 @@ use crate::control::stirred::Stirred;
 use crate::control::watched::{Watched, Watcher};
 use crate::health::electorate::Vote;
 use crate::health::signal::{Observation, ReportReading, Signal};
-use crate::health::{self, Changes, Entry, Glance, Local, Pace};
+use crate::health::{self, Changes, Entry, Glance, Local, Pace, Probed};
 use crate::net::secure;
 use crate::report::spec::{Format, Source};
 use crate::report::{self, Said};
@@ -25,8 +25,8 @@ pub(super) struct Ward {
     pub(super) config: model::Cluster,
     pub(super) cluster: Arc<Cluster>,
     health: health::Cluster,
+    /// In the order of the configuration, and at the same positions as in `health`.
     watched: Vec<Watched>,
-    index: ByEndpoint<usize>,
     roster: Arc<[Arc<Endpoint>]>,
     affinity: Arc<Affinity>,
     pacer: Pacer,
@@ -65,7 +65,6 @@ impl Ward {
     ) -> Self {
         let health = believe(&config, &watched, now);
         prepare(&config);
-        let index = index(&watched);
         let roster = roster(&watched);
         let affinity = affinity(&config);
         let snapshot = Snapshot::of(&config, &health, &roster, &affinity);
@@ -77,7 +76,6 @@ impl Ward {
             cluster,
             health,
             watched,
-            index,
             roster,
             affinity,
             pacer,
@@ -94,7 +92,12 @@ impl Ward {
     }
 
     pub(super) fn endpoint(&self, id: EndpointId) -> Option<&Arc<Endpoint>> {
-        self.index.get(&id).map(|index| &self.watched[*index].endpoint)
+        self.endpoint_at(self.health.position(id)?, id)
+    }
+
+    /// The same where its position among [`Self::ids`] is known: whoever has been given one may come late with it.
+    pub(super) fn endpoint_at(&self, position: usize, id: EndpointId) -> Option<&Arc<Endpoint>> {
+        self.watched.get(position).map(|watched| &watched.endpoint).filter(|endpoint| endpoint.id == id)
     }
 
     pub(super) fn endpoints(&self) -> &Arc<[Arc<Endpoint>]> {
@@ -119,10 +122,10 @@ impl Ward {
         true
     }
 
-    /// Something has been counted of an endpoint.
-    pub(super) fn stir(&mut self, id: EndpointId) {
-        if let Some(index) = self.index.get(&id) {
-            self.stirred.mark(*index);
+    /// Something has been counted of the endpoint at this position.
+    pub(super) fn stir(&mut self, position: usize) {
+        if position < self.watched.len() {
+            self.stirred.mark(position);
         }
     }
 
@@ -137,8 +140,8 @@ impl Ward {
 
     /// The same for one endpoint alone.
     pub(super) fn look_at(&mut self, id: EndpointId, local: &Local, now: Timestamp, announcer: &Announcer) {
-        let Some(index) = self.index.get(&id) else { return };
-        let glance = self.watched[*index].glance(&announcer.shared.live, now);
+        let Some(position) = self.health.position(id) else { return };
+        let glance = self.watched[position].glance(&announcer.shared.live, now);
         let changes = self.health.look(glance.as_slice(), *local, now);
         self.act(changes, now, announcer);
     }
@@ -184,6 +187,12 @@ impl Ward {
     /// Takes in a signal and acts on what it changes.
     pub(super) fn apply(&mut self, signal: &Signal, now: Timestamp, announcer: &Announcer) {
         let changes = self.health.apply(signal, now);
+        self.act(changes, now, announcer);
+    }
+
+    /// The same where the endpoint's position is known.
+    pub(super) fn apply_at(&mut self, position: usize, signal: &Signal, now: Timestamp, announcer: &Announcer) {
+        let changes = self.health.apply_at(position, signal, now);
         self.act(changes, now, announcer);
     }
 
@@ -277,8 +286,8 @@ impl Ward {
 
     /// Has an endpoint probed at once.
     pub(super) fn probe_now(&self, id: EndpointId) {
-        if let Some(index) = self.index.get(&id) {
-            self.watched[*index].probe_now();
+        if let Some(position) = self.health.position(id) {
+            self.watched[position].probe_now();
         }
     }
 
@@ -333,7 +342,6 @@ impl Ward {
         }
         stock.extend(joining.into_iter().map(|watched| (watched.endpoint.address.text(), watched)));
         self.watched = config.endpoints.iter().filter_map(|endpoint| stock.remove(endpoint.address.as_str())).collect();
-        self.index = index(&self.watched);
         self.stirred = Stirred::all(self.watched.len());
         self.roster = roster(&self.watched);
         let mut changes = vec![self.health.reconfigure(config.health.clone(), members(&config, &self.watched), now)];
@@ -353,8 +361,8 @@ impl Ward {
     }
 
     fn act(&mut self, changes: Changes, now: Timestamp, announcer: &Announcer) {
-        if let Some((id, probe)) = changes.probed {
-            self.show_probe(id, probe);
+        if let Some(probed) = changes.probed {
+            self.show_probe(probed);
         }
         if let Some(unsaid) = &mut self.unsaid {
             unsaid.extend(&changes.touched);
@@ -377,8 +385,8 @@ impl Ward {
             }
         }
         for (id, runs) in &changes.confirm {
-            if let Some(index) = self.index.get(id) {
-                self.watched[*index].confirm(*runs, &self.config);
+            if let Some(position) = self.health.position(*id) {
+                self.watched[position].confirm(*runs, &self.config);
             }
         }
         if changes.ask_references {
@@ -402,16 +410,17 @@ impl Ward {
     }
 
     fn show(&mut self, id: EndpointId) {
-        if let (Some(index), Some(view)) = (self.index.get(&id), self.health.view(id)) {
-            let watched = &mut self.watched[*index];
+        if let (Some(position), Some(view)) = (self.health.position(id), self.health.view(id)) {
+            let watched = &mut self.watched[position];
             watched.endpoint.show(view);
             watched.set_pace(self.health.pace(id));
         }
     }
 
-    fn show_probe(&self, id: EndpointId, probe: usize) {
-        if let (Some(endpoint), Some(view)) = (self.endpoint(id), self.health.probe_view(id, probe)) {
-            endpoint.show_probe(probe, view);
+    fn show_probe(&self, probed: Probed) {
+        let endpoint = self.endpoint_at(probed.position, probed.endpoint);
+        if let (Some(endpoint), Some(view)) = (endpoint, self.health.probe_view(probed)) {
+            endpoint.show_probe(probed.probe, view);
         }
     }
 
@@ -488,10 +497,6 @@ fn report_interval(config: &model::Cluster) -> Duration {
         (Some(Source::FirstHttpProbe), None) => config.health.heartbeat.map_or(Duration::ZERO, |heartbeat| heartbeat.period),
         (None, _) => Duration::ZERO,
     }
-}
-
-fn index(watched: &[Watched]) -> ByEndpoint<usize> {
-    watched.iter().enumerate().map(|(index, watched)| (watched.endpoint.id, index)).collect()
 }
 
 fn roster(watched: &[Watched]) -> Arc<[Arc<Endpoint>]> {

@@ -24,7 +24,7 @@ use crate::health::{self, Entry};
 #[derive(Debug)]
 pub(super) struct Wards {
     list: Vec<Ward>,
-    places: ByEndpoint<usize>,
+    places: ByEndpoint<Place>,
     /// Whose mark a worker leaves where, in the order of the marks.
     marks: Vec<(u32, EndpointId)>,
     doubts: Doubts,
@@ -32,6 +32,13 @@ pub(super) struct Wards {
     beaten: bool,
     pub(super) ourselves: Ourselves,
     pub(super) announcer: Announcer,
+}
+
+/// Where an endpoint is: in which cluster, and at which position in it.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    ward: u32,
+    position: u32,
 }
 
 impl Wards {
@@ -56,8 +63,10 @@ impl Wards {
     /// Puts clusters in, in the order of the configuration.
     pub(super) fn install(&mut self, list: Vec<Ward>) {
         self.list = list;
-        let places = self.list.iter().enumerate();
-        self.places = places.flat_map(|(place, ward)| ward.ids().map(move |id| (id, place))).collect();
+        let numbered = self.list.iter().zip(0..);
+        let places =
+            numbered.flat_map(|(one, ward)| one.ids().zip(0..).map(move |(id, position)| (id, Place { ward, position })));
+        self.places = places.collect();
         self.marks = self.places.keys().map(|id| (Touched::slot(*id), *id)).collect();
         self.marks.sort_unstable();
         self.beaten = self.list.iter().any(|ward| ward.config.health.heartbeat.is_some());
@@ -77,7 +86,7 @@ impl Wards {
             let first = self.marks.partition_point(|(other, _)| *other < slot);
             for (_, id) in self.marks[first..].iter().take_while(|(other, _)| *other == slot) {
                 if let Some(place) = self.places.get(id) {
-                    self.list[*place].stir(*id);
+                    self.list[place.ward as usize].stir(place.position as usize);
                 }
             }
         }
@@ -114,7 +123,7 @@ impl Wards {
 
     /// Whether all that is believed by now of an endpoint's cluster has been published; nothing is waited for if it is not here.
     pub(super) fn is_published(&self, endpoint: EndpointId) -> bool {
-        self.places.get(&endpoint).and_then(|place| self.list.get(*place)).is_none_or(Ward::is_published)
+        self.places.get(&endpoint).and_then(|place| self.list.get(place.ward as usize)).is_none_or(Ward::is_published)
     }
 
     pub(super) fn find(&self, cluster: &str) -> Option<&Ward> {
@@ -123,7 +132,8 @@ impl Wards {
 
     /// Takes in a signal. Returns it if no endpoint here is meant.
     pub(super) fn apply(&mut self, mut signal: Signal, now: Timestamp) -> Option<Signal> {
-        let Some(place) = self.places.get(&signal.endpoint).copied() else { return Some(signal) };
+        let Some(place) = self.places.get(&signal.endpoint) else { return Some(signal) };
+        let (place, position) = (place.ward as usize, place.position as usize);
         if let Observation::Probe(run) = &mut signal.observation
             && matches!(run.result, ProbeResult::Fail(Failure::Timeout(_)))
         {
@@ -139,7 +149,7 @@ impl Wards {
         if ward.hear_reference(&signal, now, &self.announcer) {
             return None;
         }
-        let Some(endpoint) = ward.endpoint(signal.endpoint).map(Arc::clone) else { return Some(signal) };
+        let Some(endpoint) = ward.endpoint_at(position, signal.endpoint).map(Arc::clone) else { return Some(signal) };
         if let Observation::Load(words) = &signal.observation {
             signal.observation = Observation::Report(ward.read_load(words)?);
         }
@@ -154,7 +164,7 @@ impl Wards {
             ward.apply(&answered(&endpoint, signal.at), now, &self.announcer);
         }
         count(&endpoint, &signal.observation, &self.announcer);
-        ward.apply(&signal, now, &self.announcer);
+        ward.apply_at(position, &signal, now, &self.announcer);
         self.announcer.stamped(&endpoint, &signal.observation);
         if refused || signal.observation == Observation::Reset {
             ward.probe_now(endpoint.id);
@@ -175,9 +185,9 @@ impl Wards {
     /// Lets time pass.
     pub(super) fn tick(&mut self, now: Timestamp) {
         let (list, places) = (&self.list, &self.places);
-        let find = |id| places.get(&id).and_then(|place| list[*place].endpoint(id)).map(|endpoint| &**endpoint);
+        let find = |id| places.get(&id).and_then(|place| list[place.ward as usize].endpoint(id)).map(|endpoint| &**endpoint);
         for id in self.doubts.look(now, find) {
-            if let Some(ward) = self.places.get(&id).and_then(|place| self.list.get_mut(*place))
+            if let Some(ward) = self.places.get(&id).and_then(|place| self.list.get_mut(place.ward as usize))
                 && let Some(endpoint) = ward.endpoint(id).map(Arc::clone)
             {
                 ward.apply(&answered(&endpoint, now), now, &self.announcer);
@@ -317,7 +327,7 @@ impl Wards {
     /// An endpoint's name leads somewhere for the first time.
     pub(super) fn resolved(&self, id: EndpointId) {
         if let Some(place) = self.places.get(&id) {
-            self.list[*place].probe_now(id);
+            self.list[place.ward as usize].probe_now(id);
         }
     }
 }

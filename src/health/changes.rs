@@ -21,6 +21,17 @@ pub struct Member {
     pub backup: bool,
 }
 
+/// A run of a probe that changed nothing else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Probed {
+    /// The endpoint.
+    pub endpoint: EndpointId,
+    /// Its [position](crate::health::Cluster::position).
+    pub position: usize,
+    /// The probe's position among the cluster's probes.
+    pub probe: usize,
+}
+
 /// What a call changed.
 #[derive(Debug, Clone, PartialEq, Default)]
 #[must_use]
@@ -42,9 +53,8 @@ pub struct Changes {
     /// Whether [`Cluster::admission`](crate::health::Cluster::admission) or [`Cluster::leader`](crate::health::Cluster::leader)
     /// differs from before.
     pub admission_changed: bool,
-    /// An endpoint of whose view nothing differs but [what one of its probes found](crate::health::Cluster::probe_view), and the
-    /// position of that probe.
-    pub probed: Option<(EndpointId, usize)>,
+    /// An endpoint of whose view nothing differs but [what one of its probes found](crate::health::Cluster::probe_view).
+    pub probed: Option<Probed>,
     /// Endpoints whose [`Cluster::view`](crate::health::Cluster::view) may differ from before, each once.
     pub touched: Vec<EndpointId>,
 }
@@ -62,7 +72,7 @@ impl Changes {
         let another = later.probed.filter(|_| self.probed.is_some());
         self.probed = self.probed.or(later.probed);
         self.touched.extend(later.touched);
-        self.touched.extend(another.map(|(id, _)| id));
+        self.touched.extend(another.map(|probed| probed.endpoint));
         self.ask_references |= later.ask_references;
         self.admission_changed |= later.admission_changed;
     }
@@ -82,7 +92,10 @@ mod tests {
 
     #[test]
     fn nobody_who_was_probed_is_forgotten_when_changes_are_added_up() {
-        let probed = |id| Changes { probed: Some((EndpointId(id), 0)), ..Changes::default() };
+        let probed = |id| {
+            let probed = Probed { endpoint: EndpointId(id), position: 0, probe: 0 };
+            Changes { probed: Some(probed), ..Changes::default() }
+        };
         let mut sum = Changes::default();
         sum.merge(probed(1));
         assert_eq!(sum, probed(1));

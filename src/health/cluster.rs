@@ -15,7 +15,7 @@ use crate::base::ids::{ByEndpoint, EndpointId};
 use crate::base::time::Timestamp;
 use crate::health::admission::{Admission, Cut, Listed, Rank, Tally};
 use crate::health::budget::{Budget, Stand};
-use crate::health::changes::{Changes, Member};
+use crate::health::changes::{Changes, Member, Probed};
 use crate::health::electorate::Vote;
 use crate::health::endpoint::{Context, Endpoint};
 use crate::health::fold::Soft;
@@ -40,7 +40,8 @@ pub struct Cluster {
     pub(super) endpoints: Vec<Endpoint>,
     /// The same endpoints in the same order.
     listed: Vec<Listed>,
-    pub(super) index: ByEndpoint<usize>,
+    /// Their positions; tens of thousands are as many as a half of the usual width holds easily.
+    index: ByEndpoint<u32>,
     pub(super) frozen: Option<Timestamp>,
     budget: Budget,
     tally: Tally,
@@ -142,6 +143,11 @@ impl Cluster {
 
     /// Takes in a signal. One about an endpoint or a probe that is not here is ignored: it was under way when it left.
     pub fn apply(&mut self, signal: &Signal, now: Timestamp) -> Changes {
+        self.position(signal.endpoint).map_or_else(Changes::default, |position| self.apply_at(position, signal, now))
+    }
+
+    /// The same about the endpoint at a [position](Self::position) that is known, for whoever takes in thousands a second.
+    pub fn apply_at(&mut self, position: usize, signal: &Signal, now: Timestamp) -> Changes {
         if let Observation::Probe(run) = &signal.observation
             && self.policy.references
             && self.references.is_in_doubt(run)
@@ -149,12 +155,18 @@ impl Cluster {
             self.references.keep(signal.clone());
             return Changes { ask_references: true, ..Changes::default() };
         }
-        self.take_in(signal, now)
+        self.take_in_at(position, signal, now)
     }
 
     fn take_in(&mut self, signal: &Signal, now: Timestamp) -> Changes {
+        self.position(signal.endpoint).map_or_else(Changes::default, |position| self.take_in_at(position, signal, now))
+    }
+
+    fn take_in_at(&mut self, index: usize, signal: &Signal, now: Timestamp) -> Changes {
         let mut changes = Changes::default();
-        let Some(index) = self.index.get(&signal.endpoint).copied() else { return changes };
+        if self.endpoints.get(index).is_none_or(|endpoint| endpoint.id() != signal.endpoint) {
+            return changes;
+        }
         let context = Context { policy: &self.policy, report_interval: self.report_interval, pace: self.pool.pace, now };
         let endpoint = &mut self.endpoints[index];
         let settled = endpoint.settled(&self.policy);
@@ -165,7 +177,7 @@ impl Cluster {
         // Live traffic is answered all the time: what moves nothing must cost nothing.
         if !endpoint.observe(signal, context) && !due {
             if let Observation::Probe(run) = &signal.observation {
-                changes.probed = Some((signal.endpoint, run.probe));
+                changes.probed = Some(Probed { endpoint: signal.endpoint, position: index, probe: run.probe });
             }
             return changes;
         }
@@ -262,8 +274,8 @@ impl Cluster {
     /// Who would get traffic if one endpoint were not there, with their effective weights.
     pub(super) fn without(&self, id: EndpointId) -> Vec<(EndpointId, f64)> {
         let mut tally = self.tally;
-        if let Some(index) = self.index.get(&id) {
-            tally.count(self.listed[*index].seat, false);
+        if let Some(index) = self.position(id) {
+            tally.count(self.listed[index].seat, false);
         }
         let cut = Cut::of(&tally, self.policy.panic);
         let admitted = self.listed.iter().filter(|listed| listed.id != id && cut.admits(listed.seat));
@@ -273,7 +285,7 @@ impl Cluster {
     /// Everything that is shown of one endpoint.
     #[must_use]
     pub fn view(&self, id: EndpointId) -> Option<EndpointView> {
-        let index = *self.index.get(&id)?;
+        let index = self.position(id)?;
         let (endpoint, listed) = (&self.endpoints[index], self.listed[index]);
         let admitted = self.cut.admits(listed.seat);
         Some(EndpointView {
@@ -294,10 +306,17 @@ impl Cluster {
         })
     }
 
-    /// What is shown of one of its probes, by its position; `None` if it is not here.
+    /// What is shown of a probe that has run; `None` if it is not here any more.
     #[must_use]
-    pub fn probe_view(&self, id: EndpointId, probe: usize) -> Option<ProbeView> {
-        self.get(id)?.probes.view(probe, &self.policy)
+    pub fn probe_view(&self, probed: Probed) -> Option<ProbeView> {
+        let endpoint = self.endpoints.get(probed.position).filter(|endpoint| endpoint.id() == probed.endpoint)?;
+        endpoint.probes.view(probed.probe, &self.policy)
+    }
+
+    /// The position of an endpoint among the members as they were given; `None` if it is not here.
+    #[must_use]
+    pub fn position(&self, id: EndpointId) -> Option<usize> {
+        self.index.get(&id).map(|index| *index as usize)
     }
 
     /// What is shown of an endpoint's heartbeats; `None` if it is not here or none are wanted.
@@ -351,12 +370,12 @@ impl Cluster {
     }
 
     pub(super) fn get(&self, id: EndpointId) -> Option<&Endpoint> {
-        self.index.get(&id).map(|index| &self.endpoints[*index])
+        self.position(id).map(|index| &self.endpoints[index])
     }
 
     /// Counts everything from scratch after members or policy changed.
     pub(super) fn recount(&mut self, now: Timestamp, changes: &mut Changes) {
-        self.index = self.endpoints.iter().enumerate().map(|(index, endpoint)| (endpoint.id(), index)).collect();
+        self.index = self.endpoints.iter().map(Endpoint::id).zip(0..).collect();
         self.budget = Budget::default();
         self.tally = Tally::default();
         self.mean = weight::Mean::default();
@@ -465,7 +484,7 @@ impl Cluster {
             if matches!((from, to), (State::Unhealthy | State::Unknown | State::Ejected, State::Healthy | State::Degraded)) {
                 endpoint.shares.begin(now);
             }
-            if endpoint.come_and_go(from, &self.policy, self.index.len(), now) && self.frozen.is_none() {
+            if endpoint.come_and_go(from, &self.policy, self.listed.len(), now) && self.frozen.is_none() {
                 endpoint.judge(&self.policy, now);
             }
             let reasons = endpoint.reasons(self.frozen);

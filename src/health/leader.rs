@@ -195,9 +195,9 @@ impl Cluster {
         for id in before.keys().chain(now_parts.keys()) {
             changes.touched.push(*id);
             let part = now_parts.get(id);
-            let Some(index) = self.index.get(id).filter(|_| part != before.get(id)) else { continue };
+            let Some(index) = self.position(*id).filter(|_| part != before.get(id)) else { continue };
             let told = told(part.copied(), before.get(id).copied(), highest);
-            self.endpoints[*index].history.push(Entry::new(now, Kind::Role, told));
+            self.endpoints[index].history.push(Entry::new(now, Kind::Role, told));
         }
         changes.admission_changed = true;
         if news {

@@ -102,7 +102,7 @@ mod tests;
 pub use admission::Admission;
 pub use backlog::Backlog;
 pub use budget::soft_cap;
-pub use changes::{Changes, Member};
+pub use changes::{Changes, Member, Probed};
 pub use cluster::Cluster;
 pub use glance::{Glance, Local};
 pub use history::{Entry, HISTORY, Kind};

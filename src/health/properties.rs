@@ -152,11 +152,12 @@ proptest! {
             prop_assert!(changes.admission_changed || cluster.admission() == admission);
             for (id, before) in (0..N).map(EndpointId).zip(before) {
                 let mut view = cluster.view(id);
-                if let (Some((probed, probe)), Some(view), Some(before)) = (changes.probed, &mut view, &before)
-                    && probed == id
+                if let (Some(probed), Some(view), Some(before)) = (changes.probed, &mut view, &before)
+                    && probed.endpoint == id
                 {
                     // What its probe found is named by itself.
-                    prop_assert_eq!(Some(view.probes[probe].clone()), cluster.probe_view(id, probe));
+                    let probe = probed.probe;
+                    prop_assert_eq!(Some(view.probes[probe].clone()), cluster.probe_view(probed));
                     view.probes[probe] = before.probes[probe].clone();
                 }
                 prop_assert!(changes.touched.contains(&id) || view == before);

@@ -10,7 +10,7 @@ use crate::base::units::Ratio;
 use crate::health::policy::{For, Level, Panic, Policy, Require, Rule, Start, Thresholds, When};
 use crate::health::signal::{Failure, Observation, OperatorState, ProbeResult, ProbeRun, ReportReading, Signal, Stamps};
 use crate::health::verdict::{Code, State};
-use crate::health::{Changes, Cluster, Kind, Member, Pace};
+use crate::health::{Changes, Cluster, Kind, Member, Pace, Probed};
 use crate::report::{Report, StatusWord};
 
 pub(super) fn at(millis: u64) -> Timestamp {
@@ -670,7 +670,8 @@ fn fuller_endpoints_weigh_less() {
 fn an_ordinary_pass_changes_what_its_probe_found_and_nothing_else() {
     let mut bench = Bench::well(policy(), 100);
     bench.pass(7);
-    let expected = Changes { probed: Some((EndpointId(7), 0)), ..Changes::default() };
+    let probed = Probed { endpoint: EndpointId(7), position: 7, probe: 0 };
+    let expected = Changes { probed: Some(probed), ..Changes::default() };
     assert_eq!(bench.changes, expected);
     assert_eq!(bench.cluster.history(EndpointId(7)).len(), 2, "its first pass and the transition");
     bench.send(7, Observation::Answered);

@@ -75,8 +75,8 @@ impl Cluster {
     /// what is known of ourselves. `now` is when the cells were read.
     pub fn look(&mut self, glances: &[Glance], local: Local, now: Timestamp) -> Changes {
         let mut changes = Changes::default();
-        let known = |glance: &Glance| self.index.get(&glance.endpoint).copied();
-        let seen: Vec<(usize, &Glance)> = glances.iter().filter_map(|glance| Some((known(glance)?, glance))).collect();
+        let seen: Vec<(usize, &Glance)> =
+            glances.iter().filter_map(|glance| Some((self.position(glance.endpoint)?, glance))).collect();
         let length = window(&self.policy);
         self.pool.latest = None;
         for (index, glance) in &seen {
