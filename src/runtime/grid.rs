@@ -22,6 +22,11 @@ pub(super) fn begin(at: Instant) {
     BEGAN.set(Some(at));
 }
 
+/// One of them, from which the others are whole spans away; the beginning of time on a thread that has none.
+pub(super) fn origin() -> Timestamp {
+    BEGAN.get().map_or(Timestamp::ZERO, clock::stamp)
+}
+
 /// The first of them that is not before `at`; `at` itself on a thread that has none.
 #[must_use]
 pub fn from(at: Timestamp) -> Timestamp {

@@ -1,26 +1,32 @@
-//! Coarse deadlines for a worker's connections and exchanges, on one tick per thread.
+//! Coarse deadlines for a worker's connections and exchanges, on one clock with coarse ticks per thread.
 //!
 //! Every request sets and clears several deadlines and hardly any is ever reached. A timer entry each would cost more
 //! than the rest of the bookkeeping; here a [`Deadline`] is made once per connection and moved by writing a cell. The
-//! tick visits an entry only when the deadline it was filed under has come, and files it again if that moved on.
-//! Deadlines are late by up to two ticks, never early.
+//! clock ticks only when something is filed under a tick, visits an entry only when the deadline it was filed under has come, and files it
+//! again if that moved on. What is far off is filed under the few ticks at which a thread wakes anyway. Deadlines are late by up to two ticks,
+//! never early.
 
 use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use crate::base::time::Timestamp;
-use crate::runtime::{clock, task};
+use crate::runtime::{clock, grid, task};
 
 /// Length of a tick.
-pub const TICK: Duration = Duration::from_millis(20);
+pub const TICK: Duration = Duration::from_millis(16);
+/// Every so many ticks comes one under which what is far off is filed: those are moments of the [`grid`].
+const FAR: u64 = 16;
+const _: () = assert!(TICK.as_nanos() * FAR as u128 == grid::SPAN.as_nanos());
 
 /// How far ahead an entry is filed at most. It is visited then, so what was dropped meanwhile is forgotten soon: a flood of
 /// short connections must not leave minutes' worth of dead entries behind.
 const HORIZON: Duration = Duration::from_secs(2);
 
-/// More than the ticks of a horizon: two ticks that share a slot are never both filed under while the wheel turns.
+/// More than the ticks of a horizon. Two ticks that share a slot are both filed under only when the thread stood still; who is visited too
+/// soon by that is filed again.
 const SLOTS: usize = 128;
 
 /// One deadline that can be moved at no cost.
@@ -43,19 +49,50 @@ struct Wheel {
     filed: usize,
     /// The tick whose slot was looked through last.
     turned: u64,
-    ticking: bool,
+    /// The next one, under which something is filed; `None` while the clock stands.
+    planned: Option<u64>,
+    /// Whom to tell when another one comes before it.
+    waker: Option<Waker>,
 }
 
 thread_local! {
-    static WHEEL: RefCell<Wheel> = const {
-        RefCell::new(Wheel { slots: [const { Vec::new() }; SLOTS], filed: 0, turned: 0, ticking: false })
-    };
+    static WHEEL: RefCell<Wheel> = const { RefCell::new(Wheel::new()) };
+}
+
+/// What filing an entry calls for.
+#[derive(Debug)]
+enum Next {
+    /// It is visited as things are.
+    Planned,
+    /// The clock stands, and is to be set going.
+    Start,
+    /// The clock is to tick sooner than it meant to.
+    Sooner(Option<Waker>),
 }
 
 impl Wheel {
-    fn file(&mut self, entry: &Rc<Entry>, tick: u64) {
-        self.slot(tick.max(self.turned + 1)).push(Rc::downgrade(entry));
+    const fn new() -> Self {
+        Self { slots: [const { Vec::new() }; SLOTS], filed: 0, turned: 0, planned: None, waker: None }
+    }
+
+    /// Files an entry; `passed` is the last tick before now.
+    fn file(&mut self, entry: &Rc<Entry>, tick: u64, passed: u64) -> Next {
+        // Nothing is filed under those up to then.
+        self.turned = self.turned.max(self.planned.map_or(passed, |planned| passed.min(planned.saturating_sub(1))));
+        let tick = tick.max(self.turned + 1);
+        self.slot(tick).push(Rc::downgrade(entry));
         self.filed += 1;
+        match self.planned {
+            None => {
+                self.planned = Some(tick);
+                Next::Start
+            }
+            Some(planned) if tick < planned => {
+                self.planned = Some(tick);
+                Next::Sooner(self.waker.take())
+            }
+            Some(_) => Next::Planned,
+        }
     }
 
     /// Takes out all that is filed under ticks up to this one.
@@ -68,6 +105,22 @@ impl Wheel {
         self.turned = self.turned.max(to);
         self.filed -= taken.len();
         taken
+    }
+
+    /// Plans the next tick under which something is filed.
+    fn plan(&mut self) -> Option<u64> {
+        let mut ahead = self.turned + 1..=self.turned + SLOTS as u64;
+        self.planned = if self.filed > 0 { ahead.find(|tick| !self.slot(*tick).is_empty()) } else { None };
+        self.planned
+    }
+
+    /// Whether that tick is the next one still. If it is, whoever is to be told otherwise is noted.
+    fn is_planned(&mut self, tick: u64, waker: &Waker) -> bool {
+        let still = self.planned == Some(tick);
+        if still && !self.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            self.waker = Some(waker.clone());
+        }
+        still
     }
 
     fn slot(&mut self, tick: u64) -> &mut Vec<Weak<Entry>> {
@@ -131,45 +184,55 @@ pub async fn sleep(span: Duration) {
 }
 
 fn file(entry: &Rc<Entry>, at: Timestamp) {
-    let at = at.min(clock::now() + HORIZON);
-    entry.filed.set(at);
-    let start = WHEEL.with_borrow_mut(|wheel| {
-        wheel.file(entry, tick_after(at));
-        !std::mem::replace(&mut wheel.ticking, true)
-    });
-    if start {
-        drop(task::spawn(tick()));
+    let (now, origin) = (clock::now(), grid::origin());
+    let tick = tick_for(at, now, origin);
+    entry.filed.set(at.min(moment(tick, origin)));
+    let next = WHEEL.with_borrow_mut(|wheel| wheel.file(entry, tick, last_tick(now, origin)));
+    match next {
+        Next::Planned | Next::Sooner(None) => {}
+        Next::Sooner(Some(waker)) => waker.wake(),
+        Next::Start => drop(task::spawn(tick_on())),
     }
 }
 
-/// The number of the first tick that is not before `at`.
-fn tick_after(at: Timestamp) -> u64 {
-    let nanos = u64::try_from(TICK.as_nanos()).unwrap_or(u64::MAX);
-    at.as_nanos().div_ceil(nanos)
+/// The number of the last tick that is not after a moment.
+fn last_tick(at: Timestamp, origin: Timestamp) -> u64 {
+    u64::try_from(at.since(origin).as_nanos() / TICK.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// The first tick that is not before `at`; if that is far off, one before it.
+fn tick_for(at: Timestamp, now: Timestamp, origin: Timestamp) -> u64 {
+    if at > now + HORIZON {
+        return last_tick(now + HORIZON, origin) / FAR * FAR;
+    }
+    last_tick(at + (TICK - Duration::from_nanos(1)), origin)
+}
+
+fn moment(tick: u64, origin: Timestamp) -> Timestamp {
+    origin + Duration::from_nanos(tick.saturating_mul(u64::try_from(TICK.as_nanos()).unwrap_or(u64::MAX)))
 }
 
 /// Ticks as long as anything is filed.
-async fn tick() {
-    let mut interval = tokio::time::interval(TICK);
-    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        interval.tick().await;
-        let now = clock::now();
-        for entry in due(now) {
-            visit(&entry, now);
-        }
-        let idle = WHEEL.with_borrow_mut(|wheel| {
-            wheel.ticking = wheel.filed > 0;
-            !wheel.ticking
+async fn tick_on() {
+    let origin = grid::origin();
+    let mut timer = Box::pin(tokio::time::sleep(Duration::ZERO));
+    while let Some(tick) = WHEEL.with_borrow_mut(Wheel::plan) {
+        timer.as_mut().reset(clock::instant(moment(tick, origin)));
+        let came = poll_fn(|cx| match WHEEL.with_borrow_mut(|wheel| wheel.is_planned(tick, cx.waker())) {
+            true => timer.as_mut().poll(cx).map(|()| true),
+            false => Poll::Ready(false),
         });
-        if idle {
-            return;
+        if came.await {
+            let now = clock::now();
+            for entry in due(now, origin) {
+                visit(&entry, now);
+            }
         }
     }
 }
 
-fn due(now: Timestamp) -> Vec<Rc<Entry>> {
-    let taken = WHEEL.with_borrow_mut(|wheel| wheel.turn(tick_after(now)));
+fn due(now: Timestamp, origin: Timestamp) -> Vec<Rc<Entry>> {
+    let taken = WHEEL.with_borrow_mut(|wheel| wheel.turn(last_tick(now, origin)));
     taken.iter().filter_map(Weak::upgrade).collect()
 }
 
@@ -227,24 +290,54 @@ mod tests {
 
     #[test]
     fn what_is_filed_is_taken_out_by_its_tick_and_once() {
-        let mut wheel = Wheel { slots: [const { Vec::new() }; SLOTS], filed: 0, turned: 1000, ticking: true };
+        let mut wheel = Wheel { turned: 1000, planned: Some(1), ..Wheel::new() };
         let deadline = Deadline::unset();
         for tick in [3, 1001, 1001, 1100, 1002] {
-            wheel.file(&deadline.0, tick);
+            wheel.file(&deadline.0, tick, 1000);
         }
         assert_eq!(wheel.turn(1001).len(), 3, "what should have been before is due at once");
         assert_eq!(wheel.turn(1001).len(), 0);
+        assert_eq!(wheel.plan(), Some(1002));
         assert_eq!(wheel.turn(1099).len(), 1);
+        assert_eq!(wheel.plan(), Some(1100));
         assert_eq!((wheel.turn(900).len(), wheel.filed), (0, 1));
         assert_eq!(wheel.turn(1_000_000).len(), 1, "after a stall everything is looked at");
-        assert_eq!(wheel.filed, 0);
+        assert_eq!((wheel.filed, wheel.plan()), (0, None));
     }
 
     #[test]
-    fn the_tick_ends_when_nothing_is_left_to_wait_for() {
+    fn the_clock_ticks_when_something_is_filed_and_sooner_if_it_must() {
+        let mut wheel = Wheel::new();
+        let deadline = Deadline::unset();
+        assert!(matches!(wheel.file(&deadline.0, 9050, 9000), Next::Start));
+        assert_eq!((wheel.turned, wheel.plan()), (9000, Some(9050)), "however long nothing was filed");
+        assert!(matches!(wheel.file(&deadline.0, 9060, 9010), Next::Planned));
+        assert!(matches!(wheel.file(&deadline.0, 9020, 9010), Next::Sooner(None)), "nobody waits yet");
+        assert!(wheel.is_planned(9020, Waker::noop()) && !wheel.is_planned(9050, Waker::noop()));
+        assert!(matches!(wheel.file(&deadline.0, 9019, 9018), Next::Sooner(Some(_))));
+        assert_eq!((wheel.turn(9019).len(), wheel.plan()), (1, Some(9020)));
+        assert!(matches!(wheel.file(&deadline.0, 9200, 9100), Next::Planned), "it stood still, and shares a slot now");
+        assert_eq!((wheel.turned, wheel.turn(9100).len(), wheel.plan()), (9019, 4, None));
+    }
+
+    #[test]
+    fn what_is_far_off_is_filed_where_the_thread_wakes_anyway() {
+        let at = Timestamp::from_millis;
+        let check = |millis: u64, tick: u64| assert_eq!(tick_for(at(1000 + millis), at(1500), at(1000)), tick, "{millis}");
+        check(0, 0);
+        check(16, 1);
+        check(17, 2);
+        check(2500, 157);
+        check(2501, 144);
+        check(80_000, 144);
+        assert_eq!((moment(144, at(1000)), last_tick(at(3304), at(1000))), (at(3304), 144));
+    }
+
+    #[test]
+    fn the_clock_stands_when_nothing_is_left_to_wait_for() {
         run(async {
             sleep(Duration::from_millis(1)).await;
-            while WHEEL.with_borrow(|wheel| wheel.ticking) {
+            while WHEEL.with_borrow(|wheel| wheel.planned.is_some()) {
                 tokio::time::sleep(TICK).await;
             }
         });
