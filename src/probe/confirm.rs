@@ -32,10 +32,10 @@ pub(super) struct Usual(Cell<Longest>);
 /// The longest of the latest latencies. Thousands of probes have one each, so it does not keep them all.
 #[derive(Debug, Clone, Copy, Default)]
 struct Longest {
-    /// Of those before.
-    before: Duration,
+    /// Of those before, in microseconds.
+    before: u32,
     /// Of the last so many.
-    lately: Duration,
+    lately: u32,
     count: u8,
 }
 
@@ -46,7 +46,8 @@ impl Usual {
         if longest.count == REMEMBERED {
             longest = Longest { before: longest.lately, ..Longest::default() };
         }
-        longest.lately = longest.lately.max(latency);
+        let micros = u32::try_from(latency.as_micros()).unwrap_or(u32::MAX);
+        longest.lately = longest.lately.max(micros);
         longest.count += 1;
         self.0.set(longest);
     }
@@ -54,7 +55,8 @@ impl Usual {
     /// How long a confirmation may take, at most `timeout`.
     fn deadline(&self, timeout: Duration) -> Duration {
         let Longest { before, lately, count } = self.0.get();
-        if count == 0 { timeout } else { timeout.min(LEAST.max(before.max(lately) * TIMES)) }
+        let usual = Duration::from_micros(before.max(lately).into());
+        if count == 0 { timeout } else { timeout.min(LEAST.max(usual * TIMES)) }
     }
 }
 

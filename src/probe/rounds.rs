@@ -56,6 +56,8 @@ pub(super) struct Rounds {
     heard: u32,
     /// Whether a run at once is wanted.
     wanted: bool,
+    /// When it began to wait for its turn.
+    idle: Timestamp,
     /// When the next one that was asked for may start.
     patience: Timestamp,
     /// When a slot was last taken, and when the probe last ran.
@@ -103,6 +105,7 @@ impl Rounds {
             told,
             heard: 0,
             wanted: false,
+            idle: now,
             patience: now,
             looked: (now, now),
             said: Arc::default(),
@@ -118,22 +121,22 @@ impl Rounds {
         async move {
             Box::pin(self.probe.target.looked_up()).await;
             loop {
-                let idle = clock::now();
-                let fresh = poll_fn(|cx| self.poll_turn(idle, cx)).await;
-                let state = self.endpoint.state().as_str();
-                let outcome = Box::pin(self.probe.run(state, fresh, &mut self.timer)).await;
-                let left = self.tell(outcome);
-                if !left.is_empty() && Box::pin(self.deliver(left)).await.is_err() {
+                self.idle = clock::now();
+                let fresh = poll_fn(|cx| self.poll_turn(cx)).await;
+                if Box::pin(self.once(fresh)).await.is_err() {
                     return;
                 }
             }
         }
     }
 
-    /// Waits until there is room for what was left.
-    async fn deliver(&self, left: Vec<Signal>) -> Result<(), mpsc::error::SendError<Signal>> {
-        for signal in left {
-            self.told.signals.send(signal).await?;
+    /// Runs the probe, and waits until there is room for all that it found.
+    async fn once(&mut self, fresh: bool) -> Result<(), mpsc::error::SendError<Signal>> {
+        let state = self.endpoint.state().as_str();
+        let outcome = self.probe.run(state, fresh, &mut self.timer).await;
+        for signal in self.tell(outcome) {
+            // Hardly ever: most runs need no room for it.
+            Box::pin(self.told.signals.send(signal)).await?;
         }
         Ok(())
     }
@@ -172,14 +175,14 @@ impl Rounds {
         left
     }
 
-    /// Waits for the next run's turn: its slot, or an order. Whoever is woken by an order looks at everything anew. `idle` is when the
-    /// wait began. Returns whether the run takes a fresh connection.
-    fn poll_turn(&mut self, idle: Timestamp, cx: &mut Context<'_>) -> Poll<bool> {
+    /// Waits for the next run's turn: its slot, or an order. Whoever is woken by an order looks at everything anew. Returns
+    /// whether the run takes a fresh connection.
+    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         self.told.orders.listen(cx.waker());
         loop {
             let now = clock::now();
             self.obey(now);
-            if let Some(fresh) = self.take(idle, now) {
+            if let Some(fresh) = self.take(now) {
                 return Poll::Ready(fresh);
             }
             let wake = if self.wanted { self.slots.next().min(self.patience) } else { self.slots.next() };
@@ -200,7 +203,7 @@ impl Rounds {
 
     /// The run that may start now. One that was asked for takes a fresh connection: what live traffic met was a refused or
     /// a broken one, of which a warm connection knows nothing.
-    fn take(&mut self, idle: Timestamp, now: Timestamp) -> Option<bool> {
+    fn take(&mut self, now: Timestamp) -> Option<bool> {
         let due = self.slots.next();
         if now >= due {
             let mut openings = self.openings.get();
@@ -209,7 +212,7 @@ impl Rounds {
         }
         let slot = self.slots.take(now, &mut self.rng);
         if slot.is_some() {
-            let late = now.since(due.max(idle));
+            let late = now.since(due.max(self.idle));
             self.lag.set(late);
             let burden = self.lag.burden(late > LATE.max(self.probe.spec.timing.timeout / 4), now);
             self.slots.stretch(f64::from(burden) / 2.0);
