@@ -122,6 +122,13 @@ impl Endpoint {
         self.workers.iter()
     }
 
+    /// Something from all over it, for whoever will need it soon and wants it to be near by then.
+    #[must_use]
+    pub fn look_ahead(&self) -> u64 {
+        let locks = u64::from(self.view.is_poisoned()) + u64::from(self.probes.is_poisoned());
+        locks + u64::from(self.id.0) + self.reports[0].get() + u64::from(self.address.port())
+    }
+
     /// The addresses to connect to, in order; empty if the name has not resolved yet.
     #[must_use]
     pub fn addresses(&self) -> Arc<Addresses> {

@@ -5,7 +5,7 @@
 //!
 //! | file | owns |
 //! |---|---|
-//! | `task`, `alarm` | the loop: what is heard, what is due; its timer |
+//! | `task`, `alarm`, `setup` | the loop: what is heard, what is due; its timer; what it starts with |
 //! | `handle` | the way from everybody else to the loop |
 //! | `wards`, `ward`, `watched` | all clusters, one cluster, one endpoint under watch |
 //! | `doubts` | whether who refused has answered since |
@@ -41,6 +41,7 @@ mod outside;
 mod pacer;
 mod pulse;
 mod reload;
+mod setup;
 mod source;
 mod stirred;
 mod tallies;
@@ -57,5 +58,6 @@ pub use events::{Event, EventStream, KEPT, Unseen, What};
 pub use fleet::{FleetView, MemberView};
 pub use handle::{Handle, NotFound, ReloadOutcome};
 pub use outside::{Nothing, Outside};
+pub use setup::Setup;
 pub use tallies::Tallies;
-pub use task::{Setup, start};
+pub use task::start;

@@ -1,8 +1,8 @@
 //! The control task: one loop on one thread that hears everything and changes everything.
 
+use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::base::ids::EndpointId;
 use crate::base::time::Timestamp;
-use crate::cluster::{Dropped, Live, RecallSender, SignalQueue};
+use crate::cluster::SignalQueue;
 use crate::config::Config;
 use crate::control::alarm::Alarm;
 use crate::control::announcer::Announcer;
@@ -30,6 +30,7 @@ use crate::control::orders::{self, Orders};
 use crate::control::outside::Outside;
 use crate::control::pulse::Pulse;
 use crate::control::reload::{Comparison, Reloads, Request, compare};
+use crate::control::setup::Setup;
 use crate::control::source::{Read, Source};
 use crate::control::tallies::Tallies;
 use crate::control::ward::Ward;
@@ -39,7 +40,7 @@ use crate::control::world::world;
 use crate::discovery::Found;
 use crate::fleet::Word;
 use crate::health::signal::{Observation, OperatorState, Signal};
-use crate::heartbeat::{Identity, Pushed};
+use crate::heartbeat::Pushed;
 use crate::probe::ProbeLag;
 use crate::runtime::{clock, thread};
 
@@ -54,29 +55,6 @@ const BATCH: usize = 256;
 
 /// Pause after a bug, so that one that comes again at once does not take the whole thread.
 const AFTER_BUG: Duration = Duration::from_millis(100);
-
-/// What control starts with.
-#[derive(Debug)]
-pub struct Setup {
-    /// The configuration to begin with.
-    pub config: Config,
-    /// The file it came from, to be read anew on a reload.
-    pub source: Option<PathBuf>,
-    /// The world, empty as yet.
-    pub live: Arc<Live>,
-    /// What workers tell.
-    pub signals: SignalQueue,
-    /// What they could not tell.
-    pub dropped: Arc<Dropped>,
-    /// A way to every worker.
-    pub recalls: RecallSender,
-    /// What a reload changes besides.
-    pub outside: Box<dyn Outside>,
-    /// What the process knew that is handing over.
-    pub memory: Option<String>,
-    /// Who answers heartbeats.
-    pub proxy: Identity,
-}
 
 /// Starts control on a thread of its own, with the probes on it. When this returns the world is published, with nothing
 /// known yet of endpoints that have probes.
@@ -125,6 +103,8 @@ struct Control {
     orders: mpsc::Receiver<Order>,
     signals: SignalQueue,
     results: mpsc::Receiver<Signal>,
+    /// What has been taken from a queue together; a bug with one of them leaves the others here.
+    batch: VecDeque<Signal>,
     resolved: mpsc::Receiver<EndpointId>,
     fleet: Fleet,
     beats: Beats,
@@ -180,6 +160,7 @@ impl Control {
             orders,
             signals,
             results,
+            batch: VecDeque::new(),
             resolved,
             fleet: Fleet::default(),
             beats,
@@ -426,10 +407,16 @@ impl Control {
     }
 
     /// Takes in the first of a queue, and what has come behind it.
+    /// Takes in what waits there. Whoever is meant lies anywhere in memory, so all of them are looked at before one is acted on.
     fn hear_queue(&mut self, first: Signal, queue: fn(&mut Self) -> &mut mpsc::Receiver<Signal>) {
-        self.hear(first);
-        for _ in 1..BATCH {
-            let Ok(signal) = queue(self).try_recv() else { return };
+        self.batch.push_back(first);
+        while self.batch.len() < BATCH
+            && let Ok(signal) = queue(self).try_recv()
+        {
+            self.batch.push_back(signal);
+        }
+        self.wards.look_ahead(&self.batch);
+        while let Some(signal) = self.batch.pop_front() {
             self.hear(signal);
         }
     }

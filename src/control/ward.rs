@@ -184,6 +184,12 @@ impl Ward {
         }
     }
 
+    /// Looks at all that a signal about this endpoint will need; see [`Wards::look_ahead`](super::wards::Wards::look_ahead).
+    pub(super) fn look_ahead(&self, position: usize) -> u64 {
+        let endpoint = self.watched.get(position).map_or(0, |watched| watched.endpoint.look_ahead());
+        endpoint.wrapping_add(self.health.look_ahead(position))
+    }
+
     /// Takes in a signal and acts on what it changes.
     pub(super) fn apply(&mut self, signal: &Signal, now: Timestamp, announcer: &Announcer) {
         let changes = self.health.apply(signal, now);

@@ -1,6 +1,7 @@
 //! Every cluster in control's care, and the way of a signal to the one it concerns.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
+use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -128,6 +129,17 @@ impl Wards {
 
     pub(super) fn find(&self, cluster: &str) -> Option<&Ward> {
         self.list.iter().find(|ward| *ward.cluster.name == *cluster)
+    }
+
+    /// Looks at those whom signals are about, and forgets what it saw. Of ten thousand endpoints nearly none is in a processor's
+    /// cache: acted on one after the other, each signal would wait for every line of it in turn; looked at like this, the lines of many
+    /// come at once.
+    pub(super) fn look_ahead(&self, signals: &VecDeque<Signal>) {
+        if signals.len() > 1 {
+            let places = signals.iter().filter_map(|signal| self.places.get(&signal.endpoint));
+            let seen = places.map(|place| self.list[place.ward as usize].look_ahead(place.position as usize));
+            black_box(seen.fold(0, u64::wrapping_add));
+        }
     }
 
     /// Takes in a signal. Returns it if no endpoint here is meant.

@@ -169,6 +169,16 @@ impl Probes {
         self.each.get(probe).is_some_and(steady)
     }
 
+    /// Something from all over each of them.
+    pub(super) fn look_ahead(&self) -> u64 {
+        let seen = |probe: &Probe| {
+            let last = probe.last.as_ref().map_or(0, |last| last.at.as_nanos().wrapping_add(last.started.as_nanos()));
+            let passed = probe.passed.map_or(0, Timestamp::as_nanos);
+            last.wrapping_add(passed).wrapping_add(probe.fails.into()).wrapping_add(u64::from(probe.failure.is_some()))
+        };
+        self.each.iter().map(seen).fold(0, u64::wrapping_add)
+    }
+
     /// What is shown of one of them.
     pub(super) fn view(&self, probe: usize, policy: &Policy) -> Option<ProbeView> {
         self.each.get(probe).map(|probe| probe.view(policy))
