@@ -19,6 +19,10 @@ use crate::tls::{Identity, VERSIONS, provider};
 /// Sessions remembered for clients of TLS 1.2 that take no tickets.
 const SESSIONS: usize = 1024;
 
+/// How many tickets a client of TLS 1.3 gets with its first answer. A client that comes again has another with each visit; rustls gives
+/// two, and each costs a fiftieth of the handshake.
+const TICKETS: usize = 1;
+
 /// Whose certificates are believed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trust {
@@ -163,6 +167,7 @@ impl Current {
     ) -> Result<Self, TermsError> {
         let mut config = configuration(&terms)?;
         config.ticketer = Arc::clone(&tickets);
+        config.send_tls13_tickets = TICKETS;
         config.session_storage = Arc::clone(&sessions);
         Ok(Self { terms, config: Arc::new(config), tickets, sessions })
     }
