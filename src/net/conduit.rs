@@ -107,7 +107,7 @@ impl Conduit {
             ready!(from.poll_read_ready(cx))?;
             let Some(pipe) = Pipe::take() else { return Poll::Ready(Ok(None)) };
             let most = usize::try_from(most).map_or(MOST, |most| most.min(MOST));
-            match from.try_read(|| Ok(splice(from, None, &pipe.into, None, most, HOW)?)) {
+            match from.try_read(|| Ok(splice(from.fd()?, None, &pipe.into, None, most, HOW)?)) {
                 Ok(0) => {
                     pipe.put();
                     return Poll::Ready(Ok(Some(Bytes::new())));
@@ -150,11 +150,12 @@ impl Conduit {
     fn poll_drain(&self, cx: &mut Context<'_>, to: &Shared, most: usize) -> Poll<io::Result<usize>> {
         let pipe = self.pipe.borrow();
         let Some(pipe) = &*pipe else { return Poll::Ready(Ok(0)) };
+        to.watch()?;
         let stream = to.stream();
         let socket = stream.socket();
         loop {
             ready!(socket.poll_write_ready(cx))?;
-            match socket.try_write(|| Ok(splice(&pipe.out, None, socket, None, most, HOW)?)) {
+            match socket.try_write(|| Ok(splice(&pipe.out, None, socket.fd()?, None, most, HOW)?)) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 written => return Poll::Ready(written),
             }

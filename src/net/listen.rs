@@ -11,11 +11,16 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 
+use rustix::net::{SocketFlags, acceptfrom_with};
 use socket2::{Domain, Protocol, SockRef, Socket as RawSocket, Type};
+
+use tokio::io::Interest;
+use tokio::net::TcpStream;
 
 use crate::base::address::{ListenAddress, Site, SocketPath};
 use crate::net::socket::Socket;
 use crate::net::socket_file::SocketFile;
+use crate::net::unwatched::Unwatched;
 
 /// How many connections may wait to be accepted, per socket; the system's own limit holds too.
 const BACKLOG: i32 = 4096;
@@ -34,8 +39,8 @@ enum Kind {
 /// Accepts connections on a socket that others may accept on too.
 #[derive(Debug)]
 pub enum Acceptor {
-    /// On the network.
-    Tcp(tokio::net::TcpListener),
+    /// On the network. The event queue watches a socket that listens as it does any other, and takes nothing out of it unasked.
+    Tcp(TcpStream),
     /// In the file system.
     Unix(tokio::net::UnixListener),
 }
@@ -167,7 +172,7 @@ impl ListenSocket {
     /// If there are no descriptors left.
     pub fn acceptor(&self) -> io::Result<Acceptor> {
         Ok(match &self.0 {
-            Kind::Tcp(socket) => Acceptor::Tcp(tokio::net::TcpListener::from_std(socket.try_clone()?)?),
+            Kind::Tcp(socket) => Acceptor::Tcp(TcpStream::from_std(OwnedFd::from(socket.try_clone()?).into())?),
             Kind::Unix(_, socket) => Acceptor::Unix(tokio::net::UnixListener::from_std(socket.try_clone()?)?),
         })
     }
@@ -189,7 +194,7 @@ impl Acceptor {
     /// If the client has left already, or there are no descriptors left.
     pub async fn accept(&self) -> io::Result<(Socket, Option<SocketAddr>)> {
         match self {
-            Self::Tcp(listener) => listener.accept().await.map(|(stream, peer)| (stream.into(), Some(peer))),
+            Self::Tcp(listener) => listener.async_io(Interest::READABLE, || accept(listener)).await,
             Self::Unix(listener) => listener.accept().await.map(|(stream, _)| (stream.into(), None)),
         }
     }
@@ -200,7 +205,7 @@ impl Acceptor {
     /// If the system does not give the socket back.
     pub fn into_waiting(self) -> io::Result<Waiting> {
         Ok(match self {
-            Self::Tcp(listener) => Waiting::Tcp(listener.into_std()?),
+            Self::Tcp(listener) => Waiting::Tcp(OwnedFd::from(listener.into_std()?).into()),
             Self::Unix(listener) => Waiting::Unix(listener.into_std()?),
         })
     }
@@ -220,11 +225,7 @@ impl Iterator for Waiting {
 
     fn next(&mut self) -> Option<Self::Item> {
         match self {
-            Self::Tcp(listener) => {
-                let (stream, peer) = listener.accept().ok()?;
-                let stream = stream.set_nonblocking(true).and_then(|()| tokio::net::TcpStream::from_std(stream));
-                Some((stream.ok()?.into(), Some(peer)))
-            }
+            Self::Tcp(listener) => accept(listener).ok(),
             Self::Unix(listener) => {
                 let (stream, _) = listener.accept().ok()?;
                 let stream = stream.set_nonblocking(true).and_then(|()| tokio::net::UnixStream::from_std(stream));
@@ -232,6 +233,13 @@ impl Iterator for Waiting {
             }
         }
     }
+}
+
+/// Accepts whoever waits on the network. Most of them have sent something already, so nobody watches them yet.
+fn accept(listener: impl AsFd) -> io::Result<(Socket, Option<SocketAddr>)> {
+    let (socket, peer) = acceptfrom_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
+    let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
+    Ok((Socket::Unwatched(Unwatched::new(socket.into())), peer))
 }
 
 #[cfg(test)]

@@ -15,3 +15,4 @@ pub mod shared;
 pub mod socket;
 pub mod socket_file;
 pub mod stream;
+pub mod unwatched;

@@ -100,7 +100,7 @@ impl Shared {
     /// file system knows no resets, and ends as usual.
     pub fn reset(&self) {
         // Without it the stream ends as usual, and nothing else is left to do about it.
-        drop(SockRef::from(self.stream().socket()).set_linger(Some(Duration::ZERO)));
+        drop(self.stream().socket().fd().and_then(|socket| SockRef::from(&socket).set_linger(Some(Duration::ZERO))));
     }
 
     /// Asks the system what is waiting, without taking it.
@@ -109,9 +109,26 @@ impl Shared {
         self.stream().waiting()
     }
 
+    /// Whether nobody has had to wait for the socket yet, so that nothing is known of what has come since it was read from.
+    #[must_use]
+    pub fn is_unwatched(&self) -> bool {
+        self.stream().socket().is_unwatched()
+    }
+
+    /// Has the socket watched (`Socket::watch`).
+    ///
+    /// # Errors
+    /// If the event queue takes no more.
+    pub fn watch(&self) -> io::Result<()> {
+        self.stream_mut().socket_mut().watch()
+    }
+
     /// Whether something is waiting, without taking it; the calling task is woken when there is. Whoever asks has read
     /// all that had come.
     pub fn poll_waiting(&self, cx: &mut Context<'_>) -> Poll<Waiting> {
+        if self.watch().is_err() {
+            return Poll::Ready(Waiting::End);
+        }
         let stream = self.stream();
         loop {
             if std::task::ready!(stream.socket().poll_read_ready(cx)).is_err() {
@@ -200,7 +217,7 @@ mod tests {
     }
 
     fn is_corked(shared: &Shared) -> bool {
-        tcp_cork(shared.stream().socket()).unwrap()
+        tcp_cork(shared.stream().socket().fd().unwrap()).unwrap()
     }
 
     #[test]

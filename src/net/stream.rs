@@ -49,7 +49,7 @@ impl Stream {
     /// Asks the system what is waiting, without taking it.
     #[must_use]
     pub fn waiting(&self) -> Waiting {
-        Waiting::at(self.socket())
+        self.socket().fd().map_or(Waiting::End, |socket| Waiting::at(&socket))
     }
 
     /// Writes what goes out together with what follows at once. Under TLS that is for whoever holds the socket to see to.
@@ -67,6 +67,13 @@ impl Stream {
         match self {
             Self::Plain(stream) => stream,
             Self::Tls(stream) => stream.get_ref().0,
+        }
+    }
+
+    pub(super) fn socket_mut(&mut self) -> &mut Socket {
+        match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => stream.get_mut().0,
         }
     }
 }

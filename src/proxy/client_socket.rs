@@ -26,6 +26,10 @@ pub(crate) trait Witness {
     fn conduit(&self) -> Option<&Conduit>;
     /// Whether all that is still to be written has been handed over, and the connection ends with it.
     fn is_last(&self) -> bool;
+    /// Whether nothing is expected of the client, and it need not be noticed at once if it leaves.
+    fn is_patient(&self) -> bool;
+    /// Something goes out that is not the last, so it is noticed from here on. Returns whether that is new.
+    fn lose_patience(&self) -> bool;
 }
 
 impl Witness for Rc<Context> {
@@ -48,6 +52,14 @@ impl Witness for Rc<Context> {
     fn is_last(&self) -> bool {
         self.activity.says_its_last()
     }
+
+    fn is_patient(&self) -> bool {
+        self.activity.is_patient()
+    }
+
+    fn lose_patience(&self) -> bool {
+        self.activity.lose_patience()
+    }
 }
 
 impl Witness for Rc<Streams> {
@@ -69,6 +81,14 @@ impl Witness for Rc<Streams> {
 
     /// There may always be another.
     fn is_last(&self) -> bool {
+        false
+    }
+
+    fn is_patient(&self) -> bool {
+        false
+    }
+
+    fn lose_patience(&self) -> bool {
         false
     }
 }
@@ -162,9 +182,12 @@ impl<W: Witness> ClientSocket<W> {
     }
 
     /// What is written last leaves together with the end.
-    fn keep_the_last(&self) {
+    fn keep_the_last(&self, cx: &TaskContext<'_>) {
         if self.witness.is_last() {
             self.socket.keep_to_the_end();
+        } else if self.witness.lose_patience() {
+            // Whoever reads has been told to wait, and nobody else would wake him.
+            cx.waker().wake_by_ref();
         }
     }
 
@@ -195,6 +218,9 @@ impl<W: Witness> ClientSocket<W> {
 
 impl<W: Witness + Unpin> AsyncRead for ClientSocket<W> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.witness.is_patient() && self.socket.is_unwatched() {
+            return Poll::Pending;
+        }
         let before = buf.filled().len();
         let result = if !self.first.is_empty() {
             let room = buf.remaining().min(self.first.len());
@@ -217,7 +243,7 @@ impl<W: Witness + Unpin> AsyncRead for ClientSocket<W> {
 impl<W: Witness + Unpin> AsyncWrite for ClientSocket<W> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = &mut *self;
-        this.keep_the_last();
+        this.keep_the_last(cx);
         let result = match this.witness.conduit() {
             Some(conduit) => conduit.poll_pass(cx, &mut this.socket, &[io::IoSlice::new(buf)]),
             None => Pin::new(&mut this.socket).poll_write(cx, buf),
@@ -232,7 +258,7 @@ impl<W: Witness + Unpin> AsyncWrite for ClientSocket<W> {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = &mut *self;
-        this.keep_the_last();
+        this.keep_the_last(cx);
         let result = match this.witness.conduit() {
             Some(conduit) => conduit.poll_pass(cx, &mut this.socket, bufs),
             None => Pin::new(&mut this.socket).poll_write_vectored(cx, bufs),

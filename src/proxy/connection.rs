@@ -17,7 +17,7 @@ use tokio_rustls::TlsStream;
 use crate::cluster::{Listener, ListenerError};
 use crate::config::model::{self, Protocol};
 use crate::net::proxy_header::{self, Ends};
-use crate::net::shared::Shared;
+use crate::net::shared::{Shared, Waiting};
 use crate::net::socket::Socket;
 use crate::net::stream::Stream;
 use crate::proxy::context::{Context, State};
@@ -197,7 +197,7 @@ const fn secured(protocol: Protocol) -> Protocol {
 async fn end(worker: &Worker, context: &Context, socket: Shared, ended: Ended) {
     match ended {
         Ended::Closed if context.activity.is_cut_short() => socket.reset(),
-        Ended::Closed if context.activity.is_unread() => Box::pin(linger(socket)).await,
+        Ended::Closed if context.activity.is_unread() || has_unseen(&socket) => Box::pin(linger(socket)).await,
         Ended::Closed | Ended::Http2(_) | Ended::Upgraded(_) | Ended::Overdue(None) => {}
         Ended::Refused => {
             worker.count(&context.door, ListenerError::BadRequest);
@@ -206,6 +206,11 @@ async fn end(worker: &Worker, context: &Context, socket: Shared, ended: Ended) {
         Ended::Flooded => worker.count(&context.door, ListenerError::Flood),
         Ended::Overdue(Some(reason)) => worker.count(&context.door, reason),
     }
+}
+
+/// Whether something has come that nobody has been told of.
+fn has_unseen(socket: &Shared) -> bool {
+    socket.is_unwatched() && socket.waiting() == Waiting::Bytes
 }
 
 /// Reads on for a moment. Closing a socket that holds unread bytes resets it, and a reset may overtake our last answer. It has a

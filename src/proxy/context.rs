@@ -22,6 +22,10 @@ use crate::runtime::clock;
 use crate::runtime::timer::Deadline;
 use crate::traffic::added::Client;
 
+/// How long an exchange with which its connection ends may take before anybody listens for its client: longer than most take, and
+/// short beside what work for a client that has left costs.
+const PATIENCE: Duration = Duration::from_millis(20);
+
 /// What is constant for a connection, made once, and what its exchange is doing.
 #[derive(Debug)]
 pub(crate) struct Context {
@@ -57,6 +61,8 @@ pub(crate) struct Activity {
     cut_short: Cell<bool>,
     /// Whether the connection ends with the exchange that is going on.
     last: Cell<bool>,
+    /// Whether the client has said all, and it need not be noticed yet if it leaves.
+    patient: Cell<bool>,
     /// Until when it may idle, and whether the client has yet to take what was written.
     idle_until: Cell<Timestamp>,
     choked: Cell<bool>,
@@ -90,6 +96,8 @@ pub(crate) enum Idling {
     Attended,
     /// With nothing but its socket.
     Parked,
+    /// Its exchange takes longer than most, and its client may leave.
+    Watched,
 }
 
 impl Context {
@@ -138,6 +146,7 @@ impl Context {
             old: Cell::new(false),
             cut_short: Cell::new(false),
             last: Cell::new(false),
+            patient: Cell::new(false),
             idle_until: Cell::new(Timestamp::ZERO),
             choked: Cell::new(false),
             handed: Cell::new(false),
@@ -170,9 +179,9 @@ impl Activity {
     }
 
     /// An exchange begins.
-    pub(crate) fn busy(&self) {
+    pub(crate) fn busy(&self, now: Timestamp) {
         self.state.set(State::Busy);
-        self.deadline.set(Timestamp::NEVER);
+        self.deadline.set(if self.patient.get() { now + PATIENCE } else { Timestamp::NEVER });
         if let Some(streams) = &self.streams {
             streams.begin();
         }
@@ -192,6 +201,9 @@ impl Activity {
 
     /// It has idled for a while. Whether it may go on, parked if all that was said has been taken and read.
     pub(crate) fn go_on_idling(&self) -> Idling {
+        if self.state.get() == State::Busy && self.lose_patience() {
+            return Idling::Watched;
+        }
         let until = self.idle_until.get();
         if self.state.get() != State::Idle || until <= self.deadline.get() {
             return Idling::Overdue;
@@ -218,6 +230,25 @@ impl Activity {
     /// The connection ends with the exchange that is going on.
     pub(crate) fn make_last(&self) {
         self.last.set(true);
+    }
+
+    /// The client has said all: for a while it need not be noticed if it leaves.
+    pub(crate) fn have_patience(&self) {
+        self.patient.set(self.streams.is_none());
+    }
+
+    /// Whether the client has said all, and it need not be noticed yet if it leaves.
+    pub(crate) fn is_patient(&self) -> bool {
+        self.patient.get()
+    }
+
+    /// From here on it is noticed if the client leaves. Returns whether that is new.
+    pub(crate) fn lose_patience(&self) -> bool {
+        let new = self.patient.take();
+        if new && self.state.get() == State::Busy {
+            self.deadline.set(Timestamp::NEVER);
+        }
+        new
     }
 
     /// Whether the last exchange of the connection has ended, and what has been handed over is only to be written.

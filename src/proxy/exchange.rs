@@ -73,13 +73,18 @@ pub(crate) fn serve(
     request: Request<Incoming>,
 ) -> impl Future<Output = Result<Response<AnswerBody>, Infallible>> {
     let (mut parts, incoming) = request.into_parts();
+    let is_last = ends_connection(&parts);
+    if is_last && incoming.is_end_stream() {
+        // Before anybody reads on.
+        context.activity.have_patience();
+    }
     async move {
         let started = clock::now();
-        context.activity.busy();
+        context.activity.busy(started);
         let sight = worker.sight(&context.door);
         let mut ledger = Ledger::open(Rc::clone(&worker), Rc::clone(&context), sight.clone(), started);
         let is_head = parts.method == Method::HEAD;
-        if ends_connection(&parts) {
+        if is_last {
             context.activity.make_last();
         }
         ledger.asked(&parts);

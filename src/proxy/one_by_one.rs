@@ -82,6 +82,8 @@ async fn serve(
                 Idling::Overdue => return Poll::Ready(Some(Ended::overdue(activity.state()))),
                 // What TLS has encrypted must have gone out as well.
                 Idling::Parked if !left && Pin::new(&mut socket.clone()).poll_flush(cx).is_ready() => return Poll::Ready(None),
+                // The machinery of HTTP reads on, and so has the socket watched.
+                Idling::Watched => cx.waker().wake_by_ref(),
                 Idling::Parked | Idling::Attended => {}
             }
         }

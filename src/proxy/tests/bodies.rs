@@ -202,23 +202,58 @@ fn a_large_answer_that_comes_early_does_not_keep_its_request_from_being_sent() {
     assert_eq!(client.reply(false).body.len(), SIZE);
 }
 
-#[test]
-fn a_client_that_goes_away_takes_its_attempt_with_it() {
+/// How a client's leaving is noticed that sends `head` and reads what the endpoint `says` at first.
+fn leaves(head: &str, says: &'static str) {
     let (gone, noticed) = std::sync::mpsc::sync_channel(1);
     let origin = endpoint(move |mut client| {
         drop(client.request());
+        client.send(says);
         gone.send(client.at_end()).unwrap();
     });
     let rig = Rig::start(&[origin]);
     let mut client = rig.connect();
-    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    client.send(head);
     while rig.endpoints[0].in_flight() == 0 {
         std::thread::yield_now();
+    }
+    if !says.is_empty() {
+        assert_eq!(client.line().as_deref(), Some("HTTP/1.1 200 OK"));
     }
     drop(client);
     assert_eq!(noticed.recv_timeout(super::rig::PATIENCE), Ok(true));
     assert_eq!(rig.statuses(1), [(499, 1)]);
     assert_eq!(rig.endpoints[0].in_flight(), 0);
+}
+
+#[test]
+fn a_client_that_goes_away_takes_its_attempt_with_it() {
+    let heads = ["GET / HTTP/1.1\r\nHost: a\r\n\r\n", "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"];
+    for head in heads {
+        leaves(head, "");
+        leaves(head, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\na");
+    }
+}
+
+#[test]
+fn bytes_after_the_last_request_do_not_cost_its_answer() {
+    const ANSWER: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    let (sent, ready) = std::sync::mpsc::sync_channel(1);
+    let ready = std::sync::Arc::new(std::sync::Mutex::new(ready));
+    let rig = Rig::start(&[endpoint(move |mut client| {
+        drop(client.request());
+        ready.lock().unwrap().recv().unwrap();
+        client.send(ANSWER);
+    })]);
+    for _ in 0..20 {
+        let mut client = rig.connect();
+        client.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        while rig.endpoints[0].in_flight() == 0 {
+            std::thread::yield_now();
+        }
+        client.send("\r\nand what nobody asked for");
+        sent.send(()).unwrap();
+        assert_eq!(client.reply(false).body, "ok");
+    }
 }
 
 #[test]
