@@ -186,7 +186,7 @@ impl Rounds {
                 return Poll::Ready(fresh);
             }
             let wake = if self.wanted { self.slots.next().min(self.patience) } else { self.slots.next() };
-            self.timer.as_mut().reset(clock::instant(wake));
+            vigil::put_off(&mut self.timer, wake);
             ready!(self.timer.as_mut().poll(cx));
         }
     }

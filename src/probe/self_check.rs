@@ -61,8 +61,7 @@ async fn check(alive: Rc<Cell<Timestamp>>) {
         if line.is_some() {
             alive.set(began);
         }
-        // The same timer, or what is left of it would wake us in between.
-        timer.as_mut().reset(clock::instant(grid::from(clock::now().max(began + INTERVAL))));
+        vigil::put_off(&mut timer, grid::from(clock::now().max(began + INTERVAL)));
         timer.as_mut().await;
     }
 }

@@ -47,6 +47,11 @@ pub(super) fn timer() -> Timer {
     Box::pin(tokio::time::sleep(Duration::ZERO))
 }
 
+/// Sets a timer to a later moment. One that is merely moved on wakes the thread at its old moment all the same.
+pub(super) fn put_off(timer: &mut Timer, at: Timestamp) {
+    timer.set(tokio::time::sleep_until(clock::instant(at)));
+}
+
 /// Runs `work` for at most `timeout`.
 pub(super) async fn within<F: Future>(timeout: Duration, timer: &mut Timer, work: F) -> Ended<F::Output> {
     let mut work = pin!(work);
