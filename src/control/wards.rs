@@ -131,9 +131,7 @@ impl Wards {
         self.list.iter().find(|ward| *ward.cluster.name == *cluster)
     }
 
-    /// Looks at those whom signals are about, and forgets what it saw. Of ten thousand endpoints nearly none is in a processor's
-    /// cache: acted on one after the other, each signal would wait for every line of it in turn; looked at like this, the lines of many
-    /// come at once.
+    /// Looks at those whom signals are about, so that their lines are near when the signals act, one after the other.
     pub(super) fn look_ahead(&self, signals: &VecDeque<Signal>) {
         if signals.len() > 1 {
             let places = signals.iter().filter_map(|signal| self.places.get(&signal.endpoint));

@@ -306,13 +306,6 @@ impl Cluster {
         })
     }
 
-    /// Something from all over the endpoint at a position, for whoever will send a signal about it soon and wants it to be near by
-    /// then.
-    #[must_use]
-    pub fn look_ahead(&self, position: usize) -> u64 {
-        self.endpoints.get(position).map_or(0, Endpoint::look_ahead)
-    }
-
     /// What is shown of a probe that has run; `None` if it is not here any more.
     #[must_use]
     pub fn probe_view(&self, probed: Probed) -> Option<ProbeView> {

@@ -152,15 +152,6 @@ impl Endpoint {
         self.member.id
     }
 
-    /// Something from all over it.
-    pub(super) fn look_ahead(&self) -> u64 {
-        let moments = [Some(self.success_sent), Some(self.since), self.wake, self.filed];
-        let moments = moments.into_iter().flatten().map(Timestamp::as_nanos).fold(0, u64::wrapping_add);
-        let flags = [self.refused.is_calm(), self.cause.is_open(), self.silence.is_suspect(), self.outliers.is_gone()];
-        let flags: u64 = flags.map(u64::from).iter().sum();
-        moments.wrapping_add(flags).wrapping_add(u64::from(self.member.id.0)).wrapping_add(self.probes.look_ahead())
-    }
-
     /// Lets an observation move the axis it belongs to. Returns whether anything can have changed by it.
     pub(super) fn observe(&mut self, signal: &Signal, context: Context<'_>) -> bool {
         let at = signal.at.min(context.now);

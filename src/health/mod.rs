@@ -31,6 +31,7 @@
 //! | `fold` | what they come to: one state with ordered reasons |
 //! | `budget` | who of those that should be ejected for soft reasons may be |
 //! | `admission` | who gets traffic, panic and backups included |
+//! | `ahead` | a look at whom signals are about, before they act |
 //! | `weight` | how much of it |
 //! | `history` | what is remembered for `explain` |
 //! | `memory` | what a process that takes over is told |
@@ -40,6 +41,7 @@
 //! | `cluster` | the order in which all of this happens |
 
 mod admission;
+mod ahead;
 mod backlog;
 mod budget;
 mod cause;
