@@ -1,6 +1,6 @@
 //! One endpoint as both planes see it: identity, in-flight count, addresses, cells, and the view that is shown.
 
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -48,6 +48,10 @@ pub struct Endpoint {
     /// Connections to it, from every worker, idle ones included.
     pub connections: Count,
     resolved: ArcSwap<Addresses>,
+    /// Whether there are any, and the state in the view by its place in [`State::ALL`]: probes ask for these alone, thousands of times a
+    /// second, and need not go for the rest.
+    known: AtomicBool,
+    state: AtomicU8,
     workers: Lanes<EndpointCells>,
     /// Nobody who serves requests looks at it.
     view: Mutex<Arc<EndpointView>>,
@@ -70,6 +74,8 @@ impl Endpoint {
             in_flight: Count::default(),
             most_requests: AtomicU32::new(0),
             connections: Count::default(),
+            known: AtomicBool::new(!resolved.is_empty()),
+            state: AtomicU8::new(State::Unknown as u8),
             resolved: ArcSwap::from_pointee(resolved),
             workers: Lanes::default(),
             view: Mutex::new(Arc::new(unknown(now))),
@@ -135,10 +141,17 @@ impl Endpoint {
         self.resolved.load_full()
     }
 
+    /// Whether there are any; if so, there are from then on.
+    #[must_use]
+    pub fn is_resolved(&self) -> bool {
+        self.known.load(Relaxed)
+    }
+
     /// Replaces the addresses. An empty list is ignored: the last good one stays.
     pub fn resolve(&self, addresses: Addresses) {
         if !addresses.is_empty() {
             self.resolved.store(Arc::new(addresses));
+            self.known.store(true, Relaxed);
         }
     }
 
@@ -151,13 +164,14 @@ impl Endpoint {
     /// The state that is shown.
     #[must_use]
     pub fn state(&self) -> State {
-        self.lock().state
+        State::ALL[usize::from(self.state.load(Relaxed))]
     }
 
     /// Shows it anew; control only.
     pub fn show(&self, view: EndpointView) {
         self.most_requests.store(view.most_requests.unwrap_or(0), Relaxed);
         let mut shown = self.lock();
+        self.state.store(view.state as u8, Relaxed);
         match Arc::get_mut(&mut shown) {
             Some(shown) => *shown = view,
             // Somebody is looking at it.
@@ -223,5 +237,25 @@ fn unknown(now: Timestamp) -> EndpointView {
         role: None,
         most_requests: None,
         next_change: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_state_alone_is_that_of_the_view() {
+        let address = EndpointAddress::parse("orders.internal:80").unwrap();
+        let endpoint = Endpoint::new(EndpointId(1), ClusterId(1), "app".into(), address, Timestamp::ZERO);
+        assert_eq!((endpoint.state(), endpoint.is_resolved()), (State::Unknown, false));
+        for state in State::ALL {
+            endpoint.show(EndpointView { state, ..unknown(Timestamp::ZERO) });
+            assert_eq!((endpoint.state(), endpoint.view().state), (state, state));
+        }
+        endpoint.resolve(Vec::new());
+        assert!(!endpoint.is_resolved());
+        endpoint.resolve(vec![Site::Ip(([127, 0, 0, 1], 80).into())]);
+        assert!(endpoint.is_resolved());
     }
 }

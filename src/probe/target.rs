@@ -181,7 +181,7 @@ impl Target {
     pub(super) fn is_known(&self) -> bool {
         match &self.place {
             // Another port leaves no place in the file system.
-            Place::Endpoint(endpoint, None) => !endpoint.addresses().is_empty(),
+            Place::Endpoint(endpoint, None) => endpoint.is_resolved(),
             Place::Fixed(addresses) => !addresses.is_empty(),
             Place::Endpoint(_, Some(_)) | Place::Named(_) => !self.addresses().is_empty(),
         }
