@@ -29,6 +29,7 @@ mod proxy_protocol;
 mod refused;
 mod reloads;
 mod reports;
+mod resting;
 mod secured_heartbeats;
 mod senders;
 mod support;
