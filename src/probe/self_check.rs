@@ -19,7 +19,7 @@ use crate::probe::vigil;
 use crate::runtime::task::Owned;
 use crate::runtime::{clock, grid};
 
-/// From one check to the next.
+/// From the start of one check to that of the next, at the least.
 const INTERVAL: Duration = Duration::from_millis(250);
 /// How long a check may take.
 const TIMEOUT: Duration = Duration::from_secs(1);
