@@ -7,14 +7,17 @@ use crate::base::time::Timestamp;
 use crate::cluster::{Endpoint, EndpointCells, Live};
 use crate::health::Glance;
 
-/// Where the counts of one endpoint stood.
+/// Where the counts of one endpoint stood. Made when there is something to count: most endpoints of a large fleet have nothing for long.
 #[derive(Debug, Default)]
-pub(super) struct Totals {
+pub(super) struct Totals(Option<Box<Stood>>);
+
+#[derive(Debug, Default)]
+struct Stood {
     requests: u64,
     errors: u64,
     gateway_errors: u64,
     answers: u64,
-    /// Made with the first answer: most endpoints of a large fleet have none for long.
+    /// Made with the first answer.
     latencies: Vec<u32>,
 }
 
@@ -27,9 +30,11 @@ impl Totals {
         let (oldest, excused_until) = oldest(endpoint, live, now);
         // Those that were called back for taking so long count as answers that took so long.
         let answers = sum(|cells| cells.first_bytes.get()).wrapping_add(sum(|cells| cells.overdue.get()));
-        if requests == self.requests && answers == self.answers && oldest.is_none() {
+        let before = self.0.as_ref().map_or((0, 0), |stood| (stood.requests, stood.answers));
+        if (requests, answers) == before && oldest.is_none() {
             return None;
         }
+        let stood = self.0.get_or_insert_default();
         let gateway_errors = sum(|cells| cells.gateway_errors.get());
         let latest = |cell: fn(&EndpointCells) -> u64| Timestamp::from_nanos(endpoint.all_cells().map(cell).max().unwrap_or(0));
         Some(Glance {
@@ -38,15 +43,17 @@ impl Totals {
             excused_until,
             heard: latest(|cells| cells.heard.get()),
             success_sent: latest(|cells| cells.newest_success_sent.get()),
-            requests: news(&mut self.requests, requests),
-            errors: news(&mut self.errors, errors),
-            gateway_errors: news(&mut self.gateway_errors, gateway_errors),
+            requests: news(&mut stood.requests, requests),
+            errors: news(&mut stood.errors, errors),
+            gateway_errors: news(&mut stood.gateway_errors, gateway_errors),
             streak: u32::try_from(sum(|cells| cells.gateway_streak.get())).unwrap_or(u32::MAX),
-            latencies: self.latencies(endpoint, answers),
+            latencies: stood.latencies(endpoint, answers),
             in_flight: endpoint.in_flight(),
         })
     }
+}
 
+impl Stood {
     fn latencies(&mut self, endpoint: &Endpoint, answers: u64) -> Vec<(u8, u32)> {
         if std::mem::replace(&mut self.answers, answers) == answers {
             return Vec::new();
