@@ -486,7 +486,7 @@ impl Entry {
             result: entry.result.map(str::to_owned),
             from: entry.from.map(|state| state.as_str().to_owned()),
             to: entry.to.map(|state| state.as_str().to_owned()),
-            detail: entry.detail.clone(),
+            detail: entry.detail.to_string(),
         }
     }
 }
@@ -564,7 +564,7 @@ mod tests {
             result: None,
             from: Some(State::Unknown),
             to: Some(State::Healthy),
-            detail: "first probe passed".to_owned(),
+            detail: "first probe passed".into(),
         };
         let explanation = Explanation::of(&endpoint, &[entry]);
         let value = serde_json::to_value(&explanation).unwrap();

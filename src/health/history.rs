@@ -132,13 +132,13 @@ pub struct Entry {
     /// The state entered, if it was a transition.
     pub to: Option<State>,
     /// A sentence with the figures, at most 256 bytes.
-    pub detail: String,
+    pub detail: Box<str>,
 }
 
 impl Entry {
     /// An entry without probe or states.
     pub(super) fn new(at: Timestamp, kind: Kind, detail: impl Into<String>) -> Self {
-        Self { at, kind, probe: None, result: None, from: None, to: None, detail: clip(detail.into()) }
+        Self { at, kind, probe: None, result: None, from: None, to: None, detail: clip(detail.into()).into() }
     }
 }
 

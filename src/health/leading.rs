@@ -85,7 +85,7 @@ fn a_higher_epoch_deposes_and_a_lower_one_never_leads_again() {
     assert_eq!(bench.leader(), nobody("no_leader", 4), "without a number it is epoch 0");
     bench.says(0, "leader", 4);
     assert_eq!(bench.leader(), (Ok(0), 4));
-    let told: Vec<String> = bench.cluster.history(EndpointId(0)).into_iter().map(|entry| entry.detail).collect();
+    let told: Vec<String> = bench.cluster.history(EndpointId(0)).into_iter().map(|entry| entry.detail.into()).collect();
     assert!(told.iter().any(|detail| detail.contains("an epoch that is over: 4")), "{told:?}");
 }
 

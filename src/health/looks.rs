@@ -183,7 +183,8 @@ fn what_is_not_enforced_changes_nothing() {
         bench.look(now, &[failing.clone(), answers(1, 90, 5, now), answers(2, 90, 500, now)]);
     }
     assert_eq!([0, 1, 2].map(|id| bench.state(id)), [State::Healthy; 3]);
-    let told: Vec<String> = (0..3).flat_map(|id| bench.cluster.history(EndpointId(id))).map(|entry| entry.detail).collect();
+    let told: Vec<String> =
+        (0..3).flat_map(|id| bench.cluster.history(EndpointId(id))).map(|entry| entry.detail.into()).collect();
     for would in ["suspect: nothing came back", "eject: 90 requests in a row failed", "degrade: answers take"] {
         assert!(told.iter().any(|told| told.contains(would)), "{would}: {told:?}");
     }

@@ -154,7 +154,7 @@ impl EntryMemory {
             result: entry.result.map(str::to_owned),
             from: entry.from,
             to: entry.to,
-            detail: entry.detail.clone(),
+            detail: entry.detail.to_string(),
         }
     }
 

@@ -396,7 +396,7 @@ fn a_full_endpoint_is_degraded_then_ejected_and_returns_below_recover() {
     }
     let entries = bench.cluster.history(EndpointId(0));
     let ejection = entries.iter().find(|entry| entry.to == Some(State::Ejected)).expect("it is remembered");
-    assert_eq!(ejection.detail, "report_cpu: cpu 97 % >= 95 % in 3 reports, back below 70 %");
+    assert_eq!(&*ejection.detail, "report_cpu: cpu 97 % >= 95 % in 3 reports, back below 70 %");
 }
 
 #[test]
@@ -500,7 +500,7 @@ fn a_rule_that_is_not_enforced_is_only_remembered() {
     }
     assert_eq!((bench.state(0), bench.codes(0)), (State::Healthy, vec![]));
     let would: Vec<String> =
-        bench.cluster.history(EndpointId(0)).into_iter().filter(|e| e.kind == Kind::WouldBe).map(|e| e.detail).collect();
+        bench.cluster.history(EndpointId(0)).into_iter().filter(|e| e.kind == Kind::WouldBe).map(|e| e.detail.into()).collect();
     assert!(would.iter().any(|text| text.starts_with("eject: cpu 97 % >= 95 %")), "{would:?}");
 }
 
