@@ -180,7 +180,7 @@ impl Service {
             Ok(believed) => self.take(believed).await,
             Err(refused) => Err(refused),
         };
-        rest::did();
+        rest::did(rest::BEATS);
         taken.map_or_else(|refused| self.refuse(&refused), Answer::ack)
     }
 

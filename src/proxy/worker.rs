@@ -24,10 +24,12 @@ use crate::proxy::door::{Door, Doors, Leave, Opening, Sight};
 use crate::proxy::duty::Duty;
 use crate::proxy::upstream::Upstream;
 use crate::proxy::view::{ClusterView, View};
-use crate::runtime::{clock, grid, task, timer};
+use crate::runtime::{clock, grid, rest, task, timer};
 
 /// How long accepting pauses when the system has no descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+/// A worker that has so many connections open may rest between two of those that come: each of fewer would wait for itself.
+const CROWD: usize = 16;
 /// How often pools are looked through.
 const SWEEP: Duration = Duration::from_millis(500);
 
@@ -277,6 +279,9 @@ async fn pause(worker: &Rc<Worker>, door: &Door, error: &io::Error) {
 
 /// Starts the task of a connection between these ends, as far as they are known, unless there are as many as the listener may have.
 fn admit(worker: &Rc<Worker>, door: &Rc<Door>, stream: Socket, ends: (Option<SocketAddr>, Option<SocketAddr>)) {
+    if worker.open.get() >= CROWD {
+        rest::did(rest::CONNECTIONS);
+    }
     let sight = worker.sight(door);
     let listener = sight.listener();
     let place = Place::take(worker, &listener.connections);
