@@ -81,6 +81,21 @@ impl Shared {
         matches!(*self.stream(), Stream::Plain(_))
     }
 
+    /// Says what is to be said before the stream ends: nothing, but under TLS. The end itself is left to whoever drops the last handle.
+    ///
+    /// # Errors
+    /// If the connection breaks.
+    pub fn poll_farewell(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut *self.stream_mut() {
+            Stream::Plain(_) => Poll::Ready(Ok(())),
+            Stream::Tls(stream) => {
+                // However often it is called, it is said once.
+                stream.get_mut().1.send_close_notify();
+                Pin::new(&mut **stream).poll_flush(cx)
+            }
+        }
+    }
+
     /// The stream itself.
     pub(super) fn stream(&self) -> Ref<'_, Stream> {
         self.0.stream.borrow()

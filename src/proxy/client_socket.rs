@@ -276,9 +276,9 @@ impl<W: Witness + Unpin> AsyncWrite for ClientSocket<W> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
-        if self.witness.is_last() && self.socket.is_plain() {
+        if self.witness.is_last() {
             // The socket is let go of at once, which says the same.
-            return Poll::Ready(Ok(()));
+            return self.socket.poll_farewell(cx);
         }
         Pin::new(&mut self.socket).poll_shutdown(cx)
     }

@@ -75,6 +75,7 @@ fn the_name_that_is_asked_for_chooses_the_certificate_and_the_client_the_protoco
     for (version, agreed) in [("-tls1_3", "TLSv1.3"), ("-tls1_2", "TLSv1.2")] {
         let said = s_client(address, &[version, "-ign_eof", "-servername", "site.test"]);
         assert!(said.contains(agreed) && said.contains("200 OK"), "{said}");
+        assert!(said.contains("closed") && !said.contains("unexpected eof"), "the end is told as TLS has it: {said}");
     }
     let said = s_client(address, &["-tls1_1", "-cipher", "ALL@SECLEVEL=0", "-servername", "site.test"]);
     assert!(said.contains("Cipher is (NONE)"), "{said}");
