@@ -60,8 +60,10 @@ def listener(routes: str = "cluster: app") -> str:
     return f"listeners:\n  - name: web\n    address: 127.0.0.1:@port@\n    limits: {{ connections: 24000 }}\n    {routes}\n"
 
 
-def cluster(count: int, settings: str) -> str:
-    listed = "\n".join(f"      - {address}" for address in addresses(count))
+def cluster(count: int, settings: str, among: int = 0) -> str:
+    """So many endpoints; `among` so many if they are to be spread evenly over the programs that play as many."""
+    among = max(among, count)
+    listed = "\n".join(f"      - {address}" for address in addresses(among)[:: among // count][:count])
     return f"clusters:\n  - name: app\n    endpoints:\n{listed}\n    connect_timeout: 1s\n    {settings}\n"
 
 
@@ -120,7 +122,8 @@ class Growth:
             ("request, endpoints by 64 keys: as many connections", "{ hash: { header: x-key } }", ("-s", KEYS)),
         ):
             settings = f"balance: {balance}\n    pool: {{ idle_timeout: 60s, idle_connections: 512 }}\n    health: off"
-            proxies = {size: Proxy(self.stage, listener() + cluster(size, settings)) for size in sizes}
+            # To wake one of four programs costs more than to wake one that hardly sleeps.
+            proxies = {size: Proxy(self.stage, listener() + cluster(size, settings, max(sizes))) for size in sizes}
             self.requests(name, proxies, "/b/1024", *options)
             for proxy in proxies.values():
                 proxy.peer.stop()
