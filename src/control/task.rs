@@ -406,8 +406,8 @@ impl Control {
         }
     }
 
-    /// Takes in the first of a queue, and what has come behind it.
-    /// Takes in what waits there. Whoever is meant lies anywhere in memory, so all of them are looked at before one is acted on.
+    /// Takes in the first of a queue, and what has come behind it. Whoever is meant lies anywhere in memory, so all of them are looked
+    /// at before one is acted on.
     fn hear_queue(&mut self, first: Signal, queue: fn(&mut Self) -> &mut mpsc::Receiver<Signal>) {
         self.batch.push_back(first);
         while self.batch.len() < BATCH

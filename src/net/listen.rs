@@ -13,7 +13,6 @@ use std::os::unix::net::UnixListener;
 
 use rustix::net::{SocketFlags, acceptfrom_with};
 use socket2::{Domain, Protocol, SockRef, Socket as RawSocket, Type};
-
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
@@ -235,7 +234,7 @@ impl Iterator for Waiting {
     }
 }
 
-/// Accepts whoever waits on the network. Most of them have sent something already, so nobody watches them yet.
+/// Accepts whoever waits on the network. Who has sent something already is not waited for, so nobody watches them yet.
 fn accept(listener: impl AsFd) -> io::Result<(Socket, Option<SocketAddr>)> {
     let (socket, peer) = acceptfrom_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
     let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());

@@ -76,8 +76,7 @@ impl Shared {
     }
 
     /// Whether nothing lies between the stream and its socket.
-    #[must_use]
-    pub fn is_plain(&self) -> bool {
+    fn is_plain(&self) -> bool {
         matches!(*self.stream(), Stream::Plain(_))
     }
 

@@ -20,7 +20,7 @@ use crate::tls::{Identity, VERSIONS, provider};
 const SESSIONS: usize = 1024;
 
 /// How many tickets a client of TLS 1.3 gets with its first answer. A client that comes again has another with each visit; rustls gives
-/// two, and each costs a fiftieth of the handshake.
+/// two, and each is sealed anew.
 const TICKETS: usize = 1;
 
 /// Whose certificates are believed.
